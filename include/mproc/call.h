@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Inside a function that runs elsewhere: arguments in, result or failure out, "should I stop?". */
+#ifndef MPROC_CALL_H
+#define MPROC_CALL_H
+
+#include <mproc/variant.h>
+
+MPROC_BEGIN
+
+/* Arguments. All borrowed until the function returns. A missing argument or one of another kind gives 0, NULL or 0.0 and
+ * marks the call: it then fails with MPROC_EARGUMENT naming function, position and kinds, whatever the function returns. */
+MPROC_API size_t      mproc_call_count(const mproc_call *call);
+MPROC_API mproc_variant mproc_call_arg(mproc_call *call, size_t index);
+MPROC_API int64_t     mproc_call_int(mproc_call *call, size_t index);
+MPROC_API double      mproc_call_double(mproc_call *call, size_t index);
+MPROC_API bool        mproc_call_bool(mproc_call *call, size_t index);
+MPROC_API const char *mproc_call_text(mproc_call *call, size_t index);
+MPROC_API const void *mproc_call_bytes(mproc_call *call, size_t index, size_t *ret_size_bytes);
+MPROC_API void       *mproc_call_handle(mproc_call *call, size_t index, mproc_type_id type);
+MPROC_API int         mproc_call_check(const mproc_call *call);     /* 0, or the mark: ask after reading the arguments */
+#define MPROC__TYPED(noun, TYPE) static inline mproc_##noun *mproc_call_##noun(mproc_call *call, size_t index) \
+    { return (mproc_##noun *)mproc_call_handle(call, index, TYPE); }
+MPROC__TYPED(place, MPROC_TYPE_PLACE)
+MPROC__TYPED(lock, MPROC_TYPE_LOCK)
+MPROC__TYPED(queue, MPROC_TYPE_QUEUE)
+MPROC__TYPED(connection, MPROC_TYPE_CONNECTION)
+MPROC__TYPED(listener, MPROC_TYPE_LISTENER)
+MPROC__TYPED(list, MPROC_TYPE_LIST)
+MPROC__TYPED(dict, MPROC_TYPE_DICT)
+#undef MPROC__TYPED
+MPROC_API void *mproc_keep(void *handle);                            /* one more owner: keep an argument after return */
+
+/* Outcome. */
+MPROC_API int  mproc_call_return(mproc_call *call, mproc_variant result);      /* copied; 0, so `return mproc_call_return(..)` */
+MPROC_API int  mproc_call_fail(mproc_call *call, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));                                     /* returns code */
+/* Circumstances. */
+MPROC_API bool mproc_call_stopping(const mproc_call *call);          /* cancelled, past its time limit, or pool stopping */
+MPROC_API int  mproc_call_progress(mproc_call *call, uint64_t done, uint64_t total);  /* seen by mproc_future_progress */
+MPROC_API unsigned mproc_call_attempt(const mproc_call *call);       /* 1, or more after a retry */
+MPROC_API void *mproc_call_self(const mproc_call *call);             /* in a served method: what create set */
+MPROC_API void mproc_call_set_self(mproc_call *call, void *self);    /* in create; in an initialiser: the worker's own data */
+
+MPROC_END_DECLS
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Codes and stories. */
+#ifndef MPROC_ERROR_H
+#define MPROC_ERROR_H
+
+#include <errno.h>
+#include <mproc/base.h>
+
+MPROC_BEGIN
+
+/* 0: done. Negative: not done, nothing changed. Positive exists once: MPROC_RECOVERED, from calls that give you a lock. */
+#define MPROC_RECOVERED 1
+#define MPROC_ERRORS(X) \
+    X(MPROC_EEND,        -5001, "nothing more will come")            \
+    X(MPROC_ENEVER,      -5002, "the other side never came")         \
+    X(MPROC_ECLOSED,     -5003, "shut down or closed")               \
+    X(MPROC_ETOOSMALL,   -5004, "buffer too small; message kept")    \
+    X(MPROC_ESTATE,      -5005, "not possible in this state")        \
+    X(MPROC_EPLACE,      -5006, "not possible where it lives")       \
+    X(MPROC_ECANNOTCROSS,-5007, "this value cannot go there")        \
+    X(MPROC_EFUNCTION,   -5008, "function unknown to the other side")\
+    X(MPROC_EARGUMENT,   -5009, "argument missing or of another kind")\
+    X(MPROC_ETHREADS,    -5010, "fork refused: other threads run")   \
+    X(MPROC_ENOINIT,     -5011, "mproc_init was not called in main") \
+    X(MPROC_EDIED,       -5012, "the process doing it died")         \
+    X(MPROC_EBROKEN,     -5013, "barrier broken")                    \
+    X(MPROC_EPOISONED,   -5014, "owner died; lock awaits repair")    \
+    X(MPROC_EAUTH,       -5015, "authentication failed")             \
+    X(MPROC_EPROTOCOL,   -5016, "the peer broke the protocol")       \
+    X(MPROC_ECORRUPT,    -5017, "shared memory damaged")             \
+    X(MPROC_ESTALE,      -5018, "object of an earlier server life")  \
+    X(MPROC_EUNKNOWN,    -5019, "may or may not have happened")      \
+    X(MPROC_EFENCED,     -5020, "a newer owner holds the token")     \
+    X(MPROC_ELIMIT,      -5021, "a configured limit was reached")    \
+    X(MPROC_EKEY,        -5022, "no such key, index or method")     \
+    X(MPROC_ENAMESPACE,  -5023, "attached from another pid or time namespace")
+enum {
+#define X(name, number, text) name = number,
+    MPROC_ERRORS(X)
+#undef X
+    MPROC_ERROR_LAST = -5023
+};
+MPROC_API const char *mproc_strerror(int code);             /* never NULL; any thread; static text */
+MPROC_API const char *mproc_errname(int code);              /* "MPROC_EDIED", "ETIMEDOUT" */
+
+/* A story. From mproc_last_error() it lives until this thread's next failing call; from a handle, until that is closed. */
+typedef enum mproc_error_field {                            /* grows at the end; unknown field: -ENOENT */
+    MPROC_ERROR_PID, MPROC_ERROR_EXIT_CODE, MPROC_ERROR_SIGNAL, MPROC_ERROR_OOM, MPROC_ERROR_TASK, MPROC_ERROR_ATTEMPT,
+    MPROC_ERROR_ARGUMENT, MPROC_ERROR_ITEM, MPROC_ERROR_USER_US, MPROC_ERROR_SYSTEM_US, MPROC_ERROR_MAX_RSS_KIB
+} mproc_error_field;
+MPROC_API const mproc_error *mproc_last_error(void);        /* of this thread: for calls that failed to make an object */
+MPROC_API int         mproc_error_code(const mproc_error *error);
+MPROC_API const char *mproc_error_text(const mproc_error *error);    /* one line, complete, no secrets */
+MPROC_API int         mproc_error_number(const mproc_error *error, mproc_error_field field, int64_t *ret_number);
+MPROC_API const mproc_error *mproc_error_cause(const mproc_error *error);  /* the one before, or NULL */
+
+MPROC_END_DECLS
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The whole floor on one page: every call that touches the kernel's odd parts. L0.
+ *
+ * All return 0 or a count, or -errno; none returns -EINTR unless it says so; all descriptors are close-on-exec. */
+#ifndef MPROC__PLATFORM_PLATFORM_H
+#define MPROC__PLATFORM_PLATFORM_H
+
+#include <signal.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include <mproc/deadline.h>
+#include "platform/base.h"
+
+/* ---- clock.c: one monotonic clock ---- */
+int64_t mproc__now_ns(void);
+bool mproc__deadline_past(mproc_deadline deadline);
+/* For *_clocklock and absolute futex waits on CLOCK_MONOTONIC; not for MPROC_FOREVER. */
+struct timespec mproc__deadline_timespec(mproc_deadline deadline);
+/* For poll(): -1 for ever, 0 past, else milliseconds rounded up. */
+int mproc__deadline_poll_ms(mproc_deadline deadline);
+
+/* ---- cpu.c ---- */
+/* Pauses to try before sleeping: 0 when the affinity mask or the cgroup quota leaves one CPU. */
+unsigned mproc__spin_budget(void);
+static inline void mproc__pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* ---- futex.c ---- */
+typedef struct mproc__futex_word {
+    const _Atomic uint32_t *word;
+    uint32_t expected;
+} mproc__futex_word;
+/* Sleeps while *word == expected. 0: woken, changed before, or interrupted by a signal (look again);
+ * -ETIMEDOUT. shared: the word lies in memory that other processes map. */
+int mproc__futex_wait(const _Atomic uint32_t *word, uint32_t expected, bool shared, mproc_deadline deadline);
+/* The same on up to 128 shared words: returns the index of the woken word, or -EAGAIN (one had changed, or a signal
+ * came: look again), -ETIMEDOUT, -ENOSYS (the kernel or a sandbox lacks futex_waitv). */
+int mproc__futex_waitv(const mproc__futex_word *words, unsigned count, mproc_deadline deadline);
+void mproc__futex_wake(const _Atomic uint32_t *word, unsigned count, bool shared);
+
+/* ---- identity.c: who this process and thread are ---- */
+/* A number that differs in every incarnation (fork, exec) of a process and is never 0: one load from a page that
+ * fork wipes. Handles remember it to know that they crossed a fork. */
+uint64_t mproc__incarnation(void);
+/* Cached; right after fork too. */
+pid_t mproc__pid(void);
+pid_t mproc__tid(void);
+/* Of any process: start time in clock ticks since boot (field 22 of /proc/PID/stat) and initial stack address (field
+ * 28; 0 when unknown). -ESRCH: no such process. */
+int mproc__process_times(pid_t pid, uint64_t *ret_start_ticks, uint64_t *ret_stack_address);
+int mproc__pidfd_open(pid_t pid);
+int mproc__pidfd_signal(int pidfd, int signal_number);
+/* 1: has ended (also as a zombie), 0: runs. */
+int mproc__pidfd_ended(int pidfd);
+/* Inode numbers of this process's pid and time namespaces; 0 where the kernel has none. */
+void mproc__namespaces(uint64_t *ret_pid_namespace, uint64_t *ret_time_namespace);
+
+/* ---- memory.c: memory that can be shared ---- */
+/* Whether `bytes` more may be taken without the OOM killer: looks at MemAvailable and the memory cgroup (v1 and v2, all
+ * ancestors). 0 or -ENOMEM. A margin of 16 MiB stays free. */
+int mproc__memory_room(size_t bytes);
+/* An anonymous memfd of that size, sealed against shrinking and growing, nothing reserved yet. */
+int mproc__memfd_create(const char *name, size_t size_bytes);
+/* Reserves (allocates) a range so that touching it cannot fail: -ENOSPC, -ENOMEM. */
+int mproc__memory_reserve(int fd, size_t offset, size_t length);
+/* Gives a range back to the system; it reads as zeros and is no longer reserved. */
+int mproc__memory_release(int fd, size_t offset, size_t length);
+
+/* ---- fd.c ---- */
+int mproc__fd_read_all(int fd, void *buffer, size_t size_bytes, mproc_deadline deadline);   /* MPROC_EEND at end of file */
+int mproc__fd_write_all(int fd, const void *data, size_t size_bytes, mproc_deadline deadline);
+/* One message with descriptors over a Unix socket (at most 64). Not framed: the caller sends its own length. */
+int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *fds, size_t fd_count, mproc_deadline deadline);
+/* Returns the bytes received; *ret_fd_count descriptors (close-on-exec, owned by the caller) in ret_fds[capacity]. */
+ssize_t mproc__fd_recv(int socket, void *buffer, size_t size_bytes, int *ret_fds, size_t capacity, size_t *ret_fd_count,
+                       mproc_deadline deadline);
+int mproc__fd_poll(int fd, short events, mproc_deadline deadline);                          /* 0 ready, -ETIMEDOUT */
+/* Closes every descriptor from `first` up except those in keep[] (ascending). */
+void mproc__fd_close_others(int first, const int *keep, size_t keep_count);
+/* A name of a new private directory (mode 0700) for sockets, below $XDG_RUNTIME_DIR, /run/user or /tmp. */
+int mproc__private_directory(char *buffer, size_t size_bytes);
+
+/* ---- signals.c ---- */
+/* Blocks all signals in this thread. */
+void mproc__signals_block(sigset_t *ret_previous);
+void mproc__signals_restore(const sigset_t *previous);
+/* Default dispositions for all, empty mask: the child's first steps. */
+void mproc__signals_reset(void);
+
+/* ---- random.c ---- */
+int mproc__random(void *buffer, size_t size_bytes);
+
+/* ---- log.c ---- */
+void mproc__log(mproc_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* An allocator inside a segment that a kill cannot damage. L2.
+ *
+ * Granules of one size; one 64-bit word each, of which only the first granule of a block is ever non-zero:
+ *     granules (24 bits) | user state (16 bits) | user number (8) | owner row + 1 (8) | 1 (valid)
+ * One store of that word makes a block, one store of zero frees it: everything before is private, everything after is
+ * repair-free. Finding a free run is done under a robust lock; freeing takes none. Whoever sweeps a dead row frees its
+ * blocks, except those that the object's own structure names (mproc__arena_each shows them). */
+#ifndef MPROC__SHM_ARENA_H
+#define MPROC__SHM_ARENA_H
+
+#include "shm/segment.h"
+
+typedef struct mproc__arena_shared mproc__arena_shared;
+
+/* What a block's word says. Changed by one atomic operation on the word. */
+typedef struct mproc__block_state {
+    uint32_t granules;
+    uint16_t state;         /* the user's; 0: private to its owner */
+    uint8_t number;         /* the user's: a delivery count, say */
+    uint8_t owner;          /* row */
+} mproc__block_state;
+
+/* Bytes of table and granules for `granule_count` granules, to lay out a root. */
+size_t mproc__arena_bytes(size_t granule_bytes, size_t granule_count);
+/* Builds an arena at `offset` of the segment's root (128-byte aligned). */
+int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_bytes, size_t granule_count);
+mproc__arena_shared *mproc__arena_at(mproc__segment *segment, size_t offset);
+
+/* Claims a block for this process's row. Block numbers (of the first granule) are what travels. -ENOSPC: no run free now;
+ * -EMSGSIZE: larger than the whole arena. Joins the segment. */
+int mproc__arena_alloc(mproc__segment *segment, mproc__arena_shared *arena, size_t size_bytes, uint32_t *ret_block);
+void mproc__arena_free(mproc__arena_shared *arena, uint32_t block);
+/* Checked: NULL when block is not the start of a live block. */
+void *mproc__arena_data(mproc__arena_shared *arena, uint32_t block);
+size_t mproc__arena_block_bytes(mproc__arena_shared *arena, uint32_t block);
+bool mproc__arena_get(mproc__arena_shared *arena, uint32_t block, mproc__block_state *ret_state);
+/* Changes the word from `from` to `to` (compare and swap; granules must be equal); false: somebody else did. */
+bool mproc__arena_swap(mproc__arena_shared *arena, uint32_t block, mproc__block_state from, mproc__block_state to);
+/* Calls fn for every live block in ascending order until it returns false. */
+typedef bool mproc__block_fn(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context);
+void mproc__arena_each(mproc__arena_shared *arena, mproc__block_fn *fn, void *context);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Places: where objects live. L2 declares them; L7 opens them (mproc_place_open) and fills the server operations.
+ *
+ * thread: and host: objects are made by the layer that owns the noun, directly (mproc_queue_create looks at the home);
+ * only server places go through the table below. */
+#ifndef MPROC__SHM_PLACE_H
+#define MPROC__SHM_PLACE_H
+
+#include <mproc/place.h>
+#include <mproc/sync.h>
+#include "data/handle.h"
+#include "shm/segment.h"
+
+/* One entry a noun; NULL: MPROC_EPLACE. Filled by lib/manager. */
+typedef struct mproc__server_place_ops {
+    int (*lock_create)(mproc_place *place, const mproc_lock_options *options, mproc_lock **ret_lock);
+    int (*lock_open)(mproc_place *place, const char *name, mproc_lock **ret_lock);
+} mproc__server_place_ops;
+
+struct mproc_place {
+    mproc__handle handle;
+    mproc__home home;
+    const mproc__server_place_ops *server;      /* server homes only */
+    char *address;                              /* as resolved; owned */
+};
+
+/* Of an argument: NULL is host. -EINVAL for something that is no place. */
+int mproc__place_home(mproc_place *place, mproc__home *ret_home);
+
+/* Names of thread: and host: objects: a directory of this process (and, as a copy, of its fork children), weak: an entry
+ * goes with its object. Unrelated programs meet in managerd. Finding keeps (one reference for the caller). */
+int mproc__names_add(mproc__home home, const char *name, mproc__handle *handle);            /* -EEXIST */
+int mproc__names_find(mproc__home home, const char *name, mproc_type_id type, mproc__handle **ret_handle);  /* -ENOENT; -EINVAL: other type */
+void mproc__names_remove(mproc__handle *handle);                                            /* in destroy; none: nothing */
+int mproc__names_remove_name(mproc__home home, const char *name);                           /* unlink; -ENOENT */
+int mproc__names_list(mproc__home home, mproc_variant *ret_list);                           /* dicts: name, type, holders */
+
+#endif

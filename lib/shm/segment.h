@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Segments: memory that several processes map, with a table of who they are and a way to sleep that a death ends. L2.
+ *
+ * One shared object = one segment: the kernel counts the users (a sealed memfd goes with its last descriptor and
+ * mapping), so nothing is left whoever dies. A segment of home MPROC__THREAD is private memory behind the same calls:
+ * no descriptor, no participants, sleeping on plain futexes.
+ *
+ * Layout of a host segment:  header | participants | the object (mproc__segment_root) | ... up to size
+ * The first use that leaves something behind makes the process a participant (mproc__segment_join): one row with its
+ * identity and a life word, a robust mutex that the joining thread holds. A reader or a fork child owns no row.
+ *
+ * Sleeping (mproc__segment_wait) is on { an event count, the membership word, the life words of all other
+ * participants }. The kernel wakes a sleeper when any of those dies. `membership` changes, and everyone asleep is woken,
+ * whenever the set of life words changes (join, hand-back, sweep): so a sleeper never misses a life word, and a poster
+ * that is killed between its commit and its wake is covered by its own death. */
+#ifndef MPROC__SHM_SEGMENT_H
+#define MPROC__SHM_SEGMENT_H
+
+#include <mproc/deadline.h>
+#include "platform/base.h"
+
+typedef enum mproc__home { MPROC__HOME_HOST, MPROC__HOME_THREAD, MPROC__HOME_SERVER } mproc__home;
+
+enum {
+    MPROC__ROWS = 120       /* participants of one segment; + event word + membership fits futex_waitv's 128 words */
+};
+
+typedef struct mproc__segment mproc__segment;
+
+/* ---- the event count: (sequence, someone-may-sleep bit) in 32 bits; 8-byte slot so that users can embed it ---- */
+typedef struct mproc__eventcount_shared {
+    /* Posters add 2 and clear bit 0 when it is set; sleepers set bit 0. A poster that dies before the add leaves bit 0
+     * set: its life word wakes the sleepers. */
+    _Atomic uint32_t word;
+    uint32_t unused;
+} mproc__eventcount_shared;
+
+/* Wakes all sleepers if there may be some. Call it after the commit store. The full fence orders commit before look. */
+static inline void mproc__eventcount_post(mproc__eventcount_shared *event, bool shared);
+void mproc__eventcount_wake(mproc__eventcount_shared *event, bool shared);          /* the slow half */
+static inline void mproc__eventcount_post(mproc__eventcount_shared *event, bool shared)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (MPROC__UNLIKELY(atomic_load_explicit(&event->word, memory_order_relaxed) & 1u))
+        mproc__eventcount_wake(event, shared);
+}
+/* Says "I may sleep" and returns the ticket for mproc__segment_wait. Look at the condition again between the two. */
+static inline uint32_t mproc__eventcount_prepare(mproc__eventcount_shared *event)
+{
+    return atomic_fetch_or_explicit(&event->word, 1u, memory_order_seq_cst) | 1u;
+}
+
+/* ---- life of a segment ---- */
+/* `size_bytes`: of the object area (root). `reserve_bytes` of it is reserved now (0: all), the rest by
+ * mproc__segment_reserve. `kind`: the object's type id, checked at attach. Root is zeroed, 128-byte aligned.
+ * -ENOMEM, -ENOSPC: no room (story says how much was asked); -EMFILE. */
+int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name, size_t size_bytes, size_t reserve_bytes,
+                          mproc__segment **ret_segment);
+/* Host only. Maps what the descriptor holds; duplicates nothing: takes `fd` on success. Checks magic, version, size,
+ * kind and namespaces: MPROC_ECORRUPT, MPROC_ENAMESPACE, -EINVAL. */
+int mproc__segment_attach(int fd, mproc_type_id kind, mproc__segment **ret_segment);
+void mproc__segment_keep(mproc__segment *segment);
+/* Drops a reference; the last one leaves the table (if this process had joined) and unmaps, unless a life word in it is
+ * held by another living thread: then that thread's exit unmaps it (an unmapped word on a robust list would strand
+ * every robust lock taken before it). */
+void mproc__segment_release(mproc__segment *segment);
+
+void *mproc__segment_root(mproc__segment *segment);
+size_t mproc__segment_size(const mproc__segment *segment);          /* of the object area */
+int mproc__segment_fd(const mproc__segment *segment);               /* borrowed; -1 in a thread home */
+mproc__home mproc__segment_home(const mproc__segment *segment);
+bool mproc__segment_shared(const mproc__segment *segment);          /* host: futexes are process-shared */
+/* Offsets count from root. */
+int mproc__segment_reserve(mproc__segment *segment, size_t offset, size_t length);
+int mproc__segment_free_range(mproc__segment *segment, size_t offset, size_t length);
+/* 0; -ECHILD: of a thread home and this is a fork child. The first line of every call on a local object. */
+int mproc__segment_check(const mproc__segment *segment);
+
+/* ---- participants ---- */
+/* The row of this process, taken now if need be; the thread that took it having ended, the life word is taken again.
+ * >= 0, or MPROC_ELIMIT (table full), -ENOMEM. Thread home: always 0. Cheap when joined: a few loads. */
+int mproc__segment_join(mproc__segment *segment);
+/* Called by whoever finds row dead, with the row's life word held: give back everything stamped with `row`. Must be
+ * idempotent: its runner may be killed and another starts over. May take the object's own locks with a deadline; never
+ * calls mproc__segment_wait. */
+typedef void mproc__sweep_fn(mproc__segment *segment, unsigned row, void *context);
+void mproc__segment_on_sweep(mproc__segment *segment, mproc__sweep_fn *fn, void *context);
+/* Looks at all life words and sweeps the dead rows. Returns how many. Cheap: one load a used row. */
+unsigned mproc__segment_sweep(mproc__segment *segment);
+/* Who is in a row: pid (0: nobody) and whether its process lives; in doubt, alive. */
+pid_t mproc__segment_row_pid(const mproc__segment *segment, unsigned row);
+bool mproc__segment_row_alive(mproc__segment *segment, unsigned row);
+/* Rows in use: highest + 1. */
+unsigned mproc__segment_rows(const mproc__segment *segment);
+
+/* ---- sleeping ---- */
+/* Sleeps until `event` is posted after `ticket`, the membership changes, a signal comes, or the deadline passes; sweeps
+ * the dead before it sleeps and when a death woke it. 0: look again; -ETIMEDOUT. */
+int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event, uint32_t ticket, mproc_deadline deadline);
+
+#endif
