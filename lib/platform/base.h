@@ -18,7 +18,7 @@
 #define MPROC__COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The struct that a member lies in. */
-#define MPROC__CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define MPROC__CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Two cache lines: some machines fetch lines in pairs, so writers on neighbouring lines would still disturb each other. */
 #define MPROC__LINE 128

@@ -5,12 +5,13 @@
 #ifndef MPROC__PLATFORM_PLATFORM_H
 #define MPROC__PLATFORM_PLATFORM_H
 
+#include "platform/base.h"
+
 #include <signal.h>
 #include <sys/types.h>
 #include <time.h>
 
 #include <mproc/deadline.h>
-#include "platform/base.h"
 
 /* ---- clock.c: one monotonic clock ---- */
 int64_t mproc__now_ns(void);
@@ -74,14 +75,16 @@ int mproc__memory_reserve(int fd, size_t offset, size_t length);
 int mproc__memory_release(int fd, size_t offset, size_t length);
 
 /* ---- fd.c ---- */
-int mproc__fd_read_all(int fd, void *buffer, size_t size_bytes, mproc_deadline deadline);   /* MPROC_EEND at end of file */
+int mproc__fd_read_all(int fd, void *buffer, size_t size_bytes,
+                       mproc_deadline deadline); /* MPROC_EEND at end of file */
 int mproc__fd_write_all(int fd, const void *data, size_t size_bytes, mproc_deadline deadline);
 /* One message with descriptors over a Unix socket (at most 64). Not framed: the caller sends its own length. */
-int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *fds, size_t fd_count, mproc_deadline deadline);
+int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *fds, size_t fd_count,
+                   mproc_deadline deadline);
 /* Returns the bytes received; *ret_fd_count descriptors (close-on-exec, owned by the caller) in ret_fds[capacity]. */
-ssize_t mproc__fd_recv(int socket, void *buffer, size_t size_bytes, int *ret_fds, size_t capacity, size_t *ret_fd_count,
-                       mproc_deadline deadline);
-int mproc__fd_poll(int fd, short events, mproc_deadline deadline);                          /* 0 ready, -ETIMEDOUT */
+ssize_t mproc__fd_recv(int socket, void *buffer, size_t size_bytes, int *ret_fds, size_t capacity,
+                       size_t *ret_fd_count, mproc_deadline deadline);
+int mproc__fd_poll(int fd, short events, mproc_deadline deadline); /* 0 ready, -ETIMEDOUT */
 /* Closes every descriptor from `first` up except those in keep[] (ascending). */
 void mproc__fd_close_others(int first, const int *keep, size_t keep_count);
 /* A name of a new private directory (mode 0700) for sockets, below $XDG_RUNTIME_DIR, /run/user or /tmp. */

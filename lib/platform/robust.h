@@ -3,13 +3,14 @@
 #ifndef MPROC__PLATFORM_ROBUST_H
 #define MPROC__PLATFORM_ROBUST_H
 
+#include "platform/base.h"
+
 #include <pthread.h>
 
 #include <mproc/deadline.h>
-#include "platform/base.h"
 
 typedef struct mproc__robust_shared {
-    pthread_mutex_t mutex;      /* written by glibc and, at the owner's death, by the kernel */
+    pthread_mutex_t mutex; /* written by glibc and, at the owner's death, by the kernel */
 } mproc__robust_shared;
 
 void mproc__robust_init(mproc__robust_shared *robust, bool shared);

@@ -11,15 +11,17 @@
 
 enum {
     MPROC__STORY_BYTES = 384,
+    MPROC__STORY_LINE_BYTES = MPROC__STORY_BYTES + 32, /* the text after the longest "NAME: " */
     MPROC__STORY_FIELDS = MPROC_ERROR_MAX_RSS_KIB + 1
 };
 
 struct mproc_error {
-    int         code;
-    uint32_t    fields;                         /* bit n: number[n] is set */
-    char        text[MPROC__STORY_BYTES];       /* empty: mproc_strerror(code) */
-    int64_t     number[MPROC__STORY_FIELDS];
-    mproc_error *cause;                         /* owned, or NULL; never set in a thread's story */
+    int code;
+    uint32_t fields;               /* bit n: number[n] is set */
+    char text[MPROC__STORY_BYTES]; /* empty: mproc_strerror(code) */
+    int64_t number[MPROC__STORY_FIELDS];
+    char line[MPROC__STORY_LINE_BYTES]; /* "NAME: text", made by mproc_error_text */
+    mproc_error *cause;                 /* owned, or NULL; never set in a thread's story */
 };
 
 /* Sets this thread's story and returns code (negative). Text is one line without the code's name. */

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The control groups this process is in: limits that hold though the machine has more. L0. */
+#ifndef MPROC__PLATFORM_CGROUP_H
+#define MPROC__PLATFORM_CGROUP_H
+
+#include "platform/base.h"
+
+/* Called for the process's own group and each ancestor that is visible, innermost first. */
+typedef void mproc__cgroup_visit(const char *directory, bool version_2, void *context);
+
+/* Visits the groups of one controller ("memory", "cpu"), in whichever version it is mounted. Nothing is visited where there
+ * are no control groups. */
+void mproc__cgroup_walk(const char *controller, mproc__cgroup_visit *visit, void *context);
+
+/* The word-th number (from 0) of directory/file; INT64_MAX for "max", a missing word or a missing file. */
+int64_t mproc__cgroup_number(const char *directory, const char *file, int word);
+/* The number after `key` in a file of "key number" lines; 0 when missing. */
+int64_t mproc__cgroup_keyed(const char *directory, const char *file, const char *key);
+
+#endif

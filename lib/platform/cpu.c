@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* How many CPUs this process may use, and what that means for spinning. */
+#include "platform/base.h"
+
+#include <sched.h>
+
+#include "platform/cgroup.h"
+#include "platform/platform.h"
+
+/* About 20 us of pauses: as long as a futex wake and wait takes (26 us), so that spinning costs at most as much again. */
+enum { SPIN_PAUSES = 512 };
+
+/* CPUs in the affinity mask; grows the set until the kernel's fits (machines of more than 1024 CPUs). */
+static unsigned affinity_count(void)
+{
+    for (int cpus = CPU_SETSIZE; cpus <= 1 << 20; cpus *= 2) {
+        cpu_set_t *set = CPU_ALLOC(cpus);
+        size_t size_bytes = CPU_ALLOC_SIZE(cpus);
+        int error = set && sched_getaffinity(0, size_bytes, set) == 0 ? 0 : EINVAL;
+        int count = error ? 0 : CPU_COUNT_S(size_bytes, set);
+
+        CPU_FREE(set);
+        if (count > 0)
+            return (unsigned)count;
+    }
+    return 1;
+}
+
+/* Lowers *context to the CPUs that a group's quota is worth, rounded up. */
+static void quota_visit(const char *directory, bool version_2, void *context)
+{
+    unsigned *count = context;
+    int64_t quota_us = mproc__cgroup_number(directory, version_2 ? "cpu.max" : "cpu.cfs_quota_us", 0);
+    int64_t period_us =
+        mproc__cgroup_number(directory, version_2 ? "cpu.max" : "cpu.cfs_period_us", version_2);
+    int64_t cpus = INT64_MAX;
+
+    /* Version 1 says "no limit" as -1. */
+    if (quota_us > 0 && quota_us < INT64_MAX && period_us > 0 && period_us < INT64_MAX)
+        cpus = quota_us / period_us + (quota_us % period_us != 0);
+    if (cpus < (int64_t)*count)
+        *count = (unsigned)cpus;
+}
+
+unsigned mproc_cpu_count(void)
+{
+    unsigned count = affinity_count();
+
+    mproc__cgroup_walk("cpu", quota_visit, &count);
+    return count > 0 ? count : 1;
+}
+
+unsigned mproc__spin_budget(void)
+{
+    static _Atomic int budget = -1; /* not asked yet; a race only asks twice */
+    int pauses = atomic_load_explicit(&budget, memory_order_relaxed);
+
+    if (MPROC__UNLIKELY(pauses < 0)) {
+        pauses = mproc_cpu_count() > 1 ? SPIN_PAUSES : 0;
+        atomic_store_explicit(&budget, pauses, memory_order_relaxed);
+    }
+    return (unsigned)pauses;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Signal masks and dispositions around a start. */
+#include "platform/base.h"
+
+#include "platform/platform.h"
+
+void mproc__signals_block(sigset_t *ret_previous)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, ret_previous);
+}
+
+void mproc__signals_restore(const sigset_t *previous)
+{
+    pthread_sigmask(SIG_SETMASK, previous, NULL);
+}
+
+void mproc__signals_reset(void)
+{
+    struct sigaction plain = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    /* SIGKILL, SIGSTOP and libc's own refuse; that is all right. Dispositions first: a pending signal would otherwise
+     * run a handler of the parent. */
+    for (int number = 1; number < NSIG; number++)
+        sigaction(number, &plain, NULL);
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
