@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Suites: the fixture, the results as TAP, a directory that goes with the program. */
+#include "platform/base.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support/support.h"
+
+enum { TEST_LIMIT_MS = 20000, LEAK_TEXT_BYTES = 4096, TREE_DESCRIPTORS = 16 };
+
+#ifdef MPROC__SANITIZED
+enum { BUILD_SCALE = 5 };
+#else
+enum { BUILD_SCALE = 1 };
+#endif
+
+static char directory[96];
+
+int support_ms(int milliseconds)
+{
+    const char *scale = getenv("MPROC_TEST_SCALE");
+    int factor = scale ? atoi(scale) : 1;
+    return milliseconds * BUILD_SCALE * (factor > 0 ? factor : 1);
+}
+
+const char *support_directory(void)
+{
+    return directory;
+}
+
+/* Check's own handlers for the terminal's signals are inherited by the test, and would be by its children. */
+static void fixture_setup(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGALRM, SIG_DFL);
+    support_fail_allocation(0);
+    support_leaks_begin();
+}
+
+static void fixture_teardown(void)
+{
+    char text[LEAK_TEXT_BYTES];
+    support_fail_allocation(0);
+    if (support_leaks_find(text, sizeof(text)) == 0)
+        return;
+    support_children_kill();
+    ck_abort_msg("%s", text);
+}
+
+TCase *support_case(Suite *suite, const char *name)
+{
+    TCase *tcase = tcase_create(name);
+    tcase_set_timeout(tcase, support_ms(TEST_LIMIT_MS) / 1000.0);
+    tcase_add_checked_fixture(tcase, fixture_setup, fixture_teardown);
+    suite_add_tcase(suite, tcase);
+    return tcase;
+}
+
+static int entry_remove(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+/* Also the runtime directory of the tests, so that the sockets they leave are seen: hence two levels. */
+static void directory_make(void)
+{
+    char runtime[sizeof(directory) + 8];
+    snprintf(directory, sizeof(directory), "/tmp/mproc-check-XXXXXX");
+    if (!mkdtemp(directory)) {
+        perror(directory);
+        exit(EXIT_FAILURE);
+    }
+    snprintf(runtime, sizeof(runtime), "%s/run", directory);
+    if (mkdir(runtime, 0700) != 0)
+        perror(runtime);
+    setenv("XDG_RUNTIME_DIR", runtime, 1);
+}
+
+static void results_to_file(SRunner *runner)
+{
+    static char path[4096]; /* Check keeps the pointer */
+    const char *results = getenv("MPROC_TEST_RESULTS");
+    if (!results || (mkdir(results, 0777) != 0 && errno != EEXIST))
+        return;
+    snprintf(path, sizeof(path), "%s/%s.tap", results, program_invocation_short_name);
+    srunner_set_tap(runner, path);
+}
+
+int support_run(Suite *suite, int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    directory_make();
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    SRunner *runner = srunner_create(suite);
+    results_to_file(runner);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    support_children_kill();
+    nftw(directory, entry_remove, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
