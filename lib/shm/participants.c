@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Participants of a segment: rows taken, left, judged and swept.
+ *
+ * Who is dead? The life word answers at once for all but one case: marked by the kernel = dead (killed, or gone by exec);
+ * held = alive. Handed back (its thread ended, the process goes on) is the one that pidfd, start time and stack address
+ * must answer, and in doubt it is alive. Never asked: the state letter in /proc, which calls a living process a zombie
+ * when only its first thread ended; never alone: pid and start time, which survive an exec. */
+#include "platform/base.h"
+
+#include <unistd.h>
+
+#include "platform/story.h"
+#include "shm/segment_inside.h"
+
+/* A sweeper holds the word of a handed-back row for microseconds; a stopped one would make its owner wait. */
+enum { RETAKE_MS = 1000 };
+
+static uint32_t life_word(const mproc__row_shared *row)
+{
+    return atomic_load_explicit(mproc__robust_word(&row->life), memory_order_acquire);
+}
+
+static pid_t identity_pid(uint64_t identity)
+{
+    return (pid_t)(identity & UINT32_MAX);
+}
+
+void mproc__membership_changed(mproc__header_shared *shared)
+{
+    atomic_fetch_add_explicit(&shared->membership, 1, memory_order_seq_cst);
+    mproc__futex_wake(&shared->membership, INT32_MAX, true);
+}
+
+/* ---- the dead ---- */
+
+/* Whether the process of a row whose life word does not tell has ended or become another program. */
+static bool process_gone(const mproc__row_shared *row, uint64_t identity)
+{
+    pid_t pid = identity_pid(identity);
+    int pidfd = mproc__pidfd_open(pid);
+    if (pidfd == -ESRCH)
+        return true;
+    if (pidfd >= 0) {
+        int ended = mproc__pidfd_ended(pidfd);
+        close(pidfd);
+        if (ended == 1)
+            return true;
+    }
+    uint64_t start;
+    uint64_t stack;
+    int code = mproc__process_times(pid, &start, &stack);
+    if (code < 0)
+        return code == -ESRCH;
+    uint64_t known_start = atomic_load_explicit(&row->start_ticks, memory_order_relaxed);
+    uint64_t known_stack = atomic_load_explicit(&row->stack_address, memory_order_relaxed);
+    return (known_start && start != known_start) || (known_stack && stack && stack != known_stack);
+}
+
+/* With the life word of a dead row held: gives back all that is the row's, then frees it. The order makes a death in
+ * here harmless: before the identity is erased the next sweeper starts over; after it, the marked word wakes a sleeper,
+ * who tells the others (eventcount.c), in case this one had not. */
+static void row_bury(mproc__segment *segment, unsigned index)
+{
+    mproc__row_shared *row = &segment->shared->rows[index];
+    if (segment->sweep)
+        segment->sweep(segment, index, segment->sweep_context);
+    atomic_store_explicit(&row->identity, 0, memory_order_release);
+    mproc__membership_changed(segment->shared);
+    mproc__robust_release(&row->life);
+}
+
+/* After the life word was taken with `code`: bury the row if it is dead, else give the word back. `gone`: identity of
+ * a handed-back row whose process was found gone before; 0: none. A kernel mark counts only if the row's owner was on
+ * the word: on a handed-back one it tells of a visitor that died. */
+static bool row_settle(mproc__segment *segment, unsigned index, int code, uint64_t gone)
+{
+    mproc__row_shared *row = &segment->shared->rows[index];
+    uint64_t identity = atomic_load_explicit(&row->identity, memory_order_acquire);
+    bool marked = code == MPROC_RECOVERED && !(identity & MPROC__IDENTITY_HANDED_BACK);
+    if (identity && (marked || identity == gone)) {
+        row_bury(segment, index);
+        return true;
+    }
+    mproc__robust_release(&row->life);
+    return false;
+}
+
+static bool row_sweep(mproc__segment *segment, unsigned index)
+{
+    mproc__row_shared *row = &segment->shared->rows[index];
+    uint64_t identity = atomic_load_explicit(&row->identity, memory_order_acquire);
+    uint32_t word = life_word(row);
+    if (!identity || (word & FUTEX_TID_MASK))
+        return false;
+    uint64_t gone = 0;
+    if (identity & MPROC__IDENTITY_HANDED_BACK)
+        gone = process_gone(row, identity) ? identity : 0;
+    if (!gone && !(word & FUTEX_OWNER_DIED))
+        return false;
+    int code = mproc__robust_acquire(&row->life, MPROC_NOW);
+    return code >= 0 && row_settle(segment, index, code, gone);
+}
+
+unsigned mproc__segment_sweep(mproc__segment *segment)
+{
+    unsigned swept = 0;
+    unsigned rows = mproc__segment_rows(segment);
+    for (unsigned index = 0; segment->shared && index < rows; index++)
+        swept += row_sweep(segment, index);
+    return swept;
+}
+
+void mproc__segment_on_sweep(mproc__segment *segment, mproc__sweep_fn *fn, void *context)
+{
+    segment->sweep = fn;
+    segment->sweep_context = context;
+}
+
+/* ---- the living ---- */
+
+/* Takes the life word of a row that looks free. Whoever it was that died on it is buried on the way. */
+static bool row_seize(mproc__segment *segment, unsigned index)
+{
+    mproc__row_shared *row = &segment->shared->rows[index];
+    if (atomic_load_explicit(&row->identity, memory_order_acquire) || (life_word(row) & FUTEX_TID_MASK))
+        return false;
+    int code = mproc__robust_acquire(&row->life, MPROC_NOW);
+    if (code < 0)
+        return false;
+    if (!atomic_load_explicit(&row->identity, memory_order_acquire))
+        return true;
+    row_settle(segment, index, code, 0);
+    return false;
+}
+
+static int row_find(mproc__segment *segment)
+{
+    for (unsigned index = 0; index < MPROC__ROWS; index++)
+        if (row_seize(segment, index))
+            return (int)index;
+    return MPROC_ELIMIT;
+}
+
+static void rows_raise(mproc__header_shared *shared, uint32_t least)
+{
+    uint32_t used = atomic_load_explicit(&shared->rows_used, memory_order_relaxed);
+    while (used < least && !atomic_compare_exchange_weak(&shared->rows_used, &used, least))
+        ;
+}
+
+/* Life word held. The identity is the store that makes the row taken. */
+static void row_sign(mproc__segment *segment, unsigned index)
+{
+    mproc__header_shared *shared = segment->shared;
+    mproc__row_shared *row = &shared->rows[index];
+    uint64_t start = 0;
+    uint64_t stack = 0;
+    (void)mproc__process_times(mproc__pid(), &start, &stack); /* unknown stays 0 */
+    atomic_store_explicit(&row->start_ticks, start, memory_order_relaxed);
+    atomic_store_explicit(&row->stack_address, stack, memory_order_relaxed);
+    rows_raise(shared, index + 1);
+    uint64_t generation =
+        (atomic_fetch_add_explicit(&shared->generation, 1, memory_order_relaxed) + 1) & INT32_MAX;
+    segment->row = index;
+    segment->row_identity = generation << 32 | (uint32_t)mproc__pid();
+    atomic_store_explicit(&row->identity, segment->row_identity, memory_order_release);
+    mproc__membership_changed(shared);
+}
+
+int mproc__row_take(mproc__segment *segment)
+{
+    int index = row_find(segment);
+    if (index < 0 && mproc__segment_sweep(segment))
+        index = row_find(segment);
+    if (index < 0)
+        return mproc__fail(MPROC_ELIMIT, "already %d processes use this object", (int)MPROC__ROWS);
+    row_sign(segment, (unsigned)index);
+    return 0;
+}
+
+bool mproc__row_retake(mproc__segment *segment)
+{
+    mproc__row_shared *row = &segment->shared->rows[segment->row];
+    if (mproc__robust_acquire(&row->life, mproc_after_ms(RETAKE_MS)) < 0)
+        return false;
+    uint64_t handed_back = segment->row_identity | MPROC__IDENTITY_HANDED_BACK;
+    bool mine = atomic_compare_exchange_strong(&row->identity, &handed_back, segment->row_identity);
+    if (mine)
+        mproc__membership_changed(segment->shared);
+    else
+        mproc__robust_release(&row->life);
+    return mine;
+}
+
+void mproc__row_leave(mproc__segment *segment)
+{
+    mproc__row_shared *row = &segment->shared->rows[segment->row];
+    atomic_store_explicit(&row->identity, 0, memory_order_release);
+    mproc__membership_changed(segment->shared);
+    mproc__robust_release(&row->life);
+}
+
+void mproc__row_hand_back(mproc__segment *segment)
+{
+    mproc__row_shared *row = &segment->shared->rows[segment->row];
+    atomic_store_explicit(&row->identity, segment->row_identity | MPROC__IDENTITY_HANDED_BACK,
+                          memory_order_release);
+    mproc__robust_release(&row->life);
+    mproc__membership_changed(segment->shared);
+}
+
+unsigned mproc__segment_rows(const mproc__segment *segment)
+{
+    if (!segment->shared)
+        return 1;
+    uint32_t used = atomic_load_explicit(&segment->shared->rows_used, memory_order_acquire);
+    return used < MPROC__ROWS ? used : MPROC__ROWS;
+}
+
+pid_t mproc__segment_row_pid(const mproc__segment *segment, unsigned row)
+{
+    if (!segment->shared)
+        return row == 0 ? mproc__pid() : 0;
+    if (row >= MPROC__ROWS)
+        return 0;
+    return identity_pid(atomic_load_explicit(&segment->shared->rows[row].identity, memory_order_acquire));
+}
+
+bool mproc__segment_row_alive(mproc__segment *segment, unsigned index)
+{
+    if (!segment->shared)
+        return index == 0;
+    if (index >= MPROC__ROWS)
+        return false;
+    const mproc__row_shared *row = &segment->shared->rows[index];
+    uint64_t identity = atomic_load_explicit(&row->identity, memory_order_acquire);
+    uint32_t word = life_word(row);
+    if (!identity)
+        return false;
+    if (word & FUTEX_TID_MASK)
+        return true;
+    if (identity & MPROC__IDENTITY_HANDED_BACK)
+        return !process_gone(row, identity);
+    return !(word & FUTEX_OWNER_DIED);
+}

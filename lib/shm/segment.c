@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Segments: made, attached, mapped, reserved, unmapped. Who uses one is in participants.c, sleeping in eventcount.c. */
+#include "platform/base.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "platform/story.h"
+#include "shm/segment_inside.h"
+
+#ifndef F_GET_SEALS
+#define F_GET_SEALS   1034
+#define F_SEAL_SHRINK 0x0002
+#endif
+
+enum { SEGMENT_VERSION = 1 };
+
+#define SEGMENT_MAGIC UINT64_C(0x746d6765732d706d) /* "mp-segmt" in a little-endian dump */
+#define ROOT_OFFSET   ((sizeof(mproc__header_shared) + MPROC__LINE - 1) / MPROC__LINE * MPROC__LINE)
+
+/* A lock is header, rows and 384 bytes of root: with 40-byte mutexes that is exactly two pages. */
+_Static_assert(sizeof(mproc__header_shared) <= 16384,
+               "header and rows stay small: every object pays for them");
+_Static_assert(MPROC__ROWS + 2 <= 128, "event, membership and all life words fit one futex_waitv");
+
+static size_t page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static mproc__segment *segment_new(mproc__home home)
+{
+    mproc__segment *segment = calloc(1, sizeof(*segment));
+    if (!segment) {
+        mproc__fail(-ENOMEM, "no memory for a segment's handle");
+        return NULL;
+    }
+    segment->home = home;
+    segment->fd = -1;
+    segment->incarnation = mproc__incarnation();
+    atomic_store_explicit(&segment->references, 1, memory_order_relaxed);
+    return segment;
+}
+
+static int segment_map(mproc__segment *segment, size_t bytes)
+{
+    int flags = segment->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *mapping = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, segment->fd, 0);
+    if (mapping == MAP_FAILED)
+        return mproc__fail(-errno, "cannot map %zu bytes of shared memory: %s", bytes, strerror(errno));
+    segment->mapping = mapping;
+    segment->mapping_bytes = bytes;
+    return 0;
+}
+
+void mproc__segment_destroy(mproc__segment *segment)
+{
+    if (segment->mapping)
+        munmap(segment->mapping, segment->mapping_bytes);
+    if (segment->fd >= 0)
+        close(segment->fd);
+    free(segment);
+}
+
+static void header_write(mproc__header_shared *shared, mproc_type_id kind, size_t size_bytes)
+{
+    shared->magic = SEGMENT_MAGIC;
+    shared->version = SEGMENT_VERSION;
+    shared->kind = (uint32_t)kind;
+    shared->size_bytes = size_bytes;
+    shared->root_offset = ROOT_OFFSET;
+    shared->row_count = MPROC__ROWS;
+    mproc__namespaces(&shared->pid_namespace, &shared->time_namespace);
+    for (unsigned row = 0; row < MPROC__ROWS; row++)
+        mproc__robust_init(&shared->rows[row].life, true);
+}
+
+/* The memory behind a host segment. mproc__memory_reserve looks for room first: reserving beyond a memory cgroup's limit
+ * does not fail, it brings the OOM killer (measured). */
+static int segment_allocate(mproc__segment *segment, const char *name, size_t total, size_t reserve)
+{
+    char label[64];
+    snprintf(label, sizeof(label), "mproc:%s", name ? name : "");
+    int fd = mproc__memfd_create(label, total);
+    if (fd < 0)
+        return mproc__fail(fd, "cannot create %zu bytes of shared memory for %s: %s", total, label,
+                           mproc_strerror(fd));
+    segment->fd = fd;
+    int code = mproc__memory_reserve(fd, 0, reserve);
+    if (code < 0)
+        return mproc__fail(code, "cannot reserve %zu bytes of shared memory for %s: %s", reserve, label,
+                           mproc_strerror(code));
+    return 0;
+}
+
+static int segment_build(mproc__segment *segment, mproc_type_id kind, const char *name, size_t size_bytes,
+                         size_t reserve_bytes)
+{
+    bool host = segment->home == MPROC__HOME_HOST;
+    size_t before = host ? ROOT_OFFSET : 0;
+    size_t total = mproc__round_up(before + size_bytes, page_bytes());
+    int code = host ? segment_allocate(segment, name, total, before + reserve_bytes) : 0;
+    if (code == 0)
+        code = segment_map(segment, total);
+    if (code < 0)
+        return code;
+    segment->size_bytes = size_bytes;
+    segment->root = (unsigned char *)segment->mapping + before;
+    if (host) {
+        segment->shared = segment->mapping;
+        header_write(segment->shared, kind, size_bytes);
+    }
+    return 0;
+}
+
+int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name, size_t size_bytes,
+                          size_t reserve_bytes, mproc__segment **ret_segment)
+{
+    MPROC__ASSERT(home == MPROC__HOME_HOST || home == MPROC__HOME_THREAD);
+    if (size_bytes == 0 || size_bytes > SIZE_MAX / 4 || reserve_bytes > size_bytes)
+        return mproc__fail(-EINVAL, "a segment of %zu bytes, %zu of them reserved", size_bytes,
+                           reserve_bytes);
+    mproc__segment *segment = segment_new(home);
+    if (!segment)
+        return -ENOMEM;
+    int code = segment_build(segment, kind, name, size_bytes, reserve_bytes ? reserve_bytes : size_bytes);
+    if (code < 0)
+        mproc__segment_destroy(segment);
+    else
+        *ret_segment = segment;
+    return code;
+}
+
+/* Nothing of a foreign file is touched before this said that it cannot shrink and is long enough. */
+static int descriptor_check(int fd, size_t *ret_bytes)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return mproc__fail(-errno, "cannot attach descriptor %d: %s", fd, strerror(errno));
+    int seals = S_ISREG(status.st_mode) ? fcntl(fd, F_GET_SEALS) : -1;
+    if (seals < 0 || !(seals & F_SEAL_SHRINK) || status.st_size <= (off_t)ROOT_OFFSET)
+        return mproc__fail(MPROC_ECORRUPT, "descriptor %d is not a segment of libmproc", fd);
+    *ret_bytes = (size_t)status.st_size;
+    return 0;
+}
+
+static int header_check(const mproc__header_shared *shared, size_t bytes, mproc_type_id kind)
+{
+    if (shared->magic != SEGMENT_MAGIC)
+        return mproc__fail(MPROC_ECORRUPT, "not a segment of libmproc: wrong magic number");
+    if (shared->version != SEGMENT_VERSION || shared->root_offset != ROOT_OFFSET ||
+        shared->row_count != MPROC__ROWS)
+        return mproc__fail(MPROC_ECORRUPT, "segment of another build of libmproc (version %u, this is %d)",
+                           (unsigned)shared->version, (int)SEGMENT_VERSION);
+    if (shared->size_bytes == 0 || shared->size_bytes > bytes - ROOT_OFFSET)
+        return mproc__fail(MPROC_ECORRUPT, "segment says %llu bytes, the descriptor holds %zu",
+                           (unsigned long long)shared->size_bytes, bytes - ROOT_OFFSET);
+    if (shared->kind != (uint32_t)kind)
+        return mproc__fail(-EINVAL, "segment of an object of type %u, wanted %u", (unsigned)shared->kind,
+                           (unsigned)kind);
+    uint64_t pids;
+    uint64_t times;
+    mproc__namespaces(&pids, &times);
+    if (shared->pid_namespace != pids || shared->time_namespace != times)
+        return mproc__fail(MPROC_ENAMESPACE,
+                           "segment of another pid or time namespace: share it by managerd");
+    return 0;
+}
+
+int mproc__segment_attach(int fd, mproc_type_id kind, mproc__segment **ret_segment)
+{
+    size_t bytes = 0;
+    int code = descriptor_check(fd, &bytes);
+    if (code < 0)
+        return code;
+    mproc__segment *segment = segment_new(MPROC__HOME_HOST);
+    if (!segment)
+        return -ENOMEM;
+    segment->fd = fd;
+    code = segment_map(segment, bytes);
+    if (code == 0)
+        code = header_check(segment->mapping, bytes, kind);
+    if (code < 0) {
+        segment->fd = -1; /* stays the caller's */
+        mproc__segment_destroy(segment);
+        return code;
+    }
+    segment->shared = segment->mapping;
+    segment->root = (unsigned char *)segment->mapping + ROOT_OFFSET;
+    segment->size_bytes = segment->shared->size_bytes;
+    *ret_segment = segment;
+    return 0;
+}
+
+void mproc__segment_keep(mproc__segment *segment)
+{
+    atomic_fetch_add_explicit(&segment->references, 1, memory_order_relaxed);
+}
+
+void mproc__segment_release(mproc__segment *segment)
+{
+    if (!segment || atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) != 1)
+        return;
+    if (!segment->shared || mproc__life_leave(segment))
+        mproc__segment_destroy(segment);
+}
+
+void *mproc__segment_root(mproc__segment *segment)
+{
+    return segment->root;
+}
+
+size_t mproc__segment_size(const mproc__segment *segment)
+{
+    return segment->size_bytes;
+}
+
+int mproc__segment_fd(const mproc__segment *segment)
+{
+    return segment->fd;
+}
+
+mproc__home mproc__segment_home(const mproc__segment *segment)
+{
+    return segment->home;
+}
+
+bool mproc__segment_shared(const mproc__segment *segment)
+{
+    return segment->shared != NULL;
+}
+
+static int range_check(const mproc__segment *segment, size_t offset, size_t length)
+{
+    if (offset > segment->size_bytes || length > segment->size_bytes - offset)
+        return mproc__fail(-EINVAL, "range %zu + %zu outside a segment of %zu bytes", offset, length,
+                           segment->size_bytes);
+    return 0;
+}
+
+int mproc__segment_reserve(mproc__segment *segment, size_t offset, size_t length)
+{
+    int code = range_check(segment, offset, length);
+    if (code < 0 || length == 0 || segment->fd < 0)
+        return code;
+    code = mproc__memory_reserve(segment->fd, ROOT_OFFSET + offset, length);
+    if (code < 0)
+        return mproc__fail(code, "no room for %zu more bytes of shared memory: %s", length,
+                           mproc_strerror(code));
+    return 0;
+}
+
+/* Private memory: whole pages inside the range go back, the rest is zeroed, as a hole punched in a file reads. */
+static int private_release(unsigned char *start, size_t length)
+{
+    size_t page = page_bytes();
+    size_t head = mproc__round_up((uintptr_t)start, page) - (uintptr_t)start;
+    if (head >= length) {
+        memset(start, 0, length);
+        return 0;
+    }
+    size_t whole = (length - head) / page * page;
+    memset(start, 0, head);
+    memset(start + head + whole, 0, length - head - whole);
+    return whole && madvise(start + head, whole, MADV_DONTNEED) < 0 ? -errno : 0;
+}
+
+int mproc__segment_free_range(mproc__segment *segment, size_t offset, size_t length)
+{
+    int code = range_check(segment, offset, length);
+    if (code < 0 || length == 0)
+        return code;
+    if (segment->fd < 0)
+        return private_release(segment->root + offset, length);
+    return mproc__memory_release(segment->fd, ROOT_OFFSET + offset, length);
+}
+
+int mproc__segment_check(const mproc__segment *segment)
+{
+    if (MPROC__LIKELY(segment->shared != NULL || segment->incarnation == mproc__incarnation()))
+        return 0;
+    return mproc__fail(-ECHILD, "made for the threads of another process; a fork child makes its own");
+}

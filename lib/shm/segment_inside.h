@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of a segment (segment.c, participants.c, life.c, eventcount.c) share, and nobody else includes. L2. */
+#ifndef MPROC__SHM_SEGMENT_INSIDE_H
+#define MPROC__SHM_SEGMENT_INSIDE_H
+
+#include <linux/futex.h>
+#include <sys/types.h>
+
+#include "platform/platform.h"
+#include "platform/robust.h"
+#include "shm/segment.h"
+
+/* The row's owner gave its life word back in an orderly way (its thread ended, the process goes on). */
+#define MPROC__IDENTITY_HANDED_BACK (UINT64_C(1) << 63)
+
+/* One participant. Everything but the life word is written with the life word held, and read without a lock.
+ * If a writer dies, the kernel marks the life word; whoever takes it next finds in `identity` what there is to bury. */
+typedef struct mproc__row_shared {
+    /* Held by the thread that joined, from before the identity is written until after it is erased. Marked by the
+     * kernel when that thread dies with it. Also taken for an instant by a sweeper of a dead row. */
+    mproc__robust_shared life;
+    /* 0: free. Else pid | generation << 32 | handed-back bit. Stored last when a row is taken and erased first when it
+     * is left, so a reader that sees it sees the two fields below. A taker that dies before this store leaves a marked
+     * life word and 0: the row is free. The generation tells a row from its next life. */
+    _Atomic uint64_t identity;
+    /* Start time in clock ticks and initial stack address of the process, 0: unknown. Read only to answer for rows
+     * whose life word is handed back. */
+    _Atomic uint64_t start_ticks;
+    _Atomic uint64_t stack_address;
+} mproc__row_shared;
+
+/* First bytes of every host segment. The creator writes all but the last four fields before anyone else has the
+ * descriptor; they never change. A creator that dies before that takes the segment with it. */
+typedef struct mproc__header_shared {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t kind;       /* mproc_type_id of the object */
+    uint64_t size_bytes; /* of the object area */
+    uint32_t
+        root_offset; /* differs between builds whose pthread_mutex_t differs: such segments are refused */
+    uint32_t row_count;
+    uint64_t pid_namespace;  /* owner ids in robust mutexes mean nothing elsewhere */
+    uint64_t time_namespace; /* start times mean nothing elsewhere */
+    /* A futex that all sleepers watch; add 1 and wake all when the set of life words changes. Anyone writes it, by
+     * atomic add. One who dies between a change and its add held or watched a life word, and that wakes a sleeper. */
+    _Alignas(64) _Atomic uint32_t membership;
+    _Atomic uint32_t generation; /* of the last row taken; atomic add */
+    /* Highest row ever used + 1, raised by compare and swap before the identity is stored; never falls, so a taker that
+     * dies in between costs one look. */
+    _Atomic uint32_t rows_used;
+    _Alignas(64) mproc__row_shared rows[MPROC__ROWS];
+} mproc__header_shared;
+
+struct mproc__life;
+
+struct mproc__segment {
+    mproc__home home;
+    _Atomic uint32_t references;
+    int fd;                       /* -1 in a thread home */
+    mproc__header_shared *shared; /* NULL in a thread home */
+    void *mapping;
+    size_t mapping_bytes;
+    unsigned char *root;
+    size_t size_bytes;
+    uint64_t incarnation; /* that mapped it */
+    mproc__sweep_fn *sweep;
+    void *sweep_context;
+    /* The incarnation that owns `row` and whose thread holds its life word, else 0. Written under the life guard; read
+     * without it by mproc__segment_join. */
+    _Atomic uint64_t joined;
+    /* Under the life guard (life.c). A fork child finds the parent's values: row_incarnation tells. */
+    unsigned row;
+    uint64_t row_incarnation;
+    uint64_t row_identity;
+    struct mproc__life *holder; /* the thread whose robust list the life word is on; NULL: handed back */
+    mproc__segment *holder_next;
+    bool orphan; /* released by another thread: the holder's exit frees it */
+};
+
+/* ---- segment.c ---- */
+/* Unmaps and frees. */
+void mproc__segment_destroy(mproc__segment *segment);
+
+/* ---- participants.c: rows. All with the life guard held, by the calling thread. ---- */
+/* Takes a free row: life word held, identity written. 0, MPROC_ELIMIT. */
+int mproc__row_take(mproc__segment *segment);
+/* Takes this process's own row back after a hand-back. False: it is no longer this process's. */
+bool mproc__row_retake(mproc__segment *segment);
+/* Erases the identity and gives the word back: the row is free. The word must be held by this thread. */
+void mproc__row_leave(mproc__segment *segment);
+/* Says that the owner lives on without a thread on the word, and gives the word back. */
+void mproc__row_hand_back(mproc__segment *segment);
+/* Tells all sleepers that the set of life words changed. */
+void mproc__membership_changed(mproc__header_shared *shared);
+
+/* ---- life.c: which thread of this process holds which life word ---- */
+/* The slow half of mproc__segment_join. */
+int mproc__life_join(mproc__segment *segment);
+/* At the last release. False: another thread holds the life word; its exit frees the segment. */
+bool mproc__life_leave(mproc__segment *segment);
+
+#endif
