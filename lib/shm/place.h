@@ -15,6 +15,9 @@
 typedef struct mproc__server_place_ops {
     int (*lock_create)(mproc_place *place, const mproc_lock_options *options, mproc_lock **ret_lock);
     int (*lock_open)(mproc_place *place, const char *name, mproc_lock **ret_lock);
+    int (*ping)(mproc_place *place, mproc_deadline deadline);
+    int (*names)(mproc_place *place, mproc_variant *ret_list);
+    int (*unlink)(mproc_place *place, const char *name);
 } mproc__server_place_ops;
 
 struct mproc_place {
@@ -24,11 +27,13 @@ struct mproc_place {
     char *address;                              /* as resolved; owned */
 };
 
+/* A thread: or host: place, for mproc_place_open. -ENOMEM. */
+int mproc__place_local(mproc__home home, mproc_place **ret_place);
 /* Of an argument: NULL is host. -EINVAL for something that is no place. */
 int mproc__place_home(mproc_place *place, mproc__home *ret_home);
 
 /* Names of thread: and host: objects: a directory of this process (and, as a copy, of its fork children), weak: an entry
- * goes with its object. Unrelated programs meet in managerd. Finding keeps (one reference for the caller). */
+ * goes with its object. Unrelated programs meet in managerd. Finding keeps (one reference for the caller). Any thread. */
 int mproc__names_add(mproc__home home, const char *name, mproc__handle *handle);            /* -EEXIST */
 int mproc__names_find(mproc__home home, const char *name, mproc_type_id type, mproc__handle **ret_handle);  /* -ENOENT; -EINVAL: other type */
 void mproc__names_remove(mproc__handle *handle);                                            /* in destroy; none: nothing */
