@@ -15,27 +15,48 @@
 #include "platform/base.h"
 
 typedef struct mproc__launch_options {
-    mproc_start start;              /* FORK or SPAWN */
+    mproc_start start; /* FORK or SPAWN */
     mproc_fn *fn;
     mproc_variant args;
-    const char *name;               /* process name: mproc_process_name in the child, ps (15 bytes) */
-    bool die_with_parent;           /* PR_SET_PDEATHSIG towards the calling process: only for single-threaded callers */
-    bool keep_stdin;                /* else the null device */
-    const int *keep_fds;            /* fork: the library's descriptors that stay open (by fork the program's own do) */
+    const char *name;     /* process name: mproc_process_name in the child, ps (15 bytes) */
+    bool die_with_parent; /* PR_SET_PDEATHSIG towards the calling process: only for single-threaded callers */
+    bool keep_stdin;      /* else the null device */
+    const int *keep_fds;  /* fork: the library's descriptors that stay open (by fork the program's own do) */
     size_t keep_count;
+    /* The rest may stay zero. */
+    mproc_start method; /* what mproc_get_start answers in the child; 0: as `start` */
+    const char *path;   /* its place in the family, "2:1", for the names of its children; NULL: none */
+    /* A word that turns 1 when the child shall stop: fork sees the address, spawn maps the descriptor. NULL: none. */
+    const _Atomic uint32_t *stop_word;
+    int stop_fd;
+    size_t stop_offset_bytes;
+    /* Runs in the parent when the child exists and before it may go on: hand its pidfd to whoever kills it when this
+     * process dies, and there is no moment without a watcher. Negative: the start is undone and answers that. */
+    int (*before_go)(pid_t pid, int pidfd, void *context);
+    void *context;
 } mproc__launch_options;
 
 /* 0 with pid and pidfd (both the caller's: reap with waitid), or negative with a story naming the step; no child left. */
 int mproc__launch(const mproc__launch_options *options, pid_t *ret_pid, int *ret_pidfd);
 
+/* 0, or MPROC_ETHREADS: this process has other threads, whose locks a forked copy would hold for ever. */
+int mproc__launch_threads_check(void);
+
+/* The middle of mproc_init: serves a spawned child and then does not return; in the first process it remembers that it
+ * was called, without which spawn and forkserver are MPROC_ENOINIT. */
+int mproc__process_main(int *argc, char ***argv);
+bool mproc__process_main_called(void);
+
 /* The identity of a function that another process of the same build can resolve. */
 typedef struct mproc__function_id {
-    uint8_t build_id[20];           /* shorter ids are zero-padded */
-    uint64_t offset;                /* from the object's load address */
+    uint8_t build_id[20]; /* shorter ids are zero-padded */
+    uint64_t offset;      /* from the object's load address */
 } mproc__function_id;
-int mproc__function_pack(mproc_fn *fn, mproc__function_id *ret_id);         /* MPROC_EFUNCTION: not in an executable segment */
-int mproc__function_unpack(const mproc__function_id *id, mproc_fn **ret_fn);/* MPROC_EFUNCTION: names both builds; cached */
-/* "name+0x12" when the symbol is known, else "file+0x1234"; for stories. */
+int mproc__function_pack(mproc_fn *fn,
+                         mproc__function_id *ret_id); /* MPROC_EFUNCTION: not in an executable segment */
+int mproc__function_unpack(const mproc__function_id *id,
+                           mproc_fn **ret_fn); /* MPROC_EFUNCTION: names both builds; cached */
+/* "name" when the symbol is known, else "file+0x1234"; for stories. */
 void mproc__function_name(mproc_fn *fn, char *buffer, size_t size_bytes);
 
 #endif

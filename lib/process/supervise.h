@@ -11,16 +11,17 @@
 
 #include "shm/segment.h"
 
-/* Call first in the supervisor: blocks what must be blocked, installs the SIGCHLD handler (this process is the
- * library's own), becomes subreaper, joins the segment. `owner_row`: the row to watch. */
+/* Call first in the supervisor, which must be a direct child of the owner: blocks what must be blocked, installs the
+ * SIGCHLD handler (this process is the library's own), becomes subreaper, joins the segment. `owner_row`: the row to
+ * watch. Children inherit the blocked mask and the handler: their first steps (child.c) undo both. */
 int mproc__supervise_begin(mproc__segment *segment, mproc__eventcount_shared *command, unsigned owner_row);
-/* Sleeps until something may have happened. 0, or -EOWNERDEAD: the owner is gone: kill the children and exit. */
+/* Sleeps until something may have happened. 0; -ETIMEDOUT; -EOWNERDEAD: the owner is gone: kill the children and exit. */
 int mproc__supervise_wait(uint32_t ticket, mproc_deadline deadline);
 uint32_t mproc__supervise_prepare(void);
 /* One ended child, reaped: pid (> 0) with its status and rusage; 0: none now. Unknown pids are orphans that came to the
  * subreaper. */
 struct rusage;
-pid_t mproc__supervise_reap(int *ret_exit_code, struct rusage *ret_usage);   /* exit code: -N for signal N */
+pid_t mproc__supervise_reap(int *ret_exit_code, struct rusage *ret_usage); /* exit code: -N for signal N */
 /* Kills every child of this process, also orphans that come while it does, and reaps them. */
 void mproc__supervise_kill_all(void);
 

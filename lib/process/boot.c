@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The start-up conversation: records, descriptors and reports over a child's boot socket. */
+#include "platform/base.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "platform/story.h"
+#include "process/boot.h"
+
+typedef struct boot_report {
+    int32_t code; /* 0: the function runs now */
+    char text[MPROC__STORY_BYTES];
+} boot_report;
+
+/* ---- parent: before there is a child ---- */
+
+/* With stdout closed, a new descriptor would be number 1 and be overwritten when the child gets its standard ones. */
+static int above_standard(int fd)
+{
+    if (fd < 0 || fd > 2)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    close(fd);
+    return moved;
+}
+
+int mproc__boot_pair(int ret_sockets[2])
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret_sockets) < 0)
+        return mproc__fail(-errno, "start: no socket pair to talk to the child: %s", mproc_strerror(-errno));
+    ret_sockets[0] = above_standard(ret_sockets[0]);
+    ret_sockets[1] = above_standard(ret_sockets[1]);
+    if (ret_sockets[0] >= 0 && ret_sockets[1] >= 0)
+        return 0;
+    int code = -errno;
+    for (int i = 0; i < 2; i++)
+        if (ret_sockets[i] >= 0)
+            close(ret_sockets[i]);
+    return mproc__fail(code, "start: no socket pair to talk to the child: %s", mproc_strerror(code));
+}
+
+void mproc__boot_self(const mproc__launch_options *options, mproc__self *ret_self)
+{
+    mproc__self_for_child(ret_self);
+    snprintf(ret_self->name, sizeof ret_self->name, "%s", options->name ? options->name : "");
+    snprintf(ret_self->path, sizeof ret_self->path, "%s", options->path ? options->path : "");
+    ret_self->method = options->method ? options->method : options->start;
+    ret_self->stop_word = options->stop_word;
+}
+
+int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret_load)
+{
+    mproc__boot *boot = &ret_load->boot;
+    memset(ret_load, 0, sizeof *ret_load);
+    for (int i = 0; i < MPROC__BOOT_FDS; i++)
+        ret_load->fds[i] = -1;
+    *boot = (mproc__boot){.magic = MPROC__BOOT_MAGIC,
+                          .size_bytes = sizeof *boot,
+                          .die_with_parent = options->die_with_parent,
+                          .stop_offset_bytes = options->stop_offset_bytes};
+    mproc__boot_self(options, &boot->self);
+    if (options->stop_word)
+        ret_load->fds[MPROC__BOOT_STOP] = options->stop_fd;
+    int rc = mproc__function_pack(options->fn, &boot->function);
+    if (rc == 0)
+        rc = mproc__parcel_pack(&ret_load->parcel, true, options->args);
+    if (rc == 0)
+        rc = mproc__key_program(&ret_load->key);
+    boot->parcel_bytes = ret_load->parcel.size_bytes;
+    boot->parcel_fds = (uint32_t)ret_load->parcel.fd_count;
+    boot->key_set = ret_load->key.set;
+    boot->key_bytes = (uint32_t)ret_load->key.size_bytes;
+    return rc;
+}
+
+static int pack_environment(mproc__boot_load *load)
+{
+    size_t size_bytes = 0, at = 0;
+    for (char **item = environ; item && *item; item++)
+        size_bytes += strlen(*item) + 1;
+    load->environment = malloc(size_bytes + 1);
+    if (!load->environment)
+        return mproc__fail(-ENOMEM, "start: no memory for a copy of the environment");
+    for (char **item = environ; item && *item; item++) {
+        size_t length = strlen(*item) + 1;
+        memcpy(load->environment + at, *item, length);
+        at += length;
+    }
+    load->boot.environment_bytes = size_bytes;
+    return 0;
+}
+
+int mproc__boot_pack_surroundings(mproc__boot_load *load)
+{
+    load->fds[MPROC__BOOT_STDOUT] = fcntl(1, F_GETFD) >= 0 ? 1 : -1;
+    load->fds[MPROC__BOOT_STDERR] = fcntl(2, F_GETFD) >= 0 ? 2 : -1;
+    /* As a descriptor, not a name: the directory may have been renamed, or be one that only this process can reach. */
+    load->fds[MPROC__BOOT_DIRECTORY] = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (load->fds[MPROC__BOOT_DIRECTORY] < 0)
+        return mproc__fail(-errno, "start: cannot open the working directory: %s", mproc_strerror(-errno));
+    return pack_environment(load);
+}
+
+void mproc__boot_load_clear(mproc__boot_load *load, bool received)
+{
+    mproc__parcel_clear(&load->parcel, received);
+    mproc__key_clear(&load->key);
+    free(load->environment);
+    load->environment = NULL;
+    for (int i = 0; i < MPROC__BOOT_FDS; i++)
+        if (load->fds[i] >= 0 && (received || i == MPROC__BOOT_DIRECTORY)) {
+            close(load->fds[i]);
+            load->fds[i] = -1;
+        }
+}
+
+/* ---- parent: talking ---- */
+
+static int child_died(void)
+{
+    return mproc__fail(MPROC_EDIED,
+                       "start: the child ended before it ran the function (killed, or its main did "
+                       "not come to mproc_init)");
+}
+
+int mproc__boot_wait(int socket, short events, int pidfd)
+{
+    struct pollfd items[2] = {{.fd = socket, .events = events}, {.fd = pidfd, .events = POLLIN}};
+    while (poll(items, 2, -1) < 0)
+        if (errno != EINTR)
+            return mproc__fail(-errno, "start: poll: %s", mproc_strerror(-errno));
+    /* What the child said before it ended counts, so the socket goes first. */
+    return items[0].revents ? 0 : child_died();
+}
+
+static int boot_write(int socket, int pidfd, const void *data, size_t size_bytes)
+{
+    const char *at = data;
+    while (size_bytes > 0) {
+        ssize_t put = send(socket, at, size_bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0 && errno != EAGAIN)
+            return child_died();
+        if (put < 0) {
+            int rc = mproc__boot_wait(socket, POLLOUT, pidfd);
+            if (rc < 0)
+                return rc;
+            continue;
+        }
+        at += put;
+        size_bytes -= (size_t)put;
+    }
+    return 0;
+}
+
+/* The record is far smaller than a fresh socket's buffer, so sending it cannot block. */
+static int send_record(int socket, const mproc__boot_load *load)
+{
+    mproc__boot boot = load->boot;
+    int fds[MPROC__BOOT_FDS];
+    size_t count = 0;
+    for (unsigned i = 0; i < MPROC__BOOT_FDS; i++)
+        if (load->fds[i] >= 0) {
+            boot.fd_mask |= 1u << i;
+            fds[count++] = load->fds[i];
+        }
+    int rc = mproc__fd_send(socket, &boot, sizeof boot, fds, count, MPROC_FOREVER);
+    if (rc == 0 && boot.parcel_fds)
+        rc = mproc__fd_send(socket, "f", 1, load->parcel.fds, boot.parcel_fds, MPROC_FOREVER);
+    return rc == -EPIPE || rc == -ECONNRESET ? child_died() : rc;
+}
+
+int mproc__boot_send(int socket, int pidfd, const mproc__boot_load *load)
+{
+    int rc = send_record(socket, load);
+    if (rc == 0)
+        rc = boot_write(socket, pidfd, load->key.bytes, load->boot.key_bytes);
+    if (rc == 0)
+        rc = boot_write(socket, pidfd, load->environment, load->boot.environment_bytes);
+    if (rc == 0)
+        rc = boot_write(socket, pidfd, load->parcel.bytes, load->boot.parcel_bytes);
+    return rc;
+}
+
+int mproc__boot_send_go(int socket)
+{
+    return boot_write(socket, -1, "g", 1);
+}
+
+int mproc__boot_await(int socket, int pidfd)
+{
+    boot_report report;
+    int rc = mproc__boot_wait(socket, POLLIN, pidfd);
+    if (rc < 0)
+        return rc;
+    /* Sent in one piece by one send; shorter can only be the end of the file. */
+    ssize_t got = recv(socket, &report, sizeof report, MSG_DONTWAIT);
+    if (got != sizeof report)
+        return child_died();
+    report.text[sizeof report.text - 1] = '\0';
+    return report.code == 0 ? 0 : mproc__fail(report.code, "%s", report.text);
+}
+
+/* ---- child ---- */
+
+static int receive_block(int socket, void **ret_block, uint64_t size_bytes)
+{
+    *ret_block = malloc(size_bytes + 1);
+    if (!*ret_block)
+        return mproc__fail(-ENOMEM, "the child's first steps: no memory for %llu bytes of start data",
+                           (unsigned long long)size_bytes);
+    return mproc__fd_read_all(socket, *ret_block, size_bytes, MPROC_FOREVER);
+}
+
+static int receive_record(int socket, mproc__boot_load *load)
+{
+    int fds[MPROC__BOOT_FDS];
+    size_t count, next = 0;
+    ssize_t got =
+        mproc__fd_recv(socket, &load->boot, sizeof load->boot, fds, MPROC__BOOT_FDS, &count, MPROC_FOREVER);
+    if (got < 0)
+        return (int)got;
+    for (unsigned i = 0; i < MPROC__BOOT_FDS && next < count; i++)
+        if (load->boot.fd_mask & 1u << i)
+            load->fds[i] = fds[next++];
+    if (got != sizeof load->boot || load->boot.magic != MPROC__BOOT_MAGIC ||
+        load->boot.size_bytes != sizeof load->boot || load->boot.parcel_fds > MPROC__PARCEL_FDS ||
+        load->boot.key_bytes > MPROC__KEY_BYTES)
+        return mproc__fail(MPROC_EPROTOCOL,
+                           "the child's first steps: the boot record is another build's (was the "
+                           "library replaced while the program ran?)");
+    return 0;
+}
+
+static int receive_fds(int socket, mproc__boot_load *load)
+{
+    char byte;
+    if (load->boot.parcel_fds == 0)
+        return 0;
+    ssize_t got = mproc__fd_recv(socket, &byte, 1, load->parcel.fds, MPROC__PARCEL_FDS,
+                                 &load->parcel.fd_count, MPROC_FOREVER);
+    if (got < 0)
+        return mproc__fail((int)got, "the child's first steps: receiving %u descriptors: %s",
+                           load->boot.parcel_fds, mproc_strerror((int)got));
+    return load->parcel.fd_count == load->boot.parcel_fds
+               ? 0
+               : mproc__fail(MPROC_EPROTOCOL, "the child's first steps: %zu of %u descriptors came",
+                             load->parcel.fd_count, load->boot.parcel_fds);
+}
+
+int mproc__boot_receive(int socket, mproc__boot_load *ret_load)
+{
+    memset(ret_load, 0, sizeof *ret_load);
+    for (int i = 0; i < MPROC__BOOT_FDS; i++)
+        ret_load->fds[i] = -1;
+    int rc = receive_record(socket, ret_load);
+    if (rc == 0)
+        rc = receive_fds(socket, ret_load);
+    ret_load->key.set = ret_load->boot.key_set;
+    ret_load->key.size_bytes = ret_load->boot.key_bytes;
+    if (rc == 0)
+        rc = mproc__fd_read_all(socket, ret_load->key.bytes, ret_load->key.size_bytes, MPROC_FOREVER);
+    if (rc == 0 && ret_load->boot.environment_bytes)
+        rc = receive_block(socket, (void **)&ret_load->environment, ret_load->boot.environment_bytes);
+    if (rc == 0)
+        rc = receive_block(socket, (void **)&ret_load->parcel.bytes, ret_load->boot.parcel_bytes);
+    ret_load->parcel.size_bytes = ret_load->boot.parcel_bytes;
+    ret_load->parcel.allow_fds = true;
+    return rc;
+}
+
+int mproc__boot_await_go(int socket)
+{
+    char byte;
+    return mproc__fd_read_all(socket, &byte, 1, MPROC_FOREVER);
+}
+
+void mproc__boot_report(int socket, int code)
+{
+    boot_report report = {.code = code};
+    if (code < 0) {
+        const char *text = mproc_error_text(mproc__story());
+        snprintf(report.text, sizeof report.text, "%s", text);
+    }
+    (void)send(socket, &report, sizeof report, MSG_NOSIGNAL);
+}

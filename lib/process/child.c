@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The child's first steps, the function, and the end.
+ *
+ * Each step stands where it does because of a hazard; the parent hears of a failing one by name.
+ *
+ *  1  all signals blocked (the parent did so across the fork; a spawned child was exec'd with defaults already): no
+ *     handler of the parent runs here.
+ *  2  SIGKILL for the parent's death, until step 8: nobody watches this process yet. It comes when the parent's *thread*
+ *     ends, which sits in the start call meanwhile. A parent that died before the prctl shows in getppid.
+ *  3  what was received (spawn, forkserver) or is memory (fork): the boot record.
+ *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; a child of the
+ *     nursery closes everything that is the nursery's and takes the requester's directory, environment, stdout, stderr.
+ *  5  identity, key, stop word, name.
+ *  6  signals: default dispositions, then the empty mask.
+ *  7  function and arguments: last, because it runs code of every noun that was handed over.
+ *  8  wait for "go" (fork), drop the parent-death signal unless it shall stay, report, close the boot socket.
+ *  9  the function.
+ * 10  the end: exit(), so that exit handlers of this child run; those that it inherited by fork do not, see child_leave. */
+#include "platform/base.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdio_ext.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "data/call.h"
+#include "platform/story.h"
+#include "process/boot.h"
+#include "process/child.h"
+
+/* ---- the end ---- */
+
+/* Exit handlers run latest first. This one was registered as the child's first: behind it are only those of the process
+ * it was forked from, which belong to that process alone. */
+static void child_leave(int status, void *unused)
+{
+    (void)unused;
+    fflush(NULL);
+    _exit(status);
+}
+
+_Noreturn static void child_fail(int socket, int code)
+{
+    mproc__boot_report(socket, code);
+    _exit(1);
+}
+
+static void child_complain(int code, const mproc_error *story)
+{
+    const char *text = mproc_error_text(story);
+    fflush(stdout);
+    fprintf(stderr, "%s: %s: %s\n", mproc__self_get()->name, mproc_errname(code), text);
+}
+
+static bool child_stopping(const mproc_call *call)
+{
+    (void)call;
+    const _Atomic uint32_t *word = mproc__self_get()->stop_word;
+    return word && atomic_load_explicit(word, memory_order_relaxed);
+}
+
+/* Step 9. */
+static int child_call(mproc_fn *fn, mproc_variant args)
+{
+    mproc_call call;
+    char name[96];
+    mproc__function_name(fn, name, sizeof name);
+    mproc__call_init(&call, args);
+    call.name = name;
+    call.attempt = 1;
+    call.stopping = child_stopping;
+    int code = mproc__call_run(&call, fn);
+    if (code < 0)
+        child_complain(code, &call.story);
+    mproc__call_fini(&call);
+    return code < 0 ? 1 : code;
+}
+
+/* ---- steps ---- */
+
+/* Step 2. */
+static void step_watch_parent(int socket, pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        child_fail(socket, mproc__fail(-errno, "the child's first steps: parent-death signal: %s",
+                                       mproc_strerror(-errno)));
+    pid_t now = getppid();
+    if (now != parent && now != 0) /* 0: the parent is outside this pid namespace */
+        _exit(1);
+}
+
+/* Step 4. The stream forgets what it has read ahead: that is the parent's. */
+static void step_stdin(int socket)
+{
+    int fd = open("/dev/null", O_RDONLY);
+    if (fd < 0)
+        child_fail(socket,
+                   mproc__fail(-errno, "the child's first steps: /dev/null: %s", mproc_strerror(-errno)));
+    if (fd != 0) {
+        dup2(fd, 0);
+        close(fd);
+    }
+    __fpurge(stdin);
+}
+
+/* Step 5. */
+static void step_name(void)
+{
+    prctl(PR_SET_NAME, mproc__self_get()->name);
+}
+
+/* Step 8. */
+static void step_go(int socket, bool die_with_parent)
+{
+    if (!die_with_parent)
+        prctl(PR_SET_PDEATHSIG, 0);
+    mproc__boot_report(socket, 0);
+    close(socket);
+}
+
+static void step_exit_barrier(int socket)
+{
+    if (on_exit(child_leave, NULL) != 0)
+        child_fail(socket, mproc__fail(-ENOMEM, "the child's first steps: no memory for an exit handler"));
+}
+
+/* ---- fork ---- */
+
+_Noreturn void mproc__child_forked(const mproc__launch_options *options, const mproc__self *self, int socket)
+{
+    step_watch_parent(socket, self->parent_pid);
+    if (!options->keep_stdin)
+        step_stdin(socket);
+    *mproc__self_get() = *self;
+    step_name();
+    mproc__signals_reset();
+    step_exit_barrier(socket);
+    if (mproc__boot_await_go(socket) < 0)
+        _exit(1);
+    step_go(socket, options->die_with_parent);
+    exit(child_call(options->fn, options->args));
+}
+
+/* ---- spawn and forkserver ---- */
+
+static void step_standard_fds(mproc__boot_load *load)
+{
+    static const int target[] = {[MPROC__BOOT_STDOUT] = 1, [MPROC__BOOT_STDERR] = 2};
+    for (int i = MPROC__BOOT_STDOUT; i <= MPROC__BOOT_STDERR; i++)
+        if (load->fds[i] >= 0)
+            dup2(load->fds[i], target[i]);
+        else if (load->fds[MPROC__BOOT_DIRECTORY] >= 0)
+            close(target[i]); /* a forkserver child whose requester has it closed */
+}
+
+/* The strings stay: the environment points into them for the rest of this process. */
+static void step_environment(mproc__boot_load *load)
+{
+    if (!load->environment)
+        return;
+    clearenv();
+    char *end = load->environment + load->boot.environment_bytes;
+    for (char *item = load->environment; item < end; item += strlen(item) + 1)
+        putenv(item);
+    load->environment = NULL;
+}
+
+static int step_stop_word(const mproc__boot_load *load)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), offset = load->boot.stop_offset_bytes;
+    if (load->fds[MPROC__BOOT_STOP] < 0)
+        return 0;
+    char *at =
+        mmap(NULL, page, PROT_READ, MAP_SHARED, load->fds[MPROC__BOOT_STOP], (off_t)(offset / page * page));
+    if (at == MAP_FAILED)
+        return mproc__fail(-errno, "the child's first steps: mapping the stop word: %s",
+                           mproc_strerror(-errno));
+    mproc__self_get()->stop_word = (const _Atomic uint32_t *)(void *)(at + offset % page);
+    return 0;
+}
+
+/* Steps 4 and 5 from the boot record. */
+static int step_become(mproc__boot_load *load)
+{
+    step_standard_fds(load);
+    if (load->fds[MPROC__BOOT_DIRECTORY] >= 0 && fchdir(load->fds[MPROC__BOOT_DIRECTORY]) < 0)
+        return mproc__fail(-errno, "the child's first steps: working directory: %s", mproc_strerror(-errno));
+    step_environment(load);
+    *mproc__self_get() = load->boot.self;
+    mproc__self_get()->stop_word = NULL;
+    step_name();
+    int rc = step_stop_word(load);
+    if (rc == 0 && load->key.set)
+        rc = mproc_set_key(load->key.bytes, load->key.size_bytes);
+    return rc;
+}
+
+_Noreturn void mproc__child_received(int socket, pid_t parent, bool forked)
+{
+    mproc__boot_load load;
+    mproc_variant args = mproc_null();
+    mproc_fn *fn = NULL;
+    step_watch_parent(socket, parent);
+    if (forked) {
+        mproc__fd_close_others(3, &socket, 1);
+        mproc__signals_reset();
+        step_stdin(socket);
+        step_exit_barrier(socket);
+    }
+    int rc = mproc__boot_receive(socket, &load);
+    if (rc == 0)
+        rc = step_become(&load);
+    if (rc == 0)
+        rc = mproc__function_unpack(&load.boot.function, &fn);
+    if (rc == 0)
+        rc = mproc__parcel_unpack(&load.parcel, &args);
+    if (rc < 0)
+        child_fail(socket, rc);
+    step_go(socket, load.boot.die_with_parent);
+    mproc__boot_load_clear(&load, true);
+    int code = child_call(fn, args);
+    mproc_variant_clear(&args);
+    exit(code);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The child's side of a start: its first steps, the function, the end. L5. */
+#ifndef MPROC__PROCESS_CHILD_H
+#define MPROC__PROCESS_CHILD_H
+
+#include "process/launch.h"
+#include "process/self.h"
+
+#define MPROC__CHILD_MARKER "MPROC_CHILD" /* environment of an exec'd child: the pid of its parent */
+enum { MPROC__CHILD_SOCKET = 3 };         /* where its boot socket is */
+
+/* In the child of a fork, all signals blocked: takes the steps, runs the function, exits. */
+_Noreturn void mproc__child_forked(const mproc__launch_options *options, const mproc__self *self, int socket);
+/* In a process that the nursery forked or the kernel exec'd: the same by what comes over the socket. `forked`: exit
+ * handlers that were there before are the nursery's and do not run. */
+_Noreturn void mproc__child_received(int socket, pid_t parent, bool forked);
+
+/* The arguments of this program as main got them. */
+char **mproc__process_argv(void);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The core of a supervisor: sleep until something happens, reap, kill everything. One per process, single-threaded. */
+#include "platform/base.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "platform/platform.h"
+#include "platform/story.h"
+#include "process/supervise.h"
+
+static struct supervisor {
+    mproc__segment *segment;
+    mproc__eventcount_shared *command;
+    unsigned owner_row;
+    pid_t owner_pid;
+    bool shared;
+} supervisor;
+
+/* Only atomics and one system call: all that may stand in a signal handler. The post cancels a sleep that is being
+ * prepared, so that a child's end between look and sleep is not slept over. */
+static void supervisor_poke(int signal_number)
+{
+    (void)signal_number;
+    int error = errno;
+    mproc__eventcount_post(supervisor.command, supervisor.shared);
+    errno = error;
+}
+
+/* SIGCHLD and the signal for the owner's death get through; Ctrl-C and the like are the program's to handle, and a
+ * supervisor that died of them would take its workers along. Faults kill also when blocked. */
+static void supervisor_signals(void)
+{
+    struct sigaction action = {.sa_handler = supervisor_poke, .sa_flags = SA_RESTART};
+    sigset_t mask;
+    sigfillset(&action.sa_mask);
+    sigaction(SIGCHLD, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+    sigfillset(&mask);
+    sigdelset(&mask, SIGCHLD);
+    sigdelset(&mask, SIGUSR1);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+}
+
+/* The life word is the quick proof (0.1 ms after the kill), the parent's pid the sure one: the word's thread may have
+ * ended before the process, and then only the kernel's parent-death signal wakes us. */
+static bool owner_gone(void)
+{
+    return getppid() != supervisor.owner_pid ||
+           mproc__segment_row_pid(supervisor.segment, supervisor.owner_row) != supervisor.owner_pid ||
+           !mproc__segment_row_alive(supervisor.segment, supervisor.owner_row);
+}
+
+int mproc__supervise_begin(mproc__segment *segment, mproc__eventcount_shared *command, unsigned owner_row)
+{
+    supervisor = (struct supervisor){.segment = segment,
+                                     .command = command,
+                                     .owner_row = owner_row,
+                                     .owner_pid = mproc__segment_row_pid(segment, owner_row),
+                                     .shared = mproc__segment_shared(segment)};
+    supervisor_signals();
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+        return mproc__fail(-errno, "supervisor: subreaper: %s", mproc_strerror(-errno));
+    if (prctl(PR_SET_PDEATHSIG, SIGUSR1) < 0)
+        return mproc__fail(-errno, "supervisor: parent-death signal: %s", mproc_strerror(-errno));
+    int row = mproc__segment_join(segment);
+    return row < 0 ? row : 0;
+}
+
+uint32_t mproc__supervise_prepare(void)
+{
+    return mproc__eventcount_prepare(supervisor.command);
+}
+
+int mproc__supervise_wait(uint32_t ticket, mproc_deadline deadline)
+{
+    if (owner_gone())
+        return -EOWNERDEAD;
+    int rc = mproc__segment_wait(supervisor.segment, supervisor.command, ticket, deadline);
+    return owner_gone() ? -EOWNERDEAD : rc;
+}
+
+pid_t mproc__supervise_reap(int *ret_exit_code, struct rusage *ret_usage)
+{
+    int status;
+    pid_t pid = wait4(-1, &status, WNOHANG, ret_usage);
+    if (pid <= 0)
+        return 0;
+    *ret_exit_code = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+    return pid;
+}
+
+/* ---- killing everything ---- */
+
+/* A pid is read and killed while its process is this one's unreaped child, so it cannot have been given to another. */
+static void kill_listed(FILE *list)
+{
+    int pid;
+    while (fscanf(list, "%d", &pid) == 1)
+        kill(pid, SIGKILL);
+}
+
+static bool is_child(const char *pid)
+{
+    char path[300], line[512];
+    int parent = 0;
+    snprintf(path, sizeof path, "/proc/%s/stat", pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    const char *at = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+    if (at)
+        (void)sscanf(at, ") %*c %d", &parent);
+    fclose(file);
+    return parent == (int)getpid();
+}
+
+/* For kernels without the list of children: everyone whose parent is this process. */
+static void kill_found(void)
+{
+    DIR *directory = opendir("/proc");
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && is_child(entry->d_name))
+            kill((pid_t)strtol(entry->d_name, NULL, 10), SIGKILL);
+    if (directory)
+        closedir(directory);
+}
+
+static void kill_children(void)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *list = fopen(path, "re");
+    if (!list) {
+        kill_found();
+        return;
+    }
+    kill_listed(list);
+    fclose(list);
+}
+
+void mproc__supervise_kill_all(void)
+{
+    pid_t pid;
+    /* A dead child's own children have come here before it can be reaped: look again after each, until none is left. */
+    do {
+        kill_children();
+        do
+            pid = waitpid(-1, NULL, 0);
+        while (pid < 0 && errno == EINTR);
+    } while (pid > 0);
+}
