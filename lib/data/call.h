@@ -9,22 +9,22 @@
 
 struct mproc_call {
     /* set by the runner */
-    mproc_variant args;                         /* a list; borrowed */
-    const char *name;                           /* of the function, for stories; may be NULL */
-    unsigned attempt;                           /* from 1 */
+    mproc_variant args; /* a list; borrowed */
+    const char *name;   /* of the function, for stories; may be NULL */
+    unsigned attempt;   /* from 1 */
     void *self;
-    bool (*stopping)(const mproc_call *call);   /* NULL: never */
-    int (*progress)(mproc_call *call, uint64_t done, uint64_t total);   /* NULL: not shown */
-    void *runner;                               /* the runner's own */
+    bool (*stopping)(const mproc_call *call);                         /* NULL: never */
+    int (*progress)(mproc_call *call, uint64_t done, uint64_t total); /* NULL: not shown */
+    void *runner;                                                     /* the runner's own */
     /* set by the function */
-    mproc_variant result;                       /* owned by the call */
-    int code;                                   /* of mproc_call_fail, or MPROC_EARGUMENT: the mark; 0: none */
-    mproc_error story;                          /* valid when code < 0 */
+    mproc_variant result; /* owned by the call */
+    int code;             /* of mproc_call_fail, or MPROC_EARGUMENT: the mark; 0: none */
+    mproc_error story;    /* valid when code < 0 */
 };
 
 void mproc__call_init(mproc_call *call, mproc_variant args);
 /* Runs fn and settles the outcome: 0 with call->result, or the code with call->story filled. */
 int mproc__call_run(mproc_call *call, mproc_fn *fn);
-void mproc__call_fini(mproc_call *call);        /* clears the result */
+void mproc__call_fini(mproc_call *call); /* clears the result */
 
 #endif

@@ -11,31 +11,32 @@
 #include "platform/base.h"
 #include "platform/story.h"
 
-#define MPROC__HANDLE_MAGIC 0x6d70726fu         /* "mpro" */
-#define MPROC__HANDLE_DEAD  0x64656164u         /* "dead": closed, memory not yet reused */
+#define MPROC__HANDLE_MAGIC 0x6d70726fu /* "mpro" */
+#define MPROC__HANDLE_DEAD  0x64656164u /* "dead": closed, memory not yet reused */
 
 typedef struct mproc__handle mproc__handle;
 struct mproc__parcel;
 
 typedef struct mproc__handle_ops {
     mproc_type_id type;
-    const char *noun;                                                   /* "queue" */
-    void (*destroy)(mproc__handle *handle);                             /* last reference gone: frees everything */
-    int (*describe)(const mproc__handle *handle, char *buffer, size_t size_bytes);  /* as snprintf; NULL: the noun */
+    const char *noun;                       /* "queue" */
+    void (*destroy)(mproc__handle *handle); /* last reference gone: frees everything */
+    int (*describe)(const mproc__handle *handle, char *buffer,
+                    size_t size_bytes); /* as snprintf; NULL: the noun */
     /* Appends what another process needs to `parcel` (data/parcel.h); NULL: MPROC_ECANNOTCROSS. */
     int (*pack)(mproc__handle *handle, struct mproc__parcel *parcel);
 } mproc__handle_ops;
 
 struct mproc__handle {
     uint32_t magic;
-    uint32_t type;                              /* mproc_type_id, a copy of ops->type */
+    uint32_t type; /* mproc_type_id, a copy of ops->type */
     const mproc__handle_ops *ops;
     _Atomic uint32_t references;
-    pthread_mutex_t story_lock;                 /* guards story's contents */
-    _Atomic(mproc_error *) story;               /* last failure on this handle; allocated at the first, freed with it */
+    pthread_mutex_t story_lock;   /* guards story's contents */
+    _Atomic(mproc_error *) story; /* last failure on this handle; allocated at the first, freed with it */
 };
 
-void mproc__handle_init(mproc__handle *handle, const mproc__handle_ops *ops);   /* one reference */
+void mproc__handle_init(mproc__handle *handle, const mproc__handle_ops *ops); /* one reference */
 /* Frees the story and marks the memory dead; destroy calls it before free. */
 void mproc__handle_fini(mproc__handle *handle);
 void mproc__handle_keep(mproc__handle *handle);
@@ -53,7 +54,8 @@ static inline int mproc__handle_check(const void *handle, mproc_type_id type)
 }
 
 /* Sets the thread's story and the handle's; returns code. */
-int mproc__handle_fail(mproc__handle *handle, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int mproc__handle_fail(mproc__handle *handle, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Copies the thread's present story to the handle; returns code. */
 int mproc__handle_story(mproc__handle *handle, int code);
 

@@ -11,16 +11,16 @@
 #include "data/handle.h"
 
 enum {
-    MPROC__PARCEL_FDS = 64                      /* descriptors at most; the kernel takes 253 in one message */
+    MPROC__PARCEL_FDS = 64 /* descriptors at most; the kernel takes 253 in one message */
 };
 
 typedef struct mproc__parcel {
-    bool allow_fds;                             /* in */
-    uint8_t *bytes;                             /* owned */
+    bool allow_fds; /* in */
+    uint8_t *bytes; /* owned */
     size_t size_bytes;
-    int fds[MPROC__PARCEL_FDS];                 /* pack: borrowed from the handles; unpack: owned until taken (-1) */
+    int fds[MPROC__PARCEL_FDS]; /* pack: borrowed from the handles; unpack: owned until taken (-1) */
     size_t fd_count;
-    uint8_t blob[64];                           /* what the handle now being packed says of itself */
+    uint8_t blob[64]; /* what the handle now being packed says of itself */
     size_t blob_bytes;
 } mproc__parcel;
 
@@ -44,7 +44,8 @@ int mproc__parcel_take_fd(mproc__parcel *parcel);
 
 /* Makes a handle of what pack wrote. Each noun registers its own at the first use of the library in a process
  * (lib/library.c for those above L5). Not thread-safe: called from mproc_init and from place_open under its lock. */
-typedef int mproc__unpack_fn(mproc__parcel *parcel, const void *blob, size_t blob_bytes, mproc__handle **ret_handle);
+typedef int mproc__unpack_fn(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
+                             mproc__handle **ret_handle);
 void mproc__parcel_register(mproc_type_id type, mproc__unpack_fn *fn);
 
 #endif

@@ -2,7 +2,6 @@
 /* This thread's last failure, with its story. Allocates nothing, so that "out of memory" can be told as well. */
 #include "platform/base.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,17 +25,24 @@ static void text_make_one_line(char *text)
             *text = ' ';
 }
 
-int mproc__fail(int code, const char *format, ...)
+int mproc__fail_list(int code, const char *format, va_list args)
 {
     char text[MPROC__STORY_BYTES]; /* apart: an argument may be this thread's present story */
-    va_list args;
 
-    va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
     text_make_one_line(text);
     story_reset(&thread_story, code);
     memcpy(thread_story.text, text, strlen(text) + 1);
+    return code;
+}
+
+int mproc__fail(int code, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    mproc__fail_list(code, format, args);
+    va_end(args);
     return code;
 }
 

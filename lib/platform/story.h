@@ -9,6 +9,8 @@
 
 #include "platform/base.h"
 
+#include <stdarg.h>
+
 enum {
     MPROC__STORY_BYTES = 384,
     MPROC__STORY_LINE_BYTES = MPROC__STORY_BYTES + 32, /* the text after the longest "NAME: " */
@@ -26,6 +28,7 @@ struct mproc_error {
 
 /* Sets this thread's story and returns code (negative). Text is one line without the code's name. */
 int mproc__fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int mproc__fail_list(int code, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 int mproc__fail_plain(int code);
 /* Adds a number to this thread's story; after mproc__fail. */
 void mproc__fail_number(mproc_error_field field, int64_t number);

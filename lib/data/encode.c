@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Variants to bytes and back; variant.proto says how. The only file of this layer that sees protobuf-c. */
+#include "platform/base.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/encode.h"
+#include "data/variant.h"
+#include "data/variant.pb-c.h"
+
+/* ---- encoding ---- */
+
+typedef struct encoder {
+    uint8_t *bytes; /* NULL: only counts */
+    size_t capacity;
+    size_t used;
+    bool grows;            /* bytes is from malloc and may move */
+    mproc__parcel *parcel; /* NULL: handles and descriptors cannot cross */
+} encoder;
+
+static int encoder_reserve(encoder *out, size_t more)
+{
+    size_t capacity = out->capacity < 256 ? 256 : 2 * out->capacity;
+    uint8_t *bytes;
+
+    if (out->capacity - out->used >= more)
+        return 0;
+    if (!out->grows)
+        return mproc__fail(-EMSGSIZE, "the buffer is too small for the value");
+    if (capacity - out->used < more)
+        capacity = out->used + more;
+    bytes = realloc(out->bytes, capacity);
+    if (!bytes)
+        return mproc__fail(-ENOMEM, "no memory to encode a value of %zu bytes", capacity);
+    out->bytes = bytes;
+    out->capacity = capacity;
+    return 0;
+}
+
+/* Writes one node as a Value of its own: concatenated, they are the whole Value. */
+static int node_write(encoder *out, Mproc__Node *node)
+{
+    Mproc__Value value = MPROC__VALUE__INIT;
+    size_t size_bytes;
+    int code = 0;
+
+    value.n_nodes = 1;
+    value.nodes = &node;
+    size_bytes = mproc__value__get_packed_size(&value);
+    if (out->bytes || out->grows) {
+        code = encoder_reserve(out, size_bytes);
+        if (code == 0)
+            mproc__value__pack(&value, out->bytes + out->used);
+    }
+    out->used += size_bytes;
+    return code;
+}
+
+static int variant_write(encoder *out, mproc_variant value, const mproc_variant *key, unsigned depth);
+
+static int items_write(encoder *out, Mproc__Node *node, mproc_variant value, unsigned depth)
+{
+    const mproc_variant *items = value.data;
+    bool dict = value.kind == MPROC_KIND_DICT;
+    int code;
+
+    if (depth >= MPROC__VARIANT_DEPTH)
+        return mproc__fail(MPROC_EARGUMENT, "a value is deeper than %d levels", MPROC__VARIANT_DEPTH);
+    node->kind_case = dict ? MPROC__NODE__KIND_DICT : MPROC__NODE__KIND_LIST;
+    node->list = (uint64_t)value.number;
+    code = node_write(out, node);
+    for (int64_t i = 0; i < value.number && code == 0; i++)
+        code = dict ? variant_write(out, items[2 * i + 1], &items[2 * i], depth + 1)
+                    : variant_write(out, items[i], NULL, depth + 1);
+    return code;
+}
+
+static int cannot_cross(const mproc_variant *value)
+{
+    char what[128];
+
+    if (value->kind == MPROC_KIND_HANDLE)
+        mproc_describe(value->data, what, sizeof(what));
+    else
+        mproc_variant_print(*value, what, sizeof(what));
+    return mproc__fail(MPROC_ECANNOTCROSS, "%s cannot go there", what);
+}
+
+static int handle_write(encoder *out, Mproc__Node *node, mproc_variant value)
+{
+    mproc__handle *handle = (mproc__handle *)value.data;
+    Mproc__Handle message = MPROC__HANDLE__INIT;
+    int code;
+
+    if (mproc_type_of(handle) == MPROC_TYPE_NONE)
+        return mproc__fail(MPROC_EARGUMENT, "a handle that is closed or none");
+    if (!out->parcel || !handle->ops->pack)
+        return cannot_cross(&value);
+    out->parcel->blob_bytes = 0;
+    code = handle->ops->pack(handle, out->parcel);
+    if (code < 0)
+        return code == MPROC_ECANNOTCROSS ? cannot_cross(&value) : code;
+    message.type = handle->type;
+    message.blob = (ProtobufCBinaryData){.len = out->parcel->blob_bytes, .data = out->parcel->blob};
+    node->kind_case = MPROC__NODE__KIND_HANDLE;
+    node->handle = &message;
+    return node_write(out, node);
+}
+
+static int fd_write(encoder *out, Mproc__Node *node, mproc_variant value)
+{
+    int code = out->parcel ? mproc__parcel_add_fd(out->parcel, (int)value.number) : MPROC_ECANNOTCROSS;
+
+    if (code < 0)
+        return code == MPROC_ECANNOTCROSS ? cannot_cross(&value) : code;
+    node->kind_case = MPROC__NODE__KIND_FD;
+    node->fd = 1;
+    return node_write(out, node);
+}
+
+static int scalar_write(encoder *out, Mproc__Node *node, mproc_variant value)
+{
+    switch (value.kind) {
+    case MPROC_KIND_NULL:
+        node->kind_case = MPROC__NODE__KIND_NOTHING;
+        node->nothing = 1;
+        break;
+    case MPROC_KIND_BOOL:
+        node->kind_case = MPROC__NODE__KIND_TRUTH;
+        node->truth = value.number != 0;
+        break;
+    case MPROC_KIND_INT:
+        node->kind_case = MPROC__NODE__KIND_INTEGER;
+        node->integer = value.number;
+        break;
+    default:
+        node->kind_case = MPROC__NODE__KIND_REAL;
+        node->real = value.real;
+        break;
+    }
+    return node_write(out, node);
+}
+
+static ProtobufCBinaryData binary(mproc_variant value)
+{
+    return (ProtobufCBinaryData){.len = (size_t)value.number, .data = (uint8_t *)value.data};
+}
+
+static int bytes_write(encoder *out, Mproc__Node *node, mproc_variant value)
+{
+    /* text and raw share the union. */
+    node->kind_case = value.kind == MPROC_KIND_TEXT ? MPROC__NODE__KIND_TEXT : MPROC__NODE__KIND_RAW;
+    node->raw = binary(value);
+    return node_write(out, node);
+}
+
+static int variant_write(encoder *out, mproc_variant value, const mproc_variant *key, unsigned depth)
+{
+    Mproc__Node node = MPROC__NODE__INIT;
+
+    if (key)
+        node.key = binary(*key);
+    switch (value.kind) {
+    case MPROC_KIND_NULL:
+    case MPROC_KIND_BOOL:
+    case MPROC_KIND_INT:
+    case MPROC_KIND_DOUBLE:
+        return scalar_write(out, &node, value);
+    case MPROC_KIND_TEXT:
+    case MPROC_KIND_BYTES:
+        return bytes_write(out, &node, value);
+    case MPROC_KIND_LIST:
+    case MPROC_KIND_DICT:
+        return items_write(out, &node, value, depth);
+    case MPROC_KIND_HANDLE:
+        return handle_write(out, &node, value);
+    case MPROC_KIND_FD:
+        return fd_write(out, &node, value);
+    case MPROC_KIND_POINTER:
+        return cannot_cross(&value);
+    default:
+        return mproc__fail(MPROC_EARGUMENT, "%s", value.data ? (const char *)value.data : "an invalid value");
+    }
+}
+
+int mproc__variant_encoded_size(mproc_variant value, size_t *ret_size_bytes)
+{
+    encoder counter = {0};
+    int code = variant_write(&counter, value, NULL, 0);
+
+    if (code == 0)
+        *ret_size_bytes = counter.used;
+    return code;
+}
+
+int mproc__variant_encode(mproc_variant value, void *buffer, size_t size_bytes)
+{
+    encoder out = {.bytes = buffer, .capacity = size_bytes};
+
+    return variant_write(&out, value, NULL, 0);
+}
+
+int mproc__encode_parcel(mproc__parcel *parcel, mproc_variant value)
+{
+    encoder out = {.grows = true, .parcel = parcel};
+    int code = variant_write(&out, value, NULL, 0);
+
+    parcel->bytes = out.bytes;
+    parcel->size_bytes = out.used;
+    return code;
+}
+
+/* ---- decoding ---- */
+
+typedef struct decoder {
+    const uint8_t *at;
+    const uint8_t *end;
+    size_t unclaimed;      /* nodes that no list or dict has claimed as its items yet */
+    mproc__parcel *parcel; /* NULL: no handles, no descriptors */
+} decoder;
+
+/* One unpacked node, and the memory protobuf-c uses for it: nodes are small, so that most need no malloc. */
+typedef struct node_box {
+    ProtobufCAllocator allocator;
+    Mproc__Node *node;
+    size_t used;
+    _Alignas(max_align_t) uint8_t bytes[384];
+} node_box;
+
+static void *box_alloc(void *context, size_t size_bytes)
+{
+    node_box *box = context;
+    size_t rounded;
+
+    if (size_bytes > sizeof(box->bytes))
+        return malloc(size_bytes);
+    rounded = mproc__round_up(size_bytes, _Alignof(max_align_t));
+    if (rounded > sizeof(box->bytes) - box->used)
+        return malloc(size_bytes);
+    box->used += rounded;
+    return box->bytes + box->used - rounded;
+}
+
+static void box_free(void *context, void *pointer)
+{
+    node_box *box = context;
+    uintptr_t offset = (uintptr_t)pointer - (uintptr_t)box->bytes;
+
+    if (offset >= sizeof(box->bytes))
+        free(pointer);
+}
+
+static int protocol_error(const char *what)
+{
+    return mproc__fail(MPROC_EPROTOCOL, "a received value is damaged: %s", what);
+}
+
+/* Steps over the frame of the next node: field 1, length-delimited. Lengths of more than 4 bytes are more than any message
+ * of ours may have. */
+static int frame_next(decoder *in, const uint8_t **ret_bytes, size_t *ret_size_bytes)
+{
+    size_t size_bytes = 0;
+    unsigned shift = 0;
+
+    if (in->at == in->end || *in->at++ != (1 << 3 | 2))
+        return protocol_error("no node where one must be");
+    do {
+        if (in->at == in->end || shift > 63)
+            return protocol_error("a length ends early");
+        size_bytes |= (size_t)(*in->at & 0x7f) << shift;
+        shift += 7;
+    } while (*in->at++ & 0x80);
+    if (size_bytes > (size_t)(in->end - in->at))
+        return protocol_error("a node is longer than the rest");
+    *ret_bytes = in->at;
+    *ret_size_bytes = size_bytes;
+    in->at += size_bytes;
+    return 0;
+}
+
+static int box_open(node_box *box, decoder *in)
+{
+    const uint8_t *bytes;
+    size_t size_bytes;
+    int code = frame_next(in, &bytes, &size_bytes);
+
+    if (code < 0)
+        return code;
+    box->allocator = (ProtobufCAllocator){.alloc = box_alloc, .free = box_free, .allocator_data = box};
+    box->used = 0;
+    box->node = mproc__node__unpack(&box->allocator, size_bytes, bytes);
+    return box->node ? 0 : protocol_error("a node is no node, or there is no memory");
+}
+
+static void box_close(node_box *box)
+{
+    mproc__node__free_unpacked(box->node, &box->allocator);
+}
+
+/* A list or dict may claim only as many items as there are nodes left: what it allocates is in proportion to what came. */
+static int items_claim(decoder *in, uint64_t count)
+{
+    if (count > in->unclaimed)
+        return protocol_error("more items are announced than come");
+    in->unclaimed -= (size_t)count;
+    return 0;
+}
+
+static int node_read(decoder *in, const Mproc__Node *node, unsigned depth, mproc_variant *ret_value);
+
+static int item_read(decoder *in, unsigned depth, mproc_variant *container)
+{
+    mproc_variant item;
+    node_box box;
+    int code = box_open(&box, in);
+
+    if (code < 0)
+        return code;
+    code = node_read(in, box.node, depth, &item);
+    if (code == 0) {
+        const char *key = box.node->key.data ? (const char *)box.node->key.data : "";
+
+        code = container->kind == MPROC_KIND_DICT
+                   ? mproc__variant_set_owned(container, key, box.node->key.len, item, true)
+                   : mproc__variant_append_owned(container, item);
+        if (code < 0)
+            mproc_variant_clear(&item);
+    }
+    box_close(&box);
+    return code == MPROC_EARGUMENT || code == -EEXIST ? protocol_error("a key is not UTF-8 or comes twice")
+                                                      : code;
+}
+
+static int items_read(decoder *in, mproc_kind kind, uint64_t count, unsigned depth, mproc_variant *ret_value)
+{
+    mproc_variant made;
+    int code = depth < MPROC__VARIANT_DEPTH ? items_claim(in, count) : protocol_error("too deep");
+
+    if (code == 0)
+        code = mproc__variant_make(kind, (size_t)count, &made);
+    if (code < 0)
+        return code;
+    for (uint64_t i = 0; i < count && code == 0; i++)
+        code = item_read(in, depth + 1, &made);
+    if (code < 0)
+        mproc_variant_clear(&made);
+    else
+        *ret_value = made;
+    return code;
+}
+
+static int handle_read(decoder *in, const Mproc__Handle *message, mproc_variant *ret_value)
+{
+    mproc__handle *handle;
+    int code;
+
+    if (!in->parcel)
+        return protocol_error("a handle where none can be");
+    code =
+        mproc__parcel_open_handle(in->parcel, message->type, message->blob.data, message->blob.len, &handle);
+    if (code == 0)
+        *ret_value =
+            (mproc_variant){.kind = MPROC_KIND_HANDLE, .flags = MPROC__VARIANT_OWNED, .data = handle};
+    return code;
+}
+
+static int fd_read(decoder *in, mproc_variant *ret_value)
+{
+    int fd = in->parcel ? mproc__parcel_take_fd(in->parcel) : -1;
+
+    if (fd < 0)
+        return protocol_error("a descriptor is named and did not come");
+    *ret_value = (mproc_variant){.kind = MPROC_KIND_FD, .flags = MPROC__VARIANT_OWNED, .number = fd};
+    return 0;
+}
+
+static int text_read(ProtobufCBinaryData text, mproc_variant *ret_value)
+{
+    if (!mproc__utf8_valid((const char *)text.data, text.len))
+        return protocol_error("a text is not UTF-8");
+    return mproc__variant_own_bytes(MPROC_KIND_TEXT, text.data, text.len, ret_value);
+}
+
+static int node_read(decoder *in, const Mproc__Node *node, unsigned depth, mproc_variant *ret_value)
+{
+    switch (node->kind_case) {
+    case MPROC__NODE__KIND_NOTHING:
+        *ret_value = mproc_null();
+        return 0;
+    case MPROC__NODE__KIND_TRUTH:
+        *ret_value = mproc_bool(node->truth);
+        return 0;
+    case MPROC__NODE__KIND_INTEGER:
+        *ret_value = mproc_int(node->integer);
+        return 0;
+    case MPROC__NODE__KIND_REAL:
+        *ret_value = mproc_double(node->real);
+        return 0;
+    case MPROC__NODE__KIND_TEXT:
+        return text_read(node->text, ret_value);
+    case MPROC__NODE__KIND_RAW:
+        return mproc__variant_own_bytes(MPROC_KIND_BYTES, node->raw.data, node->raw.len, ret_value);
+    case MPROC__NODE__KIND_LIST:
+        return items_read(in, MPROC_KIND_LIST, node->list, depth, ret_value);
+    case MPROC__NODE__KIND_DICT:
+        return items_read(in, MPROC_KIND_DICT, node->dict, depth, ret_value);
+    case MPROC__NODE__KIND_HANDLE:
+        return handle_read(in, node->handle, ret_value);
+    case MPROC__NODE__KIND_FD:
+        return fd_read(in, ret_value);
+    default:
+        return protocol_error("a node of unknown kind");
+    }
+}
+
+/* Counts the nodes by their frames alone; leaves the decoder at the beginning. */
+static int nodes_count(decoder *in)
+{
+    const uint8_t *begin = in->at, *bytes;
+    size_t size_bytes;
+    int code = 0;
+
+    for (in->unclaimed = 0; in->at < in->end && code == 0; in->unclaimed++)
+        code = frame_next(in, &bytes, &size_bytes);
+    in->at = begin;
+    return code;
+}
+
+static int value_read(decoder *in, mproc_variant *ret_value)
+{
+    mproc_variant value;
+    node_box box;
+    int code = nodes_count(in);
+
+    if (code == 0)
+        code = box_open(&box, in);
+    if (code < 0)
+        return code;
+    in->unclaimed--;
+    code = node_read(in, box.node, 0, &value);
+    box_close(&box);
+    if (code == 0 && in->at != in->end) {
+        mproc_variant_clear(&value);
+        code = protocol_error("there is more behind the value");
+    }
+    if (code == 0)
+        *ret_value = value;
+    return code;
+}
+
+int mproc__variant_decode(const void *bytes, size_t size_bytes, mproc_variant *ret_value)
+{
+    decoder in = {.at = bytes, .end = (const uint8_t *)bytes + size_bytes};
+
+    return value_read(&in, ret_value);
+}
+
+int mproc__parcel_unpack(mproc__parcel *parcel, mproc_variant *ret_value)
+{
+    decoder in = {.at = parcel->bytes, .end = parcel->bytes + parcel->size_bytes, .parcel = parcel};
+
+    return value_read(&in, ret_value);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Between encode.c and parcel.c. L1. */
+#ifndef MPROC__DATA_ENCODE_H
+#define MPROC__DATA_ENCODE_H
+
+#include "platform/base.h"
+
+#include "data/parcel.h"
+
+/* Encodes into the parcel's bytes, which the caller frees on failure as well. */
+int mproc__encode_parcel(mproc__parcel *parcel, mproc_variant value);
+/* Makes the handle that a received blob describes. */
+int mproc__parcel_open_handle(mproc__parcel *parcel, uint32_t type, const void *blob, size_t blob_bytes,
+                              mproc__handle **ret_handle);
+
+#endif
