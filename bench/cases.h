@@ -1,0 +1,2 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The table of measured cases: one line for each bench_case that a bench_*.c defines. Included twice by bench.c. */
