@@ -225,21 +225,24 @@ typedef struct node_box {
     ProtobufCAllocator allocator;
     Mproc__Node *node;
     size_t used;
+    bool no_memory; /* why there is no node: protobuf-c does not tell */
     _Alignas(max_align_t) uint8_t bytes[384];
 } node_box;
 
 static void *box_alloc(void *context, size_t size_bytes)
 {
     node_box *box = context;
-    size_t rounded;
+    size_t left = sizeof(box->bytes) - box->used;
+    void *memory;
 
-    if (size_bytes > sizeof(box->bytes))
-        return malloc(size_bytes);
-    rounded = mproc__round_up(size_bytes, _Alignof(max_align_t));
-    if (rounded > sizeof(box->bytes) - box->used)
-        return malloc(size_bytes);
-    box->used += rounded;
-    return box->bytes + box->used - rounded;
+    if (size_bytes <= left && mproc__round_up(size_bytes, _Alignof(max_align_t)) <= left) {
+        memory = box->bytes + box->used;
+        box->used += mproc__round_up(size_bytes, _Alignof(max_align_t));
+        return memory;
+    }
+    memory = malloc(size_bytes);
+    box->no_memory |= !memory;
+    return memory;
 }
 
 static void box_free(void *context, void *pointer)
@@ -289,8 +292,11 @@ static int box_open(node_box *box, decoder *in)
         return code;
     box->allocator = (ProtobufCAllocator){.alloc = box_alloc, .free = box_free, .allocator_data = box};
     box->used = 0;
+    box->no_memory = false;
     box->node = mproc__node__unpack(&box->allocator, size_bytes, bytes);
-    return box->node ? 0 : protocol_error("a node is no node, or there is no memory");
+    if (box->no_memory)
+        return mproc__fail(-ENOMEM, "no memory to decode %zu bytes", size_bytes);
+    return box->node ? 0 : protocol_error("a node is no node");
 }
 
 static void box_close(node_box *box)

@@ -3,12 +3,14 @@
 #include "platform/base.h"
 
 #include <sched.h>
+#include <stdlib.h>
 
 #include "platform/cgroup.h"
 #include "platform/platform.h"
 
 /* About 20 us of pauses: as long as a futex wake and wait takes (26 us), so that spinning costs at most as much again. */
 enum { SPIN_PAUSES = 512 };
+enum { CPU_WISH_MAX = 65536 };
 
 /* CPUs in the affinity mask; grows the set until the kernel's fits (machines of more than 1024 CPUs). */
 static unsigned affinity_count(void)
@@ -42,12 +44,20 @@ static void quota_visit(const char *directory, bool version_2, void *context)
         *count = (unsigned)cpus;
 }
 
-unsigned mproc_cpu_count(void)
+static unsigned usable_count(void)
 {
     unsigned count = affinity_count();
 
     mproc__cgroup_walk("cpu", quota_visit, &count);
     return count > 0 ? count : 1;
+}
+
+unsigned mproc_cpu_count(void)
+{
+    const char *wish = getenv("MPROC_CPU_COUNT");
+    long count = wish ? strtol(wish, NULL, 10) : 0;
+
+    return count > 0 && count <= CPU_WISH_MAX ? (unsigned)count : usable_count();
 }
 
 unsigned mproc__spin_budget(void)
@@ -56,7 +66,8 @@ unsigned mproc__spin_budget(void)
     int pauses = atomic_load_explicit(&budget, memory_order_relaxed);
 
     if (MPROC__UNLIKELY(pauses < 0)) {
-        pauses = mproc_cpu_count() > 1 ? SPIN_PAUSES : 0;
+        /* Of the CPUs there are: a wish for more workers makes no second CPU to wait for. */
+        pauses = usable_count() > 1 ? SPIN_PAUSES : 0;
         atomic_store_explicit(&budget, pauses, memory_order_relaxed);
     }
     return (unsigned)pauses;

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Segments that nobody can shrink, room that is looked for before it is taken. */
+#include "platform/base.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "platform/platform.h"
+#include "support/support.h"
+
+enum { SIZE_BYTES = 1 << 20 };
+
+static uint64_t reserved_bytes(int fd)
+{
+    struct stat status;
+
+    ck_assert_int_eq(fstat(fd, &status), 0);
+    return (uint64_t)status.st_blocks * 512;
+}
+
+/* shows: MEM-1 */
+START_TEST(nobody_can_change_the_size_of_a_segment)
+{
+    int fd = mproc__memfd_create("check", SIZE_BYTES);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    ck_assert_int_eq(ftruncate(fd, SIZE_BYTES / 2), -1);
+    ck_assert_int_eq(ftruncate(fd, SIZE_BYTES * 2), -1);
+    ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+    close(fd);
+}
+END_TEST
+
+START_TEST(reserved_memory_is_there_and_given_back_memory_is_zero)
+{
+    int fd = mproc__memfd_create("check", SIZE_BYTES);
+    char *map = mmap(NULL, SIZE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    ck_assert_ptr_ne(map, MAP_FAILED);
+    ck_assert_uint_eq(reserved_bytes(fd), 0);
+    ck_assert_int_eq(mproc__memory_reserve(fd, 65536, 65536), 0);
+    ck_assert_uint_eq(reserved_bytes(fd), 65536);
+    map[65536] = 'x';
+    ck_assert_int_eq(mproc__memory_release(fd, 65536, 65536), 0);
+    ck_assert_uint_eq(reserved_bytes(fd), 0);
+    ck_assert_int_eq(map[65536], 0);
+    ck_assert_int_eq(mproc__memory_release(fd, 0, 0), 0);
+    munmap(map, SIZE_BYTES);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_large_reservation_is_made_in_steps)
+{
+    int fd = mproc__memfd_create("check", 40 << 20);
+
+    ck_assert_int_eq(mproc__memory_reserve(fd, 4096, (40 << 20) - 4096), 0);
+    ck_assert_uint_eq(reserved_bytes(fd), (40 << 20) - 4096);
+    close(fd);
+}
+END_TEST
+
+/* shows: MEM-1 */
+START_TEST(more_memory_than_there_is_is_refused_before_it_is_taken)
+{
+    int fd = mproc__memfd_create("check", (size_t)1 << 46);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(mproc__memory_room((size_t)1 << 46), -ENOMEM);
+    ck_assert_int_eq(mproc__memory_room(SIZE_MAX), -ENOMEM);
+    ck_assert_int_eq(mproc__memory_reserve(fd, 0, (size_t)1 << 46), -ENOMEM);
+    ck_assert_uint_eq(reserved_bytes(fd), 0);
+    ck_assert_int_eq(mproc__memory_room(4096), 0);
+    close(fd);
+}
+END_TEST
+
+START_TEST(an_impossible_size_is_an_error)
+{
+    ck_assert_int_eq(mproc__memfd_create("check", SIZE_MAX), -EFBIG);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("memory");
+    TCase *all = support_case(suite, "memory");
+
+    tcase_add_test(all, nobody_can_change_the_size_of_a_segment);
+    tcase_add_test(all, reserved_memory_is_there_and_given_back_memory_is_zero);
+    tcase_add_test(all, a_large_reservation_is_made_in_steps);
+    tcase_add_test(all, more_memory_than_there_is_is_refused_before_it_is_taken);
+    tcase_add_test(all, an_impossible_size_is_an_error);
+    return support_run(suite, argc, argv);
+}

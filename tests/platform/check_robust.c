@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The robust mutex: dead owners, deadlines, the caller's own mistakes, exclusion. */
+#include "platform/base.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "platform/platform.h"
+#include "platform/robust.h"
+#include "support/support.h"
+
+enum { ROUNDS = 2000, WRITERS = 3 };
+
+typedef struct room_shared {
+    mproc__robust_shared lock;
+    long counter;
+    _Atomic uint32_t held;
+} room_shared;
+
+static room_shared *room;
+
+static void room_open(void)
+{
+    room = mmap(NULL, sizeof(*room), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(room, MAP_FAILED);
+    mproc__robust_init(&room->lock, true);
+}
+
+static void room_close(void)
+{
+    munmap(room, sizeof(*room));
+}
+
+static int hold_for_ever(void *context)
+{
+    (void)context;
+    if (mproc__robust_acquire(&room->lock, MPROC_FOREVER) != 0)
+        return 1;
+    atomic_store(&room->held, 1);
+    while (pause() != 0) {
+    }
+    return 0;
+}
+
+static bool is_held(void *context)
+{
+    (void)context;
+    return atomic_load(&room->held) == 1;
+}
+
+static pid_t start_holder(void)
+{
+    pid_t child = support_fork(hold_for_ever, NULL);
+
+    ck_assert(support_until(is_held, NULL, 5000));
+    return child;
+}
+
+START_TEST(a_free_lock_is_taken_and_given_back)
+{
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, MPROC_NOW), 0);
+    ck_assert(mproc__robust_is_mine(&room->lock));
+    ck_assert_uint_eq(atomic_load(mproc__robust_word(&room->lock)) & FUTEX_TID_MASK, (uint32_t)mproc__tid());
+    ck_assert_int_eq(mproc__robust_release(&room->lock), 0);
+    ck_assert(!mproc__robust_is_mine(&room->lock));
+    ck_assert_int_eq(mproc__robust_release(&room->lock), -EPERM);
+}
+END_TEST
+
+START_TEST(taking_ones_own_lock_again_is_a_deadlock_told)
+{
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, MPROC_NOW), 0);
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, MPROC_FOREVER), -EDEADLK);
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, MPROC_NOW), -EDEADLK);
+    ck_assert_int_eq(mproc__robust_release(&room->lock), 0);
+}
+END_TEST
+
+/* shows: SYNC-05 */
+START_TEST(anothers_lock_is_waited_for_until_the_deadline)
+{
+    pid_t holder = start_holder();
+    mproc_deadline deadline = mproc_after_ms(30);
+
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, MPROC_NOW), -ETIMEDOUT);
+    ck_assert(!mproc__deadline_past(deadline));
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, deadline), -ETIMEDOUT);
+    ck_assert(mproc__deadline_past(deadline));
+    ck_assert_int_eq(mproc__robust_release(&room->lock), -EPERM);
+    support_kill(holder);
+}
+END_TEST
+
+/* shows: DEATH-1 DEATH-3 */
+START_TEST(a_dead_owners_lock_goes_to_the_next_who_is_told_once)
+{
+    support_kill(start_holder());
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, mproc_after_ms(5000)), MPROC_RECOVERED);
+    ck_assert_int_eq(mproc__robust_release(&room->lock), 0);
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, MPROC_NOW), 0);
+    ck_assert_int_eq(mproc__robust_release(&room->lock), 0);
+}
+END_TEST
+
+static int recover_and_die(void *context)
+{
+    (void)context;
+    if (mproc__robust_acquire(&room->lock, mproc_after_ms(10000)) == MPROC_RECOVERED)
+        raise(SIGKILL);
+    return 1;
+}
+
+/* shows: DEATH-8 */
+START_TEST(a_recoverer_that_dies_is_recovered_from)
+{
+    support_kill(start_holder());
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(support_reap(support_fork(recover_and_die, NULL), 5000), 256 + SIGKILL);
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, mproc_after_ms(5000)), MPROC_RECOVERED);
+    ck_assert_int_eq(mproc__robust_release(&room->lock), 0);
+}
+END_TEST
+
+static int recover(void *context)
+{
+    int code = mproc__robust_acquire(&room->lock, mproc_after_ms(10000));
+
+    (void)context;
+    mproc__robust_release(&room->lock);
+    return code == MPROC_RECOVERED ? 0 : 1;
+}
+
+/* shows: DEATH-1 DEATH-3 */
+START_TEST(a_sleeper_is_woken_by_the_owners_death)
+{
+    pid_t holder = start_holder(), sleeper = support_fork(recover, NULL);
+
+    ck_assert(support_until_asleep(sleeper, 5000));
+    support_kill(holder);
+    ck_assert_int_eq(support_reap(sleeper, 5000), 0);
+}
+END_TEST
+
+static int count_up(void *context)
+{
+    (void)context;
+    for (int i = 0; i < ROUNDS; i++) {
+        if (mproc__robust_acquire(&room->lock, mproc_after_ms(20000)) != 0)
+            return 1;
+        room->counter++;
+        if (mproc__robust_release(&room->lock) != 0)
+            return 2;
+    }
+    return 0;
+}
+
+/* shows: SYNC-03 */
+START_TEST(processes_exclude_each_other)
+{
+    pid_t children[WRITERS];
+
+    for (int i = 0; i < WRITERS; i++)
+        children[i] = support_fork(count_up, NULL);
+    for (int i = 0; i < WRITERS; i++)
+        ck_assert_int_eq(support_reap(children[i], 15000), 0);
+    ck_assert_int_eq(room->counter, (long)WRITERS * ROUNDS);
+}
+END_TEST
+
+static void *count_up_thread(void *context)
+{
+    return (void *)(intptr_t)count_up(context);
+}
+
+/* shows: SYNC-03 */
+START_TEST(threads_exclude_each_other)
+{
+    pthread_t threads[WRITERS];
+    void *result;
+
+    for (int i = 0; i < WRITERS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, count_up_thread, NULL), 0);
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(threads[i], &result);
+        ck_assert_ptr_null(result);
+    }
+    ck_assert_int_eq(room->counter, (long)WRITERS * ROUNDS);
+}
+END_TEST
+
+START_TEST(a_lock_made_unusable_by_others_is_corrupt)
+{
+    support_kill(start_holder());
+    /* Someone without our library: takes the dead owner's mutex and lets it go without making it consistent. */
+    ck_assert_int_eq(pthread_mutex_lock(&room->lock.mutex), EOWNERDEAD);
+    pthread_mutex_unlock(&room->lock.mutex);
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, MPROC_FOREVER), MPROC_ECORRUPT);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("robust");
+    TCase *all = support_case(suite, "robust");
+
+    tcase_add_checked_fixture(all, room_open, room_close);
+    tcase_add_test(all, a_free_lock_is_taken_and_given_back);
+    tcase_add_test(all, taking_ones_own_lock_again_is_a_deadlock_told);
+    tcase_add_test(all, anothers_lock_is_waited_for_until_the_deadline);
+    tcase_add_test(all, a_dead_owners_lock_goes_to_the_next_who_is_told_once);
+    tcase_add_test(all, a_recoverer_that_dies_is_recovered_from);
+    tcase_add_test(all, a_sleeper_is_woken_by_the_owners_death);
+    tcase_add_test(all, processes_exclude_each_other);
+    tcase_add_test(all, threads_exclude_each_other);
+    tcase_add_test(all, a_lock_made_unusable_by_others_is_corrupt);
+    return support_run(suite, argc, argv);
+}
