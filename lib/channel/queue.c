@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A queue's life, bytes in and out, its end. */
+#include "platform/base.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "channel/queue.h"
+#include "shm/place.h"
+
+enum {
+    SHUTDOWN_LOCK_MS = 5000 /* the ring's locks are held for microseconds; longer means a stopped holder */
+};
+
+/* ---- life ---- */
+
+/* What an orderly close leaves behind is what a death would: open loans go back, half-made blocks are freed, and blocks in
+ * the ring stop answering to this row, which the next process may get. Not for a fork child that never called: the row is
+ * its parent's. */
+static void queue_settle(mproc_queue *queue)
+{
+    if (queue->process_shared && atomic_load(&queue->user) == mproc__incarnation())
+        mproc__queue_sweep(queue->segment, (unsigned)atomic_load(&queue->user_row), NULL);
+}
+
+static void queue_destroy(mproc__handle *handle)
+{
+    mproc_queue *queue = (mproc_queue *)handle;
+    mproc__names_remove(handle);
+    queue_settle(queue);
+    mproc__queue_copies_free(queue);
+    pthread_mutex_destroy(&queue->copies_lock);
+    mproc__segment_release(queue->segment);
+    mproc__handle_fini(handle);
+    free(queue);
+}
+
+static int queue_describe(const mproc__handle *handle, char *buffer, size_t size_bytes)
+{
+    const mproc_queue *queue = (const mproc_queue *)handle;
+    const mproc__queue_layout_shared *layout = &queue->shared->layout;
+    size_t items = 0, taken = 0;
+    (void)mproc_queue_counts(queue, &items, &taken, NULL);
+    char limit[32] = "";
+    if (layout->max_items > 0)
+        snprintf(limit, sizeof limit, "/%u", layout->max_items);
+    return snprintf(buffer, size_bytes, "queue%s%s %zu%s%s on %s", layout->name[0] ? " " : "", layout->name,
+                    items, limit, atomic_load(&queue->shared->state) == MPROC__QUEUE_OPEN ? "" : " closed",
+                    mproc__segment_home(queue->segment) == MPROC__HOME_THREAD ? "threads" : "host");
+}
+
+/* The segment's descriptor is all that another process needs. */
+static int queue_pack(mproc__handle *handle, mproc__parcel *parcel)
+{
+    mproc_queue *queue = (mproc_queue *)handle;
+    static const uint8_t version = 1;
+    if (mproc__segment_home(queue->segment) != MPROC__HOME_HOST)
+        return mproc__fail(MPROC_ECANNOTCROSS, "queue %s lives in this process (thread:)",
+                           queue->shared->layout.name);
+    int rc = mproc__parcel_add_blob(parcel, &version, sizeof version);
+    return rc < 0 ? rc : mproc__parcel_add_fd(parcel, mproc__segment_fd(queue->segment));
+}
+
+static const mproc__handle_ops queue_ops = {
+    .type = MPROC_TYPE_QUEUE,
+    .noun = "queue",
+    .destroy = queue_destroy,
+    .describe = queue_describe,
+    .pack = queue_pack,
+};
+
+/* A handle over a segment, which it takes on success. */
+static int queue_over(mproc__segment *segment, mproc_queue **ret_queue)
+{
+    mproc_queue *queue = calloc(1, sizeof *queue);
+    if (!queue)
+        return mproc__fail(-ENOMEM, "no memory for a queue's handle");
+    mproc__handle_init(&queue->handle, &queue_ops);
+    pthread_mutex_init(&queue->copies_lock, NULL);
+    mproc__queue_view(queue, segment);
+    mproc__segment_on_sweep(segment, mproc__queue_sweep, NULL);
+    *ret_queue = queue;
+    return 0;
+}
+
+static int queue_new(mproc__home home, const mproc_queue_options *options, mproc_queue **ret_queue)
+{
+    mproc__queue_plan plan;
+    mproc__segment *segment = NULL;
+    int rc = mproc__queue_plan_make(options, &plan);
+    if (rc == 0)
+        rc = mproc__segment_create(home, MPROC_TYPE_QUEUE, "queue", plan.size_bytes, 0, &segment);
+    if (rc < 0)
+        return rc;
+    rc = mproc__queue_layout_init(segment, &plan);
+    if (rc == 0)
+        rc = queue_over(segment, ret_queue);
+    if (rc < 0)
+        mproc__segment_release(segment);
+    return rc;
+}
+
+static int queue_home(mproc_place *place, mproc__home *ret_home)
+{
+    int rc = mproc__place_home(place, ret_home);
+    if (rc == 0 && *ret_home == MPROC__HOME_SERVER)
+        return mproc__fail(MPROC_EPLACE, "no queues in a server yet: thread: and host: have them");
+    return rc;
+}
+
+int mproc_queue_open(mproc_place *place, const char *name, mproc_queue **ret_queue)
+{
+    mproc__home home;
+    mproc__handle *handle = NULL;
+    int rc = queue_home(place, &home);
+    if (rc < 0)
+        return rc;
+    if (!name || !ret_queue)
+        return mproc__fail(-EINVAL, "no name, or nowhere to put the queue");
+    rc = mproc__names_find(home, name, MPROC_TYPE_QUEUE, &handle);
+    if (rc == 0)
+        *ret_queue = (mproc_queue *)handle;
+    return rc;
+}
+
+int mproc_queue_create(mproc_place *place, const mproc_queue_options *options, mproc_queue **ret_queue)
+{
+    mproc__home home;
+    int rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_queue_options");
+    if (rc == 0)
+        rc = queue_home(place, &home);
+    if (rc == 0 && !ret_queue)
+        rc = mproc__fail(-EINVAL, "nowhere to put the queue");
+    if (rc < 0)
+        return rc;
+    const char *name = options ? options->name : NULL;
+    for (;;) {
+        mproc_queue *queue = NULL;
+        if (name && options->and_open) {
+            rc = mproc_queue_open(place, name, ret_queue);
+            if (rc != -ENOENT)
+                return rc;
+        }
+        rc = queue_new(home, options, &queue);
+        if (rc == 0 && name)
+            rc = mproc__names_add(home, name, &queue->handle);
+        if (rc == 0)
+            *ret_queue = queue;
+        else
+            mproc_queue_close(&queue);
+        if (rc != -EEXIST || !options->and_open)
+            return rc;
+    }
+}
+
+void mproc_queue_close(mproc_queue **queue)
+{
+    mproc__handle_close((void **)queue, MPROC_TYPE_QUEUE);
+}
+
+int mproc__queue_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
+                        mproc__handle **ret_handle)
+{
+    mproc__segment *segment = NULL;
+    mproc_queue *queue = NULL;
+    if (blob_bytes != 1 || *(const uint8_t *)blob != 1)
+        return mproc__fail(MPROC_EPROTOCOL, "a queue packed by another version");
+    int fd = mproc__parcel_take_fd(parcel);
+    if (fd < 0)
+        return mproc__fail(MPROC_EPROTOCOL, "a queue without its descriptor");
+    int rc = mproc__segment_attach(fd, MPROC_TYPE_QUEUE, &segment);
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    rc = mproc__queue_layout_check(segment);
+    if (rc == 0)
+        rc = queue_over(segment, &queue);
+    if (rc == 0)
+        *ret_handle = &queue->handle;
+    else
+        mproc__segment_release(segment);
+    return rc;
+}
+
+/* ---- doors ---- */
+
+int mproc__queue_enter(mproc_queue *queue)
+{
+    int rc = mproc__handle_check(queue, MPROC_TYPE_QUEUE);
+    if (rc == 0)
+        rc = mproc__segment_check(queue->segment);
+    if (MPROC__UNLIKELY(rc < 0))
+        return rc;
+    /* Every caller is a participant: one that dies between its commit and its wake is noticed by its life word. */
+    int row = mproc__segment_join(queue->segment);
+    uint64_t user = mproc__incarnation();
+    if (MPROC__UNLIKELY(row >= 0 && (atomic_load_explicit(&queue->user, memory_order_relaxed) != user ||
+                                     atomic_load_explicit(&queue->user_row, memory_order_relaxed) != row))) {
+        atomic_store_explicit(&queue->user_row, row, memory_order_relaxed);
+        atomic_store_explicit(&queue->user, user, memory_order_relaxed);
+    }
+    return row;
+}
+
+int mproc__queue_answer(mproc_queue *queue, int rc)
+{
+    switch (rc) {
+    case 0:
+        return 0;
+    case -ETIMEDOUT:
+    case MPROC_EEND:
+    case MPROC_ECLOSED:
+    case MPROC_ETOOSMALL:
+        return mproc__fail_plain(rc);
+    case MPROC_ECORRUPT:
+        return mproc__handle_fail(&queue->handle, rc, "a position, record or block that cannot be true");
+    case MPROC_ESTATE:
+        return mproc__handle_fail(&queue->handle, rc, "not an open loan of this queue, or over already");
+    default:
+        return mproc__handle_story(&queue->handle, rc);
+    }
+}
+
+int mproc__queue_fits(mproc_queue *queue, size_t size_bytes)
+{
+    if (MPROC__LIKELY(size_bytes <= queue->max_bytes && size_bytes <= queue->block_bytes))
+        return 0;
+    return mproc__handle_fail(&queue->handle, -EMSGSIZE, "a message of %zu bytes; the queue holds %zu",
+                              size_bytes, (size_t)queue->max_bytes);
+}
+
+/* ---- bytes ---- */
+
+int mproc_queue_put(mproc_queue *queue, const void *data, size_t size_bytes, mproc_deadline deadline)
+{
+    int row = mproc__queue_enter(queue);
+    if (MPROC__UNLIKELY(row < 0))
+        return row;
+    if (!data && size_bytes > 0)
+        return mproc__handle_fail(&queue->handle, -EINVAL, "no data");
+    int rc = mproc__queue_fits(queue, size_bytes);
+    if (MPROC__LIKELY(rc == 0))
+        rc = mproc__queue_put_item(queue, row, MPROC__ITEM_BYTES, data, size_bytes, deadline);
+    return MPROC__LIKELY(rc == 0) ? 0 : mproc__queue_answer(queue, rc);
+}
+
+typedef struct queue_get {
+    int row;
+    void *buffer;
+    size_t capacity_bytes;
+    size_t size_bytes;
+} queue_get;
+
+/* get.lock held. A record is copied here, a block after the unlock. */
+static int get_locked(mproc_queue *queue, queue_get *get, mproc__queue_item *item)
+{
+    int rc = mproc__queue_peek(queue, item);
+    if (rc < 0)
+        return rc;
+    if (item->kind != MPROC__ITEM_BYTES)
+        return mproc__fail(MPROC_EARGUMENT,
+                           "the next message is a variant: mproc_queue_get_variant takes it");
+    get->size_bytes = item->size_bytes;
+    if (item->size_bytes > get->capacity_bytes)
+        return MPROC_ETOOSMALL;
+    if (item->block == MPROC__NO_BLOCK && item->size_bytes > 0)
+        memcpy(get->buffer, item->data, item->size_bytes);
+    return mproc__queue_accept(queue, get->row, item);
+}
+
+static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
+{
+    queue_get *get = context;
+    mproc__queue_item item;
+    int rc = mproc__queue_lock(&queue->shared->get.lock, deadline);
+    if (rc < 0)
+        return rc;
+    rc = get_locked(queue, get, &item);
+    mproc__queue_unlock(&queue->shared->get.lock);
+    if (rc < 0)
+        return rc;
+    mproc__queue_accepted(queue, &item);
+    if (item.block == MPROC__NO_BLOCK)
+        return 0;
+    if (item.size_bytes > 0)
+        memcpy(get->buffer, item.data, item.size_bytes);
+    mproc__block_state state;
+    if (!mproc__arena_get(queue->arena, item.block, &state))
+        return MPROC_ECORRUPT;
+    return mproc__queue_block_finish(queue, get->row, item.block, state);
+}
+
+int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity_bytes, mproc_deadline deadline,
+                    size_t *ret_size_bytes)
+{
+    queue_get get = {.buffer = buffer, .capacity_bytes = capacity_bytes};
+    get.row = mproc__queue_enter(queue);
+    if (MPROC__UNLIKELY(get.row < 0))
+        return get.row;
+    if (!buffer && capacity_bytes > 0)
+        return mproc__handle_fail(&queue->handle, -EINVAL, "no buffer");
+    int rc = get_attempt(queue, &get, deadline);
+    if (rc == -EAGAIN)
+        rc = mproc__queue_until(queue, &queue->shared->items, deadline, get_attempt, &get);
+    if (ret_size_bytes && (rc == 0 || rc == MPROC_ETOOSMALL))
+        *ret_size_bytes = get.size_bytes;
+    return MPROC__LIKELY(rc == 0) ? 0 : mproc__queue_answer(queue, rc);
+}
+
+/* ---- the end ---- */
+
+int mproc_queue_shutdown(mproc_queue *queue, bool discard)
+{
+    int row = mproc__queue_enter(queue);
+    if (row < 0)
+        return row;
+    mproc__queue_shared *shared = queue->shared;
+    mproc_deadline deadline = mproc_after_ms(SHUTDOWN_LOCK_MS);
+    /* Both locks: no put that began before ends after, and no get that began before takes what is discarded. One store. */
+    int rc = mproc__queue_lock(&shared->put.lock, deadline);
+    if (rc < 0)
+        return mproc__queue_answer(queue, rc);
+    rc = mproc__queue_lock(&shared->get.lock, deadline);
+    if (rc == 0) {
+        uint32_t state = discard ? MPROC__QUEUE_DISCARDED : MPROC__QUEUE_CLOSED;
+        if (atomic_load_explicit(&shared->state, memory_order_relaxed) < state)
+            atomic_store_explicit(&shared->state, state, memory_order_release);
+        mproc__queue_unlock(&shared->get.lock);
+    }
+    mproc__queue_unlock(&shared->put.lock);
+    mproc__queue_post(queue, &shared->items);
+    mproc__queue_post(queue, &shared->room);
+    mproc__queue_post(queue, &shared->done);
+    return mproc__queue_answer(queue, rc);
+}
+
+/* Head first: it never passes the tail, so equal means that the ring was empty when the tail was read. */
+static bool queue_drained(const mproc__queue_shared *shared)
+{
+    uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
+    return head == atomic_load_explicit(&shared->tail, memory_order_acquire);
+}
+
+static bool queue_has_marks(const mproc__queue_shared *shared)
+{
+    return atomic_load_explicit(&shared->returned_marks, memory_order_acquire) !=
+           atomic_load_explicit(&shared->get.marks_seen, memory_order_relaxed);
+}
+
+/* get.lock held, so nothing is taken meanwhile: what is neither in the ring nor a block somebody has is done. There is no
+ * count of unfinished items that a kill could make wrong. */
+static int join_locked(mproc_queue *queue)
+{
+    bool discarded =
+        atomic_load_explicit(&queue->shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED;
+    if (!discarded && !queue_drained(queue->shared))
+        return -EAGAIN;
+    size_t leased, returned;
+    mproc__queue_block_count(queue, &leased, &returned);
+    size_t open = (queue->redeliver ? leased : 0) + (discarded ? 0 : returned);
+    return open > 0 ? -EAGAIN : 0;
+}
+
+static int join_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
+{
+    (void)context;
+    mproc__queue_shared *shared = queue->shared;
+    bool discarded = atomic_load_explicit(&shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED;
+    if (!discarded && !queue_drained(shared))
+        return -EAGAIN;
+    if (!queue->redeliver && (discarded || !queue_has_marks(shared)))
+        return 0;
+    int rc = mproc__queue_lock(&shared->get.lock, deadline);
+    if (rc < 0)
+        return rc;
+    rc = join_locked(queue);
+    mproc__queue_unlock(&shared->get.lock);
+    return rc;
+}
+
+int mproc_queue_join(mproc_queue *queue, mproc_deadline deadline)
+{
+    int row = mproc__queue_enter(queue);
+    if (row < 0)
+        return row;
+    int rc = join_attempt(queue, NULL, deadline);
+    if (rc == -EAGAIN)
+        rc = mproc__queue_until(queue, &queue->shared->done, deadline, join_attempt, NULL);
+    return mproc__queue_answer(queue, rc);
+}
+
+int mproc_queue_counts(const mproc_queue *queue, size_t *ret_items, size_t *ret_taken, size_t *ret_max_items)
+{
+    int rc = mproc__handle_check(queue, MPROC_TYPE_QUEUE);
+    if (rc == 0)
+        rc = mproc__segment_check(queue->segment);
+    if (rc < 0)
+        return rc;
+    const mproc__queue_shared *shared = queue->shared;
+    size_t leased = 0, returned = 0;
+    if (queue->redeliver || queue_has_marks(shared))
+        mproc__queue_block_count((mproc_queue *)(uintptr_t)queue, &leased, &returned);
+    uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
+    uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_acquire);
+    size_t items = mproc__ring_items(head, tail) + returned;
+    bool discarded = atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED;
+    if (ret_items)
+        *ret_items = discarded ? 0 : items;
+    if (ret_taken)
+        *ret_taken = queue->redeliver ? leased : 0;
+    if (ret_max_items)
+        *ret_max_items = shared->layout.max_items;
+    return 0;
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The queue's private side: what lies in shared memory, and what its files share. L4.
+ *
+ *   queue.c         life, put and get of bytes, shutdown, join, counts
+ *   queue_item.c    one item in, one item out, under the ring's locks; waiting
+ *   queue_block.c   blocks: states, give back, sweep of the dead
+ *   queue_loan.c    loans
+ *   queue_batch.c   many of one size
+ *   queue_variant.c variants
+ *   queue_layout.c  where things lie in the segment, and whether they can be true
+ *
+ * A killed process between any two instructions leaves this: the tail store makes an item visible, the head store takes
+ * it, both after everything they promise; a block's word says whose it is, and a block that a record between head and
+ * tail names belongs to the ring whatever its word says. So a lock whose owner died needs no repair, only blocks that no
+ * record names need a look, and that is what the sweep does. */
+#ifndef MPROC__CHANNEL_QUEUE_H
+#define MPROC__CHANNEL_QUEUE_H
+
+#include <mproc/queue.h>
+#include "channel/ring.h"
+#include "data/handle.h"
+#include "data/parcel.h"
+#include "platform/platform.h"
+#include "platform/robust.h"
+#include "shm/arena.h"
+#include "shm/segment.h"
+
+enum {
+    MPROC__ITEM_BYTES = 2, /* kinds of records and of blocks: below 2 is the ring's */
+    MPROC__ITEM_VARIANT = 3,
+    MPROC__ITEM_BLOCK = 4 /* a record that is a mproc__descriptor_shared */
+};
+
+enum {
+    MPROC__QUEUE_OPEN = 0,
+    MPROC__QUEUE_CLOSED = 1,   /* no more puts; what is there may be got */
+    MPROC__QUEUE_DISCARDED = 2 /* what the ring holds is no longer there */
+};
+
+/* What a block's word says it is; see queue_block.c for who changes it. */
+enum {
+    MPROC__BLOCK_PRIVATE = 0, /* its owner fills it */
+    MPROC__BLOCK_QUEUED,      /* its owner puts it into the ring, or has */
+    MPROC__BLOCK_ORPHAN,      /* in the ring; its owner is dead */
+    MPROC__BLOCK_LEASED,      /* taken by its owner; or about to be, when the ring still names it */
+    MPROC__BLOCK_RETURNED,    /* to be taken again, before anything in the ring */
+    MPROC__BLOCK_FREEING      /* its owner frees it */
+};
+
+/* Written by the creator before the segment can be seen by anyone else, then constant: no reader can find it half done.
+ * An attacher checks every number against the segment's size. */
+typedef struct mproc__queue_layout_shared {
+    uint64_t ring_offset, ring_bytes;
+    uint64_t arena_offset;
+    uint64_t granule_bytes, granule_count;
+    uint64_t max_bytes; /* of one message */
+    uint32_t max_items;
+    uint32_t max_deliveries;
+    uint32_t redeliver;
+    uint32_t unused;
+    char name[64]; /* for describe; cut */
+} mproc__queue_layout_shared;
+
+/* One side's lock and what only its holder reads and writes. Stale or torn values cannot arise (each is one word) and old
+ * ones are safe: an old head makes the ring look fuller, an old tail emptier, and both are read again before "no". */
+typedef struct mproc__queue_put_shared {
+    mproc__robust_shared lock;
+    _Atomic uint64_t head_seen;
+} mproc__queue_put_shared;
+
+typedef struct mproc__queue_get_shared {
+    mproc__robust_shared lock;
+    _Atomic uint64_t tail_seen;
+    _Atomic uint64_t marks_seen; /* returned_marks at a look that left no RETURNED block behind */
+    _Atomic uint32_t streak;     /* polls in a row that found something at once */
+    _Atomic uint32_t pauses;     /* back-off while streaming */
+} mproc__queue_get_shared;
+
+/* Each group on its own lines: what one side writes all the time, the other does not touch unless it must. */
+typedef struct mproc__queue_shared {
+    mproc__queue_layout_shared layout;
+    /* producers, under put.lock */
+    _Alignas(MPROC__LINE) mproc__queue_put_shared put;
+    /* Written under put.lock with release; anyone may read. A producer dies before it: no item. After it: a whole one. */
+    _Alignas(MPROC__LINE) _Atomic uint64_t tail;
+    /* consumers, under get.lock */
+    _Alignas(MPROC__LINE) mproc__queue_get_shared get;
+    /* Written under get.lock with release; anyone may read. A consumer dies before it: the item is still there. After:
+     * it was taken by the dead. */
+    _Alignas(MPROC__LINE) _Atomic uint64_t head;
+    /* Seldom written: every call reads these, so the line stays in all caches. */
+    _Alignas(MPROC__LINE) _Atomic uint32_t state; /* MPROC__QUEUE_*; grows, under both locks */
+    _Atomic uint32_t dropped; /* items above max_deliveries; a count for people, a kill may lose one */
+    _Atomic uint64_t
+        returned_marks; /* counts up after each RETURNED; a giver killed in between is swept, and that
+                                           marks again */
+    mproc__eventcount_shared items; /* posted by producers and givers: consumers sleep here */
+    mproc__eventcount_shared room;  /* posted by consumers and whoever frees a block: producers sleep here */
+    mproc__eventcount_shared done;  /* posted when the last item may be done: joiners sleep here */
+} mproc__queue_shared;
+
+/* The whole of an item in a block's record. Written and read as a record of the ring. */
+typedef struct mproc__descriptor_shared {
+    uint32_t block;
+    uint32_t unused;
+    uint64_t size_bytes; /* as in the block */
+} mproc__descriptor_shared;
+
+/* The first bytes of a block. Written by its owner while it is PRIVATE, `position` also by whoever takes it from the ring
+ * under get.lock before it is LEASED. Who dies here leaves a block that is freed unread, or taken again. */
+typedef struct mproc__block_shared {
+    uint64_t size_bytes;
+    uint64_t position; /* in the ring, once taken: which item, and which is older */
+    uint64_t unused;
+    uint32_t magic; /* MPROC__BLOCK_MAGIC: the eight bytes before any loan's data say what it is */
+    uint32_t kind;  /* MPROC__ITEM_BYTES or _VARIANT */
+} mproc__block_shared;
+
+#define MPROC__BLOCK_MAGIC 0x626c6f63u /* "bloc" */
+#define MPROC__COPY_MAGIC  0x636f7079u /* "copy" */
+#define MPROC__NO_BLOCK    UINT32_MAX
+
+/* A private copy of a taken item: inline records, and encoded variants. Belongs to the handle until done. */
+typedef struct mproc__queue_copy {
+    struct mproc__queue_copy *next;
+    uint64_t id;
+    uint64_t position;
+    uint64_t size_bytes;
+    mproc_variant decoded; /* made by the first loan_variant; null before */
+    uint32_t delivery;
+    uint32_t unused;
+    uint32_t magic; /* MPROC__COPY_MAGIC; these two lie right before the data, as in a block */
+    uint32_t kind;
+    uint8_t data[];
+} mproc__queue_copy;
+
+struct mproc_queue {
+    mproc__handle handle;
+    mproc__segment *segment;
+    mproc__queue_shared *shared;
+    mproc__arena_shared *arena;
+    mproc__ring ring;
+    bool process_shared;
+    bool redeliver;
+    uint32_t max_deliveries;
+    uint64_t max_bytes;
+    uint64_t block_bytes;                /* the largest message that fits a block */
+    _Atomic uint32_t get_spin, put_spin; /* adaptive budgets; any value is right */
+    _Atomic uint64_t user; /* the incarnation that last called, in that row: what close gives back */
+    _Atomic int user_row;
+    pthread_mutex_t copies_lock; /* guards the three below */
+    mproc__queue_copy *copies;
+    uint64_t copy_count;
+    uint64_t reserve_count;
+};
+
+/* ---- queue_layout.c ---- */
+typedef struct mproc__queue_plan {
+    mproc__queue_layout_shared layout;
+    size_t size_bytes; /* of the root */
+} mproc__queue_plan;
+/* Sizes for options (checked here: -EINVAL). */
+int mproc__queue_plan_make(const mproc_queue_options *options, mproc__queue_plan *ret_plan);
+int mproc__queue_layout_init(mproc__segment *segment, const mproc__queue_plan *plan);
+/* Whether the numbers fit the segment: 0 or MPROC_ECORRUPT. */
+int mproc__queue_layout_check(mproc__segment *segment);
+/* Fills the handle's view of a segment whose layout is right. */
+void mproc__queue_view(mproc_queue *queue, mproc__segment *segment);
+
+/* ---- queue.c ---- */
+/* The first line of a call: this process's row, or an error. */
+int mproc__queue_enter(mproc_queue *queue);
+/* The last line: gives a failure its story, unless it is one that happens as a matter of course. */
+int mproc__queue_answer(mproc_queue *queue, int rc);
+/* -EMSGSIZE above the budget, with a story. */
+int mproc__queue_fits(mproc_queue *queue, size_t size_bytes);
+/* Whether messages of this size are records; else blocks. */
+static inline bool mproc__queue_is_inline(const mproc_queue *queue, size_t size_bytes)
+{
+    return size_bytes <= MPROC__RECORD_BYTES && !queue->redeliver;
+}
+/* Where unpack meets lib/library.c. */
+int mproc__queue_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
+                        mproc__handle **ret_handle);
+
+/* ---- queue_item.c ---- */
+int mproc__queue_lock(mproc__robust_shared *lock, mproc_deadline deadline);
+void mproc__queue_unlock(mproc__robust_shared *lock);
+void mproc__queue_post(mproc_queue *queue, mproc__eventcount_shared *event);
+/* One record into the ring and a wake. 0, -EAGAIN: no room, MPROC_ECLOSED, -ETIMEDOUT: of the lock, MPROC_ECORRUPT. */
+int mproc__queue_push(mproc_queue *queue, unsigned kind, const void *data, size_t size_bytes,
+                      mproc_deadline deadline);
+int mproc__queue_put_item(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
+                          mproc_deadline deadline);
+
+/* What would be got next; get.lock held. */
+typedef struct mproc__queue_item {
+    const void *data; /* in the ring or in the block */
+    size_t size_bytes;
+    unsigned kind;     /* MPROC__ITEM_BYTES or _VARIANT */
+    uint32_t block;    /* MPROC__NO_BLOCK: a record */
+    uint32_t delivery; /* from 1 */
+    bool returned;     /* not in the ring */
+    uint64_t position;
+    uint64_t next;            /* the head after it */
+    mproc__block_state state; /* the block's */
+} mproc__queue_item;
+/* 0; -EAGAIN: nothing; MPROC_EEND; MPROC_ECORRUPT. Waits a little for more while streaming. */
+int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item);
+/* Takes what peek found: a block becomes LEASED by row, then the head moves. MPROC_ECORRUPT. */
+int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *item);
+/* After the unlock: wakes who waits for room or the end. `head`: the new one. */
+void mproc__queue_accepted(mproc_queue *queue, const mproc__queue_item *item);
+
+/* Calls `attempt` until it answers other than -EAGAIN; spins, then sleeps on `event` in between. */
+typedef int mproc__queue_attempt_fn(mproc_queue *queue, void *context, mproc_deadline deadline);
+int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mproc_deadline deadline,
+                       mproc__queue_attempt_fn *attempt, void *context);
+
+/* ---- queue_block.c ---- */
+mproc__block_shared *mproc__queue_block(mproc_queue *queue, uint32_t block); /* NULL: no such, or damaged */
+static inline void *mproc__block_bytes(mproc__block_shared *block)
+{
+    return block + 1;
+}
+/* A PRIVATE block with its header filled in, now or never: -EAGAIN. */
+int mproc__queue_block_make(mproc_queue *queue, size_t size_bytes, unsigned kind, uint32_t *ret_block);
+/* The same for a put: waits for room; MPROC_ECLOSED. */
+int mproc__queue_block_claim(mproc_queue *queue, size_t size_bytes, unsigned kind, mproc_deadline deadline,
+                             uint32_t *ret_block);
+/* From one state of this row's to QUEUED and into the ring; waits for room. On failure the block is PRIVATE again. */
+int mproc__queue_block_put(mproc_queue *queue, int row, uint32_t block, mproc_deadline deadline);
+/* The oldest RETURNED block; get.lock held. False: none. */
+bool mproc__queue_block_returned(mproc_queue *queue, mproc__queue_item *ret_item);
+/* Frees a block whose word still is `from`; MPROC_ESTATE when somebody was first. */
+int mproc__queue_block_finish(mproc_queue *queue, int row, uint32_t block, mproc__block_state from);
+/* LEASED to RETURNED, or freed when delivered too often; MPROC_ESTATE. */
+int mproc__queue_block_return(mproc_queue *queue, uint32_t block, mproc__block_state from);
+/* Puts back, in a block, what was taken as a record: -ENOSPC. */
+int mproc__queue_bytes_return(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
+                              uint64_t position);
+/* How many blocks are LEASED or RETURNED and not named by the ring; get.lock held and the ring empty or discarded. */
+void mproc__queue_block_count(mproc_queue *queue, size_t *ret_leased, size_t *ret_returned);
+void mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context);
+
+/* ---- queue_loan.c ---- */
+void mproc__queue_copies_free(mproc_queue *queue);
+/* What a LEASED block is called: position, delivery and block. */
+uint64_t mproc__loan_id(uint32_t block, uint32_t delivery, uint64_t position);
+
+/* ---- queue_variant.c ---- */
+/* An owned variant of an item's bytes. */
+int mproc__queue_decode(unsigned kind, const void *data, size_t size_bytes, mproc_variant *ret_item);
+
+#endif

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Blocks: what is too large for a record, every item of an acknowledged queue, and every loan.
+ *
+ *   state      from        who                                       if that process dies here
+ *   PRIVATE    -           a producer claims it                      the sweep frees it
+ *   QUEUED     PRIVATE     its owner, before the tail store          named by a record: ORPHAN; else freed
+ *   ORPHAN     any named   the sweep of the owner, under get.lock    stays: any consumer takes it
+ *   LEASED     any named   a consumer, under get.lock, before the    named (head not stored): ORPHAN; else RETURNED when
+ *                          head store; or from RETURNED              acknowledged, freed when not
+ *   RETURNED   LEASED      the taker gives back, or its sweep        stays; the sweep marks again, should the mark be missing
+ *   FREEING    LEASED,     the taker is done, or the producer drops  the sweep frees it
+ *              PRIVATE
+ *
+ * Each change is one compare-and-swap of the block's word, which also carries the owner, so two that want the same block
+ * cannot both have it. */
+#include "platform/base.h"
+
+#include <string.h>
+
+#include "channel/queue.h"
+
+enum {
+    SWEEP_LOCK_MS = 1000 /* the ring's locks are held for microseconds; longer means stopped */
+};
+
+mproc__block_shared *mproc__queue_block(mproc_queue *queue, uint32_t block)
+{
+    mproc__block_shared *at = mproc__arena_data(queue->arena, block);
+    if (!at || at->magic != MPROC__BLOCK_MAGIC ||
+        at->size_bytes > mproc__arena_block_bytes(queue->arena, block) - sizeof *at ||
+        (at->kind != MPROC__ITEM_BYTES && at->kind != MPROC__ITEM_VARIANT))
+        return NULL;
+    return at;
+}
+
+int mproc__queue_block_make(mproc_queue *queue, size_t size_bytes, unsigned kind, uint32_t *ret_block)
+{
+    int rc =
+        mproc__arena_alloc(queue->segment, queue->arena, sizeof(mproc__block_shared) + size_bytes, ret_block);
+    if (rc < 0)
+        return rc == -ENOSPC ? -EAGAIN : rc;
+    mproc__block_shared *at = mproc__arena_data(queue->arena, *ret_block);
+    if (!at)
+        return MPROC_ECORRUPT;
+    *at = (mproc__block_shared){.size_bytes = size_bytes, .magic = MPROC__BLOCK_MAGIC, .kind = kind};
+    return 0;
+}
+
+typedef struct block_claim {
+    size_t size_bytes;
+    unsigned kind;
+    uint32_t *ret_block;
+} block_claim;
+
+static int claim_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
+{
+    (void)deadline;
+    const block_claim *claim = context;
+    if (atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_OPEN)
+        return MPROC_ECLOSED;
+    return mproc__queue_block_make(queue, claim->size_bytes, claim->kind, claim->ret_block);
+}
+
+int mproc__queue_block_claim(mproc_queue *queue, size_t size_bytes, unsigned kind, mproc_deadline deadline,
+                             uint32_t *ret_block)
+{
+    block_claim claim = {size_bytes, kind, ret_block};
+    int rc = claim_attempt(queue, &claim, deadline);
+    return rc != -EAGAIN ? rc
+                         : mproc__queue_until(queue, &queue->shared->room, deadline, claim_attempt, &claim);
+}
+
+static int put_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
+{
+    return mproc__queue_push(queue, MPROC__ITEM_BLOCK, context, sizeof(mproc__descriptor_shared), deadline);
+}
+
+int mproc__queue_block_put(mproc_queue *queue, int row, uint32_t block, mproc_deadline deadline)
+{
+    mproc__block_state from;
+    mproc__block_shared *at = mproc__queue_block(queue, block);
+    if (!at || !mproc__arena_get(queue->arena, block, &from) || from.state != MPROC__BLOCK_PRIVATE ||
+        from.owner != row)
+        return MPROC_ESTATE;
+    mproc__block_state queued = from;
+    queued.state = MPROC__BLOCK_QUEUED;
+    if (!mproc__arena_swap(queue->arena, block, from, queued))
+        return MPROC_ESTATE;
+    mproc__descriptor_shared descriptor = {.block = block, .size_bytes = at->size_bytes};
+    int rc = put_attempt(queue, &descriptor, deadline);
+    if (rc == -EAGAIN)
+        rc = mproc__queue_until(queue, &queue->shared->room, deadline, put_attempt, &descriptor);
+    if (rc < 0)
+        (void)mproc__arena_swap(queue->arena, block, queued,
+                                from); /* not in the ring: nobody else touches it */
+    return rc;
+}
+
+int mproc__queue_block_finish(mproc_queue *queue, int row, uint32_t block, mproc__block_state from)
+{
+    mproc__block_state freeing = from;
+    freeing.state = MPROC__BLOCK_FREEING;
+    freeing.owner = (uint8_t)row;
+    if (!mproc__arena_swap(queue->arena, block, from, freeing))
+        return MPROC_ESTATE;
+    mproc__arena_free(queue->arena, block);
+    mproc__queue_shared *shared = queue->shared;
+    /* The full fence also keeps the look at head and tail behind the free: the last of the done ones sees the ring empty. */
+    atomic_thread_fence(memory_order_seq_cst);
+    mproc__queue_post(queue, &shared->room);
+    if (atomic_load_explicit(&shared->head, memory_order_relaxed) ==
+            atomic_load_explicit(&shared->tail, memory_order_relaxed) ||
+        atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED)
+        mproc__queue_post(queue, &shared->done);
+    return 0;
+}
+
+int mproc__queue_block_return(mproc_queue *queue, uint32_t block, mproc__block_state from)
+{
+    mproc__queue_shared *shared = queue->shared;
+    if (from.number >= queue->max_deliveries ||
+        atomic_load_explicit(&shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED) {
+        atomic_fetch_add_explicit(&shared->dropped, 1, memory_order_relaxed);
+        return mproc__queue_block_finish(queue, from.owner, block, from);
+    }
+    mproc__block_state returned = from;
+    returned.state = MPROC__BLOCK_RETURNED;
+    if (!mproc__arena_swap(queue->arena, block, from, returned))
+        return MPROC_ESTATE;
+    atomic_fetch_add_explicit(&shared->returned_marks, 1, memory_order_release);
+    atomic_thread_fence(memory_order_seq_cst);
+    mproc__queue_post(queue, &shared->items);
+    return 0;
+}
+
+int mproc__queue_bytes_return(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
+                              uint64_t position)
+{
+    uint32_t block;
+    int rc = mproc__queue_block_make(queue, size_bytes, kind, &block);
+    if (rc < 0)
+        return rc == -EAGAIN ? mproc__fail(-ENOSPC, "no room to give %zu bytes back now", size_bytes) : rc;
+    mproc__block_shared *at = mproc__arena_data(queue->arena, block);
+    at->position = position;
+    if (size_bytes > 0)
+        memcpy(mproc__block_bytes(at), data, size_bytes);
+    mproc__block_state from;
+    if (!mproc__arena_get(queue->arena, block, &from) || from.owner != row)
+        return MPROC_ECORRUPT;
+    mproc__block_state leased = from;
+    leased.state = MPROC__BLOCK_LEASED; /* once delivered, by this process */
+    leased.number = 1;
+    return mproc__arena_swap(queue->arena, block, from, leased)
+               ? mproc__queue_block_return(queue, block, leased)
+               : MPROC_ECORRUPT;
+}
+
+typedef struct block_oldest {
+    mproc_queue *queue;
+    uint64_t now; /* the head's byte position: ages count back from here, so that wrapping does no harm */
+    uint64_t age;
+    uint32_t block;
+    mproc__block_state state;
+} block_oldest;
+
+static bool oldest_each(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
+{
+    (void)arena;
+    block_oldest *oldest = context;
+    if (state.state != MPROC__BLOCK_RETURNED)
+        return true;
+    const mproc__block_shared *at = mproc__queue_block(oldest->queue, block);
+    if (!at)
+        return true;
+    uint64_t age = (oldest->now - at->position) & ((UINT64_C(1) << 40) - 1);
+    if (oldest->block == MPROC__NO_BLOCK || age > oldest->age) {
+        oldest->age = age;
+        oldest->block = block;
+        oldest->state = state;
+    }
+    return true;
+}
+
+bool mproc__queue_block_returned(mproc_queue *queue, mproc__queue_item *ret_item)
+{
+    uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_relaxed);
+    block_oldest oldest = {.queue = queue, .now = mproc__position_bytes(head), .block = MPROC__NO_BLOCK};
+    mproc__arena_each(queue->arena, oldest_each, &oldest);
+    if (oldest.block == MPROC__NO_BLOCK)
+        return false;
+    mproc__block_shared *at = mproc__queue_block(queue, oldest.block);
+    *ret_item = (mproc__queue_item){.data = mproc__block_bytes(at),
+                                    .size_bytes = at->size_bytes,
+                                    .kind = at->kind,
+                                    .block = oldest.block,
+                                    .delivery = oldest.state.number + 1u,
+                                    .returned = true,
+                                    .position = at->position,
+                                    .next = head,
+                                    .state = oldest.state};
+    return true;
+}
+
+typedef struct block_count {
+    size_t leased, returned;
+} block_count;
+
+static bool count_each(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
+{
+    (void)arena;
+    (void)block;
+    block_count *count = context;
+    count->leased += state.state == MPROC__BLOCK_LEASED;
+    count->returned += state.state == MPROC__BLOCK_RETURNED;
+    return true;
+}
+
+void mproc__queue_block_count(mproc_queue *queue, size_t *ret_leased, size_t *ret_returned)
+{
+    block_count count = {0, 0};
+    mproc__arena_each(queue->arena, count_each, &count);
+    *ret_leased = count.leased;
+    *ret_returned = count.returned;
+}
+
+/* ---- the sweep ---- */
+
+/* Marks the dead row's blocks that the ring names, so that the second look leaves them alone. get.lock held: the head
+ * stands still; the dead one puts no more. */
+static void sweep_ring(mproc_queue *queue, unsigned row)
+{
+    uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&queue->shared->tail, memory_order_acquire);
+    mproc__ring_view view;
+    for (; mproc__ring_read(&queue->ring, head, tail, &view) == 0; head = view.next) {
+        mproc__descriptor_shared descriptor;
+        mproc__block_state state;
+        if (view.kind != MPROC__ITEM_BLOCK || view.size_bytes != sizeof descriptor)
+            continue;
+        descriptor = *(const mproc__descriptor_shared *)view.data;
+        if (!mproc__arena_get(queue->arena, descriptor.block, &state) || state.owner != row)
+            continue;
+        mproc__block_state orphan = state;
+        orphan.state = MPROC__BLOCK_ORPHAN;
+        (void)mproc__arena_swap(queue->arena, descriptor.block, state, orphan);
+    }
+}
+
+typedef struct block_sweep {
+    mproc_queue *queue;
+    unsigned row;
+} block_sweep;
+
+static bool sweep_each(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
+{
+    block_sweep *sweep = context;
+    mproc_queue *queue = sweep->queue;
+    if (state.owner != sweep->row)
+        return true;
+    if (state.state == MPROC__BLOCK_RETURNED)
+        atomic_fetch_add_explicit(&queue->shared->returned_marks, 1, memory_order_release);
+    else if (state.state == MPROC__BLOCK_LEASED && queue->redeliver)
+        (void)mproc__queue_block_return(queue, block, state);
+    else if (state.state != MPROC__BLOCK_ORPHAN)
+        mproc__arena_free(arena, block);
+    return true;
+}
+
+/* Gives back what the process of a dead row left. May run twice, and half: each step is one swap, and what is settled no
+ * longer answers to the row. When the consumers' lock is not to be had (its holder is stopped), the blocks stay as they
+ * are until the row's next holder dies: memory lost for a while, nothing delivered twice. */
+void mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
+{
+    (void)context;
+    if (mproc__queue_layout_check(segment) < 0)
+        return;
+    mproc_queue view = {0};
+    mproc__queue_view(&view, segment);
+    if (mproc__queue_lock(&view.shared->get.lock, mproc_after_ms(SWEEP_LOCK_MS)) < 0)
+        return;
+    if (atomic_load_explicit(&view.shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED)
+        sweep_ring(&view, row);
+    block_sweep sweep = {&view, row};
+    mproc__arena_each(view.arena, sweep_each, &sweep);
+    mproc__queue_unlock(&view.shared->get.lock);
+    mproc__queue_post(&view, &view.shared->items);
+    mproc__queue_post(&view, &view.shared->room);
+    mproc__queue_post(&view, &view.shared->done);
+}

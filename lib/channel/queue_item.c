@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One item in, one item out, under the ring's locks; and waiting for the moment when that can be. */
+#include "platform/base.h"
+
+#include <string.h>
+
+#include "channel/queue.h"
+
+enum {
+    /* How long a try may wait for a lock that another process holds for some 100 ns: the holder may have lost its CPU.
+     * Without it, MPROC_NOW would answer "empty" of a queue that is not. */
+    LOCK_PATIENCE_MS = 20,
+    /* Back-off while streaming, measured on two CPUs: it doubles the throughput, because the consumer then touches the
+     * producer's lines once for several items. Only after polls that found something at once, so that a round trip
+     * never pays for it. */
+    STREAK_BEGINS = 4,
+    PAUSES_FIRST = 12,
+    PAUSES_MOST = 32,
+    ENOUGH_ITEMS = 4,
+    SPIN_SHARE_LEAST =
+        16 /* an unlucky waiter still spins for a sixteenth of the budget, to notice better times */
+};
+
+int mproc__queue_lock(mproc__robust_shared *lock, mproc_deadline deadline)
+{
+    int rc = mproc__robust_acquire(lock, MPROC_NOW);
+    if (rc == -ETIMEDOUT) {
+        mproc_deadline patience = mproc_after_ms(LOCK_PATIENCE_MS);
+        rc = mproc__robust_acquire(lock, deadline.ns > patience.ns ? deadline : patience);
+    }
+    return rc < 0 ? rc : 0; /* MPROC_RECOVERED: nothing behind this lock is ever half done */
+}
+
+void mproc__queue_unlock(mproc__robust_shared *lock)
+{
+    int rc = mproc__robust_release(lock);
+    MPROC__ASSERT(rc == 0);
+}
+
+/* Wakes who sleeps. The commit must be visible before the look at the sleep bit: on x86 the release of the mutex between
+ * the two, a locked instruction, has seen to that, and leaving the fence out gains a sixth; elsewhere it is needed. */
+void mproc__queue_post(mproc_queue *queue, mproc__eventcount_shared *event)
+{
+#if defined(__x86_64__)
+    atomic_signal_fence(memory_order_seq_cst);
+    if (MPROC__UNLIKELY(atomic_load_explicit(&event->word, memory_order_relaxed) & 1u))
+        mproc__eventcount_wake(event, queue->process_shared);
+#else
+    mproc__eventcount_post(event, queue->process_shared);
+#endif
+}
+
+/* put.lock held. */
+static int item_write(mproc_queue *queue, unsigned kind, const void *data, size_t size_bytes)
+{
+    mproc__queue_shared *shared = queue->shared;
+    if (MPROC__UNLIKELY(atomic_load_explicit(&shared->state, memory_order_relaxed) != MPROC__QUEUE_OPEN))
+        return MPROC_ECLOSED;
+    uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed), next = 0;
+    uint64_t head = atomic_load_explicit(&shared->put.head_seen, memory_order_relaxed);
+    int rc = mproc__ring_write(&queue->ring, head, tail, kind, data, size_bytes, &next);
+    if (rc < 0) {
+        head = atomic_load_explicit(&shared->head, memory_order_acquire);
+        atomic_store_explicit(&shared->put.head_seen, head, memory_order_relaxed);
+        rc = mproc__ring_write(&queue->ring, head, tail, kind, data, size_bytes, &next);
+    }
+    if (rc == 0)
+        atomic_store_explicit(&shared->tail, next, memory_order_release);
+    return rc;
+}
+
+int mproc__queue_push(mproc_queue *queue, unsigned kind, const void *data, size_t size_bytes,
+                      mproc_deadline deadline)
+{
+    int rc = mproc__queue_lock(&queue->shared->put.lock, deadline);
+    if (rc < 0)
+        return rc;
+    rc = item_write(queue, kind, data, size_bytes);
+    mproc__queue_unlock(&queue->shared->put.lock);
+    if (rc == 0)
+        mproc__queue_post(queue, &queue->shared->items);
+    return rc;
+}
+
+typedef struct item_put {
+    unsigned kind;
+    const void *data;
+    size_t size_bytes;
+} item_put;
+
+static int put_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
+{
+    const item_put *put = context;
+    return mproc__queue_push(queue, put->kind, put->data, put->size_bytes, deadline);
+}
+
+static int put_by_block(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
+                        mproc_deadline deadline)
+{
+    uint32_t block;
+    int rc = mproc__queue_block_claim(queue, size_bytes, kind, deadline, &block);
+    if (rc < 0)
+        return rc;
+    if (size_bytes > 0)
+        memcpy(mproc__block_bytes(mproc__queue_block(queue, block)), data, size_bytes);
+    rc = mproc__queue_block_put(queue, row, block, deadline);
+    if (rc < 0) {
+        mproc__arena_free(queue->arena, block);
+        mproc__queue_post(queue, &queue->shared->room);
+    }
+    return rc;
+}
+
+int mproc__queue_put_item(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
+                          mproc_deadline deadline)
+{
+    if (!mproc__queue_is_inline(queue, size_bytes))
+        return put_by_block(queue, row, kind, data, size_bytes, deadline);
+    int rc = mproc__queue_push(queue, kind, data, size_bytes, deadline);
+    if (MPROC__LIKELY(rc != -EAGAIN))
+        return rc;
+    item_put put = {kind, data, size_bytes};
+    return mproc__queue_until(queue, &queue->shared->room, deadline, put_attempt, &put);
+}
+
+/* The tail, freshly read: what arrived at once decides how long the next poll waits for company. */
+static uint64_t peek_streaming(mproc__queue_shared *shared, uint64_t head, uint64_t tail)
+{
+    uint32_t pauses = atomic_load_explicit(&shared->get.pauses, memory_order_relaxed);
+    if (pauses < PAUSES_FIRST / 4)
+        pauses = PAUSES_FIRST;
+    for (uint32_t i = 0; i < pauses; i++)
+        mproc__pause();
+    tail = atomic_load_explicit(&shared->tail, memory_order_acquire);
+    uint32_t items = mproc__ring_items(head, tail);
+    if (items >= ENOUGH_ITEMS)
+        pauses = pauses * 2 < PAUSES_MOST ? pauses * 2 : PAUSES_MOST;
+    else if (items <= 1)
+        pauses /= 2;
+    atomic_store_explicit(&shared->get.pauses, pauses, memory_order_relaxed);
+    return tail;
+}
+
+/* The tail to believe: the one seen earlier while it has something, else a fresh one. */
+static uint64_t peek_tail(mproc__queue_shared *shared, uint64_t head)
+{
+    uint64_t tail = atomic_load_explicit(&shared->get.tail_seen, memory_order_relaxed);
+    if (MPROC__LIKELY(tail != head))
+        return tail;
+    tail = atomic_load_explicit(&shared->tail, memory_order_acquire);
+    uint32_t streak = atomic_load_explicit(&shared->get.streak, memory_order_relaxed);
+    if (tail == head) {
+        streak = 0;
+    } else if (streak < STREAK_BEGINS) {
+        streak++;
+    } else if (mproc__ring_items(head, tail) < ENOUGH_ITEMS && mproc__spin_budget() > 0) {
+        tail = peek_streaming(shared, head, tail);
+    }
+    atomic_store_explicit(&shared->get.streak, streak, memory_order_relaxed);
+    atomic_store_explicit(&shared->get.tail_seen, tail, memory_order_relaxed);
+    return tail;
+}
+
+/* A record of the ring as an item: itself, or the block that it names. */
+static int peek_record(mproc_queue *queue, const mproc__ring_view *view, mproc__queue_item *ret_item)
+{
+    *ret_item = (mproc__queue_item){.data = view->data,
+                                    .size_bytes = view->size_bytes,
+                                    .kind = view->kind,
+                                    .block = MPROC__NO_BLOCK,
+                                    .delivery = 1,
+                                    .position = view->position,
+                                    .next = view->next};
+    if (view->kind == MPROC__ITEM_BYTES || view->kind == MPROC__ITEM_VARIANT)
+        return 0;
+    mproc__descriptor_shared descriptor;
+    if (view->kind != MPROC__ITEM_BLOCK || view->size_bytes != sizeof descriptor)
+        return MPROC_ECORRUPT;
+    memcpy(&descriptor, view->data, sizeof descriptor);
+    mproc__block_shared *block = mproc__queue_block(queue, descriptor.block);
+    if (!block || block->size_bytes != descriptor.size_bytes ||
+        !mproc__arena_get(queue->arena, descriptor.block, &ret_item->state))
+        return MPROC_ECORRUPT;
+    ret_item->data = mproc__block_bytes(block);
+    ret_item->size_bytes = block->size_bytes;
+    ret_item->kind = block->kind;
+    ret_item->block = descriptor.block;
+    return 0;
+}
+
+/* A RETURNED block, if there is one; get.lock held. Having looked is remembered only when none is left: who dies before
+ * that makes the next consumer look once more. */
+static bool peek_returned(mproc_queue *queue, mproc__queue_item *ret_item)
+{
+    mproc__queue_shared *shared = queue->shared;
+    uint64_t marks = atomic_load_explicit(&shared->returned_marks, memory_order_acquire);
+    if (MPROC__LIKELY(marks == atomic_load_explicit(&shared->get.marks_seen, memory_order_relaxed)))
+        return false;
+    if (mproc__queue_block_returned(queue, ret_item))
+        return true;
+    atomic_store_explicit(&shared->get.marks_seen, marks, memory_order_relaxed);
+    return false;
+}
+
+int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item)
+{
+    mproc__queue_shared *shared = queue->shared;
+    /* Read before the tail: nothing is put after it, so "closed" and "empty" together are the end. */
+    uint32_t state = atomic_load_explicit(&shared->state, memory_order_acquire);
+    if (MPROC__UNLIKELY(state == MPROC__QUEUE_DISCARDED))
+        return MPROC_EEND;
+    if (peek_returned(queue, ret_item))
+        return 0;
+    uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
+    uint64_t tail = peek_tail(shared, head);
+    mproc__ring_view view;
+    int rc = mproc__ring_read(&queue->ring, head, tail, &view);
+    if (rc == 0)
+        return peek_record(queue, &view, ret_item);
+    return rc == -EAGAIN && state != MPROC__QUEUE_OPEN ? MPROC_EEND : rc;
+}
+
+int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *item)
+{
+    if (item->block != MPROC__NO_BLOCK) {
+        mproc__block_state leased = item->state;
+        leased.state = MPROC__BLOCK_LEASED;
+        leased.number = (uint8_t)item->delivery;
+        leased.owner = (uint8_t)row;
+        mproc__block_shared *block = mproc__queue_block(queue, item->block);
+        if (!item->returned)
+            block->position = item->position;
+        if (!mproc__arena_swap(queue->arena, item->block, item->state, leased))
+            return MPROC_ECORRUPT;
+    }
+    if (!item->returned)
+        atomic_store_explicit(&queue->shared->head, item->next, memory_order_release);
+    return 0;
+}
+
+void mproc__queue_accepted(mproc_queue *queue, const mproc__queue_item *item)
+{
+    mproc__queue_shared *shared = queue->shared;
+    mproc__queue_post(queue, &shared->room);
+    /* Joiners of a plain queue wait until it is drained; those of an acknowledged one for `done`. */
+    if (!queue->redeliver && item->next == atomic_load_explicit(&shared->get.tail_seen, memory_order_relaxed))
+        mproc__queue_post(queue, &shared->done);
+}
+
+/* Whether waiting on `event` may be over; a look without the lock, so only a hint. */
+static bool until_hint(mproc_queue *queue, const mproc__eventcount_shared *event, uint64_t head)
+{
+    mproc__queue_shared *shared = queue->shared;
+    if (atomic_load_explicit(&shared->state, memory_order_relaxed) != MPROC__QUEUE_OPEN)
+        return true;
+    if (event == &shared->room)
+        return atomic_load_explicit(&shared->head, memory_order_relaxed) != head;
+    return atomic_load_explicit(&shared->tail, memory_order_relaxed) !=
+               atomic_load_explicit(&shared->head, memory_order_relaxed) ||
+           atomic_load_explicit(&shared->returned_marks, memory_order_relaxed) !=
+               atomic_load_explicit(&shared->get.marks_seen, memory_order_relaxed);
+}
+
+/* Spins for as long as that has paid lately; whether it saw something. Joiners do not: they wait for whole jobs. */
+static bool until_spin(mproc_queue *queue, const mproc__eventcount_shared *event)
+{
+    unsigned budget = mproc__spin_budget();
+    if (budget == 0 || event == &queue->shared->done)
+        return false;
+    _Atomic uint32_t *adaptive = event == &queue->shared->items ? &queue->get_spin : &queue->put_spin;
+    uint32_t least = budget / SPIN_SHARE_LEAST + 1;
+    uint32_t limit = atomic_load_explicit(adaptive, memory_order_relaxed);
+    if (limit < least || limit > budget)
+        limit = budget;
+    uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_relaxed);
+    for (uint32_t i = 0; i < limit; i++) {
+        if (until_hint(queue, event, head)) {
+            atomic_store_explicit(adaptive, limit * 2 < budget ? limit * 2 : budget, memory_order_relaxed);
+            return true;
+        }
+        mproc__pause();
+    }
+    atomic_store_explicit(adaptive, limit / 2 > least ? limit / 2 : least, memory_order_relaxed);
+    return false;
+}
+
+int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mproc_deadline deadline,
+                       mproc__queue_attempt_fn *attempt, void *context)
+{
+    while (!mproc__deadline_past(deadline)) {
+        int rc;
+        if (!until_spin(queue, event)) {
+            /* The sleep bit costs the next poster a system call: only who is about to sleep sets it. */
+            uint32_t ticket = mproc__eventcount_prepare(event);
+            rc = attempt(queue, context, deadline);
+            if (rc != -EAGAIN)
+                return rc;
+            rc = mproc__segment_wait(queue->segment, event, ticket, deadline);
+            if (rc < 0 && rc != -ETIMEDOUT)
+                return rc;
+        }
+        rc = attempt(queue, context, deadline);
+        if (rc != -EAGAIN)
+            return rc;
+    }
+    return -ETIMEDOUT;
+}

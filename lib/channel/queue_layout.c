@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "platform/base.h"
+
+#include <string.h>
+
+#include "channel/queue.h"
+
+enum {
+    BYTES_DEFAULT = 1 << 20,
+    ITEM_BYTES_DEFAULT = 64, /* a bound on items alone makes room for this much each */
+    GRANULE_LEAST = 64,      /* header and a small message: two of these */
+    GRANULE_MOST = 4096,
+    GRANULES_AIM = 16384, /* a look at every block of the default queue takes about 10 us */
+    DELIVERIES_DEFAULT = 5,
+    DELIVERIES_MOST = 250 /* counted in a byte of the block's word */
+};
+#define BYTES_MOST (UINT64_C(1) << 35)
+
+static uint64_t layout_granule(uint64_t max_bytes)
+{
+    uint64_t granule = GRANULE_LEAST;
+    while (granule < GRANULE_MOST && max_bytes / granule > GRANULES_AIM)
+        granule *= 2;
+    return granule;
+}
+
+static int plan_limits(const mproc_queue_options *options, mproc__queue_layout_shared *layout)
+{
+    if (options->max_items > MPROC__RING_ITEMS_MOST)
+        return mproc__fail(-EINVAL, "max_items %zu: at most %u", options->max_items, MPROC__RING_ITEMS_MOST);
+    if (options->max_bytes > BYTES_MOST)
+        return mproc__fail(-EINVAL, "max_bytes %zu: at most 32 GiB", options->max_bytes);
+    if (options->max_deliveries > DELIVERIES_MOST)
+        return mproc__fail(-EINVAL, "max_deliveries %u: at most %d", options->max_deliveries,
+                           DELIVERIES_MOST);
+    uint64_t for_items = (uint64_t)options->max_items * ITEM_BYTES_DEFAULT;
+    layout->max_items = (uint32_t)options->max_items;
+    layout->max_bytes = options->max_bytes          ? options->max_bytes
+                        : for_items > BYTES_DEFAULT ? for_items
+                                                    : BYTES_DEFAULT;
+    layout->redeliver = options->redeliver;
+    layout->max_deliveries = options->max_deliveries ? options->max_deliveries : DELIVERIES_DEFAULT;
+    if (options->name)
+        strncpy(layout->name, options->name, sizeof layout->name - 1);
+    return 0;
+}
+
+int mproc__queue_plan_make(const mproc_queue_options *options, mproc__queue_plan *ret_plan)
+{
+    static const mproc_queue_options defaults = {.size = sizeof defaults};
+    mproc__queue_plan plan = {0};
+    mproc__queue_layout_shared *layout = &plan.layout;
+    int rc = plan_limits(options ? options : &defaults, layout);
+    if (rc < 0)
+        return rc;
+    /* Blocks: the budget, and what their headers and the rounding to granules may cost each of max_items. */
+    uint64_t granule = layout_granule(layout->max_bytes);
+    uint64_t count = mproc__round_up(layout->max_bytes, granule) / granule;
+    uint64_t extra = layout->max_items > 0 && layout->max_items < count ? layout->max_items : count;
+    layout->granule_bytes = granule;
+    layout->granule_count = count + (layout->max_items > 0 ? extra : 1);
+    /* Records: the messages themselves, or a descriptor for each block there can be. */
+    uint64_t descriptor = mproc__record_bytes(sizeof(mproc__descriptor_shared));
+    layout->ring_bytes = layout->redeliver ? mproc__ring_size((layout->granule_count + 1) * descriptor, 0)
+                                           : mproc__ring_size(layout->max_bytes, layout->max_items);
+    layout->ring_offset = mproc__round_up(sizeof(mproc__queue_shared), MPROC__LINE);
+    layout->arena_offset = layout->ring_offset + layout->ring_bytes;
+    plan.size_bytes = layout->arena_offset + mproc__arena_bytes(granule, layout->granule_count);
+    *ret_plan = plan;
+    return 0;
+}
+
+int mproc__queue_layout_init(mproc__segment *segment, const mproc__queue_plan *plan)
+{
+    mproc__queue_shared *shared = mproc__segment_root(segment);
+    bool process_shared = mproc__segment_shared(segment);
+    shared->layout = plan->layout;
+    mproc__robust_init(&shared->put.lock, process_shared);
+    mproc__robust_init(&shared->get.lock, process_shared);
+    return mproc__arena_init(segment, plan->layout.arena_offset, plan->layout.granule_bytes,
+                             plan->layout.granule_count);
+}
+
+int mproc__queue_layout_check(mproc__segment *segment)
+{
+    const mproc__queue_shared *shared = mproc__segment_root(segment);
+    uint64_t size = mproc__segment_size(segment);
+    if (size < sizeof *shared)
+        return mproc__fail(MPROC_ECORRUPT, "a queue of %zu bytes is impossible", (size_t)size);
+    const mproc__queue_layout_shared *layout = &shared->layout;
+    uint64_t ring = layout->ring_bytes, granules = layout->granule_count, granule = layout->granule_bytes;
+    bool good = ring >= MPROC__RING_BYTES_LEAST && ring <= MPROC__RING_BYTES_MOST &&
+                (ring & (ring - 1)) == 0 &&
+                layout->ring_offset == mproc__round_up(sizeof *shared, MPROC__LINE) && ring <= size &&
+                layout->arena_offset == layout->ring_offset + ring && layout->arena_offset <= size &&
+                granule >= GRANULE_LEAST && granule <= GRANULE_MOST && (granule & (granule - 1)) == 0 &&
+                granules > 0 && granules < (1u << 24) &&
+                mproc__arena_bytes(granule, granules) <= size - layout->arena_offset &&
+                layout->max_items <= MPROC__RING_ITEMS_MOST && layout->max_deliveries > 0 &&
+                layout->max_deliveries <= DELIVERIES_MOST && layout->max_bytes <= BYTES_MOST &&
+                memchr(layout->name, 0, sizeof layout->name);
+    return good ? 0 : mproc__fail(MPROC_ECORRUPT, "the queue's layout does not fit its segment");
+}
+
+void mproc__queue_view(mproc_queue *queue, mproc__segment *segment)
+{
+    queue->segment = segment;
+    queue->shared = mproc__segment_root(segment);
+    const mproc__queue_layout_shared *layout = &queue->shared->layout;
+    queue->arena = mproc__arena_at(segment, layout->arena_offset);
+    queue->ring.bytes = (uint8_t *)queue->shared + layout->ring_offset;
+    queue->ring.size_bytes = layout->ring_bytes;
+    queue->ring.max_items = layout->max_items > 0 ? layout->max_items : MPROC__RING_ITEMS_MOST;
+    queue->process_shared = mproc__segment_shared(segment);
+    queue->redeliver = layout->redeliver != 0;
+    queue->max_deliveries = layout->max_deliveries;
+    queue->max_bytes = layout->max_bytes;
+    queue->block_bytes = layout->granule_bytes * layout->granule_count - sizeof(mproc__block_shared);
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The ring's arithmetic, exhaustively on the smallest ring. */
+#include "platform/base.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel/ring.h"
+#include "support/support.h"
+
+enum { KIND = 2 };
+static _Alignas(8) uint8_t memory[MPROC__RING_BYTES_LEAST];
+static const mproc__ring ring = {memory, sizeof memory, MPROC__RING_ITEMS_MOST};
+
+static uint64_t at(uint64_t bytes, uint32_t items)
+{
+    return mproc__position_advance(0, bytes, items);
+}
+
+static void fill(uint8_t *data, size_t size_bytes, unsigned seed)
+{
+    for (size_t i = 0; i < size_bytes; i++)
+        data[i] = (uint8_t)(seed + i * 7);
+}
+
+/* One record from every offset, also where byte position and item count wrap round: what went in comes out. */
+static void check_one(uint64_t start, size_t size_bytes, unsigned seed)
+{
+    uint8_t data[MPROC__RECORD_BYTES];
+    fill(data, size_bytes, seed);
+    uint64_t tail = 0;
+    ck_assert_int_eq(mproc__ring_write(&ring, start, start, KIND, data, size_bytes, &tail), 0);
+    ck_assert_uint_eq(mproc__ring_items(start, tail), 1);
+    mproc__ring_view view;
+    ck_assert_int_eq(mproc__ring_read(&ring, start, tail, &view), 0);
+    ck_assert_uint_eq(view.size_bytes, size_bytes);
+    ck_assert_uint_eq(view.kind, KIND);
+    ck_assert_uint_eq(view.next, tail);
+    ck_assert(memcmp(view.data, data, size_bytes) == 0);
+    ck_assert_int_eq(mproc__ring_read(&ring, view.next, tail, &view), -EAGAIN);
+}
+
+START_TEST(a_record_of_any_size_at_any_offset_comes_out_whole)
+{
+    for (uint64_t offset = 0; offset < sizeof memory; offset += 8)
+        for (size_t size = 0; size <= MPROC__RECORD_BYTES; size += size < 40 ? 1 : 61)
+            check_one(at(offset, 5), size, (unsigned)offset);
+    check_one(at(3072, 0), MPROC__RECORD_BYTES, 1);
+}
+END_TEST
+
+START_TEST(positions_wrap_without_a_seam)
+{
+    uint64_t last = (UINT64_C(1) << 40) - 8;
+    check_one(at(last, 0xffffff), 100, 1);
+    check_one(at(last, 0xfffffe), 0, 2);
+    ck_assert_uint_eq(mproc__ring_used_bytes(at(last, 0), mproc__position_advance(at(last, 0), 24, 1)), 24);
+    ck_assert_uint_eq(mproc__ring_items(at(0, 0xffffff), mproc__position_advance(at(0, 0xffffff), 8, 2)), 2);
+}
+END_TEST
+
+/* Random traffic against a model: the same items, in order, and refusal exactly when it does not fit. */
+START_TEST(random_traffic_keeps_order_and_loses_nothing)
+{
+    uint64_t head = at((UINT64_C(1) << 40) - 4096, 0xfffff0), tail = head;
+    unsigned put = 0, got = 0;
+    uint8_t data[MPROC__RECORD_BYTES];
+    srand(7);
+    for (int i = 0; i < 200000; i++) {
+        size_t size = put * 37u % 1025;
+        fill(data, size, put);
+        int rc = rand() % 2 ? mproc__ring_write(&ring, head, tail, KIND, data, size, &tail) : 1;
+        ck_assert(rc >= 0 || rc == -EAGAIN);
+        put += rc == 0;
+        if (rc == 0)
+            continue;
+        mproc__ring_view view;
+        if (mproc__ring_read(&ring, head, tail, &view) < 0) {
+            ck_assert_uint_eq(put, got);
+            continue;
+        }
+        fill(data, got * 37u % 1025, got);
+        ck_assert_uint_eq(view.size_bytes, got * 37u % 1025);
+        ck_assert(memcmp(view.data, data, view.size_bytes) == 0);
+        head = view.next;
+        got++;
+        ck_assert_uint_eq(mproc__ring_items(head, tail), put - got);
+    }
+    ck_assert_uint_gt(got, 50000);
+}
+END_TEST
+
+START_TEST(max_items_is_exact)
+{
+    for (uint32_t limit = 1; limit < 10; limit++) {
+        mproc__ring bounded = {memory, sizeof memory, limit};
+        uint64_t head = at(4000, 0xfffffe), tail = head;
+        for (uint32_t i = 0; i < limit; i++)
+            ck_assert_int_eq(mproc__ring_write(&bounded, head, tail, KIND, "x", 1, &tail), 0);
+        ck_assert_int_eq(mproc__ring_write(&bounded, head, tail, KIND, "x", 1, &tail), -EAGAIN);
+    }
+}
+END_TEST
+
+/* max_items records of the largest size fit from every offset into the ring that ring_size gives. */
+START_TEST(a_ring_made_for_n_items_holds_n_of_the_largest)
+{
+    for (uint32_t items = 1; items < 40; items++) {
+        mproc__ring made = {NULL, mproc__ring_size(UINT64_C(1) << 30, items), items};
+        made.bytes = calloc(1, made.size_bytes);
+        uint8_t data[MPROC__RECORD_BYTES] = {0};
+        for (uint64_t offset = 0; offset < made.size_bytes; offset += 1000) {
+            uint64_t head = at(offset & ~UINT64_C(7), 0), tail = head;
+            for (uint32_t i = 0; i < items; i++)
+                ck_assert_int_eq(mproc__ring_write(&made, head, tail, KIND, data, sizeof data, &tail), 0);
+        }
+        free(made.bytes);
+    }
+}
+END_TEST
+
+START_TEST(ring_size_is_a_power_of_two_within_limits)
+{
+    ck_assert_uint_eq(mproc__ring_size(0, 0), MPROC__RING_BYTES_LEAST);
+    ck_assert_uint_eq(mproc__ring_size(5000, 0), 8192);
+    ck_assert_uint_eq(mproc__ring_size(UINT64_C(1) << 20, 0), 1u << 20);
+    ck_assert_uint_eq(mproc__ring_size(UINT64_MAX, 0), MPROC__RING_BYTES_MOST);
+    ck_assert_uint_eq(mproc__ring_size(UINT64_C(1) << 20, 1), MPROC__RING_BYTES_LEAST);
+}
+END_TEST
+
+/* shows: MEM-2 */
+START_TEST(impossible_positions_are_corrupt)
+{
+    uint64_t tail;
+    mproc__ring_view view;
+    const uint64_t bad[][2] = {
+        {at(0, 0), at(8, 0)},                 /* bytes without an item */
+        {at(0, 0), at(0, 1)},                 /* an item without bytes */
+        {at(0, 0), at(sizeof memory + 8, 1)}, /* more than the ring holds */
+        {at(8, 0), at(0, 1)},                 /* tail behind head */
+        {at(0, 0), at(12, 1)},                /* not on a boundary */
+        {at(4, 0), at(12, 1)},
+        {at(0, 0), at(16, 3)}, /* more items than headers fit */
+    };
+    for (size_t i = 0; i < MPROC__COUNT(bad); i++) {
+        ck_assert_int_eq(mproc__ring_read(&ring, bad[i][0], bad[i][1], &view), MPROC_ECORRUPT);
+        ck_assert_int_eq(mproc__ring_write(&ring, bad[i][0], bad[i][1], KIND, "x", 1, &tail), MPROC_ECORRUPT);
+    }
+}
+END_TEST
+
+/* Every single-byte damage of a header, plain or after padding: an answer, and never a view outside the ring. */
+static void damage(uint64_t start, uint64_t tail, uint64_t offset)
+{
+    mproc__ring_view view;
+    for (unsigned i = 0; i < MPROC__RECORD_HEADER_BYTES; i++) {
+        uint8_t kept = memory[offset + i];
+        for (unsigned value = 0; value < 256; value++) {
+            memory[offset + i] = (uint8_t)value;
+            int rc = mproc__ring_read(&ring, start, tail, &view);
+            ck_assert(rc == 0 || rc == MPROC_ECORRUPT);
+            if (rc == 0)
+                ck_assert((const uint8_t *)view.data + view.size_bytes <= memory + sizeof memory);
+            ck_assert(i < 6 || rc == (value == kept ? 0 : MPROC_ECORRUPT));
+        }
+        memory[offset + i] = kept;
+    }
+}
+
+/* shows: MEM-2 */
+START_TEST(a_damaged_header_is_corrupt_or_harmless)
+{
+    uint64_t start = at(sizeof memory - 64, 0), tail;
+    uint8_t data[100] = {0};
+    ck_assert_int_eq(mproc__ring_write(&ring, start, start, KIND, data, sizeof data, &tail), 0);
+    damage(start, tail, sizeof memory - 64);
+    damage(start, tail, 0);
+    mproc__ring_view view;
+    memset(memory, 0, sizeof memory);
+    ck_assert_int_eq(mproc__ring_read(&ring, start, tail, &view), MPROC_ECORRUPT);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("ring");
+    TCase *arithmetic = support_case(suite, "arithmetic");
+    tcase_add_test(arithmetic, a_record_of_any_size_at_any_offset_comes_out_whole);
+    tcase_add_test(arithmetic, positions_wrap_without_a_seam);
+    tcase_add_test(arithmetic, random_traffic_keeps_order_and_loses_nothing);
+    tcase_add_test(arithmetic, max_items_is_exact);
+    tcase_add_test(arithmetic, a_ring_made_for_n_items_holds_n_of_the_largest);
+    tcase_add_test(arithmetic, ring_size_is_a_power_of_two_within_limits);
+    tcase_add_test(arithmetic, impossible_positions_are_corrupt);
+    tcase_add_test(arithmetic, a_damaged_header_is_corrupt_or_harmless);
+    return support_run(suite, argc, argv);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "platform/base.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel/queue_common.h"
+
+mproc_queue *queue_make(mproc__home home, const mproc_queue_options *options)
+{
+    mproc_place *place = NULL;
+    mproc_queue *queue = NULL;
+    if (mproc__place_local(home, &place) < 0)
+        return NULL;
+    if (mproc_queue_create(place, options, &queue) < 0)
+        queue = NULL;
+    mproc_place_close(&place);
+    return queue;
+}
+
+typedef struct survey {
+    mproc_queue *queue;
+    uint8_t *named; /* a flag a granule */
+    size_t private_blocks;
+    const char *wrong;
+} survey;
+
+static bool survey_block(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
+{
+    survey *s = context;
+    (void)arena;
+    if (s->named[block])
+        return true;
+    if (state.state == MPROC__BLOCK_PRIVATE)
+        s->private_blocks++;
+    else if (state.state != MPROC__BLOCK_LEASED && state.state != MPROC__BLOCK_RETURNED)
+        s->wrong = "a block that nobody names, takes or has given back";
+    return true;
+}
+
+static void survey_ring(survey *s)
+{
+    mproc_queue *queue = s->queue;
+    uint64_t head = queue->shared->head, tail = queue->shared->tail;
+    mproc__ring_view view;
+    for (; !s->wrong && head != tail; head = view.next) {
+        if (mproc__ring_read(&queue->ring, head, tail, &view) < 0) {
+            s->wrong = "an unreadable record";
+        } else if (view.kind == MPROC__ITEM_BLOCK) {
+            mproc__descriptor_shared descriptor;
+            memcpy(&descriptor, view.data, sizeof descriptor);
+            if (!mproc__queue_block(queue, descriptor.block))
+                s->wrong = "a record that names no block";
+            else if (s->named[descriptor.block]++)
+                s->wrong = "a block named twice";
+        }
+    }
+}
+
+const char *queue_verify(mproc_queue *queue, size_t open_blocks)
+{
+    survey s = {.queue = queue, .named = calloc(queue->shared->layout.granule_count, 1)};
+    if (!s.named)
+        return "no memory";
+    survey_ring(&s);
+    if (!s.wrong)
+        mproc__arena_each(queue->arena, survey_block, &s);
+    if (!s.wrong && s.private_blocks != open_blocks)
+        s.wrong = "a private block too many or too few";
+    free(s.named);
+    return s.wrong;
+}
