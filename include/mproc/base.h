@@ -39,7 +39,7 @@ typedef enum mproc_type_id {                      /* numbers are frozen: they ar
     MPROC_TYPE_NONE, MPROC_TYPE_PLACE, MPROC_TYPE_SHM, MPROC_TYPE_ARRAY, MPROC_TYPE_LOCK, MPROC_TYPE_SEMAPHORE,
     MPROC_TYPE_CONDITION, MPROC_TYPE_EVENT, MPROC_TYPE_BARRIER, MPROC_TYPE_QUEUE, MPROC_TYPE_CONNECTION,
     MPROC_TYPE_LISTENER, MPROC_TYPE_PROCESS, MPROC_TYPE_POOL, MPROC_TYPE_FUTURE, MPROC_TYPE_LIST, MPROC_TYPE_DICT,
-    MPROC_TYPE_SET, MPROC_TYPE_OBJECT
+    MPROC_TYPE_SET, MPROC_TYPE_OBJECT, MPROC_TYPE_SERVER
 } mproc_type_id;
 
 /* The one function type that runs elsewhere: process target, task, initialiser, served method.
@@ -63,7 +63,7 @@ MPROC_API int  mproc_set_start(mproc_start method);         /* program-wide defa
 MPROC_API mproc_start mproc_get_start(void);
 MPROC_API int  mproc_set_key(const void *key, size_t size_bytes);   /* the program's authkey; children inherit it */
 MPROC_API void mproc_set_log(mproc_log_fn *fn, mproc_log_level level, void *context);
-MPROC_API unsigned mproc_cpu_count(void);                   /* CPUs this process may use; $MPROC_CPU_COUNT overrides */
+MPROC_API unsigned mproc_cpu_count(void);                   /* CPUs this process may use */
 MPROC_API const char *mproc_version(void);                  /* of the library at run time; header's: MPROC_VERSION */
 #define MPROC_VERSION 0x000100                               /* major, minor, patch: a byte each */
 #define MPROC_VERSION_TEXT "0.1.0"

@@ -11,6 +11,7 @@
 
 /* Written at start-up, before any parcel is unpacked. */
 static mproc__unpack_fn *unpack_fns[MPROC_TYPE_OBJECT + 1];
+static mproc__unpack_fn *unpack_remote;
 
 void mproc__parcel_register(mproc_type_id type, mproc__unpack_fn *fn)
 {
@@ -18,9 +19,17 @@ void mproc__parcel_register(mproc_type_id type, mproc__unpack_fn *fn)
     unpack_fns[type] = fn;
 }
 
+void mproc__parcel_register_remote(mproc__unpack_fn *fn)
+{
+    unpack_remote = fn;
+}
+
 int mproc__parcel_open_handle(mproc__parcel *parcel, uint32_t type, const void *blob, size_t blob_bytes,
                               mproc__handle **ret_handle)
 {
+    if (unpack_remote && blob_bytes >= MPROC__PARCEL_REMOTE_BYTES &&
+        memcmp(blob, MPROC__PARCEL_REMOTE, MPROC__PARCEL_REMOTE_BYTES) == 0)
+        return unpack_remote(parcel, blob, blob_bytes, ret_handle);
     if (type >= MPROC__COUNT(unpack_fns) || !unpack_fns[type])
         return mproc__fail(MPROC_EPROTOCOL, "a handle of type %u came, which nobody here can open",
                            (unsigned)type);

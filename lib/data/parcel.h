@@ -11,8 +11,14 @@
 #include "data/handle.h"
 
 enum {
-    MPROC__PARCEL_FDS = 64 /* descriptors at most; the kernel takes 253 in one message */
+    MPROC__PARCEL_FDS = 64,         /* descriptors at most; the kernel takes 253 in one message */
+    MPROC__PARCEL_BLOB_BYTES = 192, /* of one handle; a served object's holds a socket address */
+    MPROC__PARCEL_REMOTE_BYTES = 8
 };
+
+/* What the blobs of handles to served objects begin with, whatever their type: their makers are above the layers that own
+ * the types, so one function, registered apart, unpacks them all. */
+#define MPROC__PARCEL_REMOTE "\1remote"
 
 typedef struct mproc__parcel {
     bool allow_fds; /* in */
@@ -20,7 +26,7 @@ typedef struct mproc__parcel {
     size_t size_bytes;
     int fds[MPROC__PARCEL_FDS]; /* pack: borrowed from the handles; unpack: owned until taken (-1) */
     size_t fd_count;
-    uint8_t blob[64]; /* what the handle now being packed says of itself */
+    uint8_t blob[MPROC__PARCEL_BLOB_BYTES]; /* what the handle now being packed says of itself */
     size_t blob_bytes;
 } mproc__parcel;
 
@@ -36,7 +42,7 @@ int mproc__parcel_unpack(mproc__parcel *parcel, mproc_variant *ret_value);
 /* Frees bytes; closes descriptors left over only when `received`. */
 void mproc__parcel_clear(mproc__parcel *parcel, bool received);
 
-/* For handle pack operations. The blob is at most 64 bytes; the descriptor stays the handle's. */
+/* For handle pack operations. The blob is at most MPROC__PARCEL_BLOB_BYTES; the descriptor stays the handle's. */
 int mproc__parcel_add_blob(mproc__parcel *parcel, const void *blob, size_t size_bytes);
 int mproc__parcel_add_fd(mproc__parcel *parcel, int fd);
 /* For unpack functions: the next descriptor of this parcel, now the caller's; -1 when there is none. */
@@ -47,5 +53,7 @@ int mproc__parcel_take_fd(mproc__parcel *parcel);
 typedef int mproc__unpack_fn(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
                              mproc__handle **ret_handle);
 void mproc__parcel_register(mproc_type_id type, mproc__unpack_fn *fn);
+/* The maker of handles to served objects. It must look at the type in its blob itself. */
+void mproc__parcel_register_remote(mproc__unpack_fn *fn);
 
 #endif
