@@ -60,6 +60,8 @@ int mproc__pidfd_open(pid_t pid);
 int mproc__pidfd_signal(int pidfd, int signal_number);
 /* 1: has ended (also as a zombie), 0: runs. */
 int mproc__pidfd_ended(int pidfd);
+/* How it ended, -N for signal N, also when a stranger has reaped it. Negative: unknown (before Linux 6.15), or not reaped. */
+int mproc__pidfd_exit_code(int pidfd, int *ret_exit_code);
 /* Inode numbers of this process's pid and time namespaces; 0 where the kernel has none. */
 void mproc__namespaces(uint64_t *ret_pid_namespace, uint64_t *ret_time_namespace);
 

@@ -14,7 +14,8 @@
 #include "process/boot.h"
 
 typedef struct boot_report {
-    int32_t code; /* 0: the function runs now */
+    int32_t code; /* 0: the function runs now, or hello */
+    int32_t pid;  /* of hello */
     char text[MPROC__STORY_BYTES];
 } boot_report;
 
@@ -194,18 +195,41 @@ int mproc__boot_send_go(int socket)
     return boot_write(socket, -1, "g", 1);
 }
 
-int mproc__boot_await(int socket, int pidfd)
+/* Sent in one piece by one send; shorter can only be the end of the file. */
+static int await_report(int socket, int pidfd, boot_report *ret_report, int *ret_fd)
 {
-    boot_report report;
+    size_t fd_count;
     int rc = mproc__boot_wait(socket, POLLIN, pidfd);
     if (rc < 0)
         return rc;
-    /* Sent in one piece by one send; shorter can only be the end of the file. */
-    ssize_t got = recv(socket, &report, sizeof report, MSG_DONTWAIT);
-    if (got != sizeof report)
+    ssize_t got = mproc__fd_recv(socket, ret_report, sizeof *ret_report, ret_fd, 1, &fd_count, MPROC_NOW);
+    if (fd_count == 0)
+        *ret_fd = -1;
+    if (got != sizeof *ret_report)
         return child_died();
-    report.text[sizeof report.text - 1] = '\0';
-    return report.code == 0 ? 0 : mproc__fail(report.code, "%s", report.text);
+    ret_report->text[sizeof ret_report->text - 1] = '\0';
+    return ret_report->code == 0 ? 0 : mproc__fail(ret_report->code, "%s", ret_report->text);
+}
+
+int mproc__boot_await(int socket, int pidfd)
+{
+    boot_report report;
+    int none;
+    return await_report(socket, pidfd, &report, &none);
+}
+
+int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd)
+{
+    boot_report report;
+    int fd;
+    int rc = await_report(socket, nursery_pidfd, &report, &fd);
+    if (rc < 0)
+        return rc;
+    if (fd < 0)
+        return mproc__fail(-EMFILE, "start: no descriptor for the child");
+    *ret_pid = report.pid;
+    *ret_pidfd = fd;
+    return 0;
 }
 
 /* ---- child ---- */
@@ -285,9 +309,14 @@ int mproc__boot_await_go(int socket)
 void mproc__boot_report(int socket, int code)
 {
     boot_report report = {.code = code};
-    if (code < 0) {
-        const char *text = mproc_error_text(mproc__story());
-        snprintf(report.text, sizeof report.text, "%s", text);
-    }
+    const mproc_error *story = mproc__story();
+    if (code < 0)
+        snprintf(report.text, sizeof report.text, "%s", story->text[0] ? story->text : mproc_strerror(code));
     (void)send(socket, &report, sizeof report, MSG_NOSIGNAL);
+}
+
+void mproc__boot_hello(int socket, int pidfd)
+{
+    boot_report report = {.pid = (int32_t)mproc__pid()};
+    (void)mproc__fd_send(socket, &report, sizeof report, &pidfd, 1, MPROC_FOREVER);
 }

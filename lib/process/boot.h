@@ -59,10 +59,13 @@ int mproc__boot_send(int socket, int pidfd, const mproc__boot_load *load);
 int mproc__boot_send_go(int socket);
 /* The child's report: 0, or its code with its story; MPROC_EDIED when none comes. */
 int mproc__boot_await(int socket, int pidfd);
+/* A nursery's child's first word: 0 with who it is (pidfd now the caller's), or as above. */
+int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd);
 
 /* ---- child ---- */
 int mproc__boot_receive(int socket, mproc__boot_load *ret_load);
 int mproc__boot_await_go(int socket);
 void mproc__boot_report(int socket, int code); /* with this thread's story; 0: all is well */
+void mproc__boot_hello(int socket, int pidfd);
 
 #endif

@@ -31,6 +31,7 @@
 #include "platform/story.h"
 #include "process/boot.h"
 #include "process/child.h"
+#include "process/family.h"
 
 /* ---- the end ---- */
 
@@ -49,35 +50,41 @@ _Noreturn static void child_fail(int socket, int code)
     _exit(1);
 }
 
-static void child_complain(int code, const mproc_error *story)
+static void child_complain(const char *name, const mproc_error *story)
 {
     const char *text = mproc_error_text(story);
     fflush(stdout);
-    fprintf(stderr, "%s: %s: %s\n", mproc__self_get()->name, mproc_errname(code), text);
+    fprintf(stderr, "%s: %s\n", name, text);
 }
 
 static bool child_stopping(const mproc_call *call)
 {
-    (void)call;
-    const _Atomic uint32_t *word = mproc__self_get()->stop_word;
+    const _Atomic uint32_t *word = call->runner;
     return word && atomic_load_explicit(word, memory_order_relaxed);
 }
 
-/* Step 9. */
-static int child_call(mproc_fn *fn, mproc_variant args)
+int mproc__child_call(const char *process_name, const _Atomic uint32_t *stop_word, mproc_fn *fn,
+                      mproc_variant args)
 {
     mproc_call call;
     char name[96];
     mproc__function_name(fn, name, sizeof name);
     mproc__call_init(&call, args);
     call.name = name;
-    call.attempt = 1;
     call.stopping = child_stopping;
+    call.runner = (void *)(uintptr_t)stop_word;
     int code = mproc__call_run(&call, fn);
     if (code < 0)
-        child_complain(code, &call.story);
+        child_complain(process_name, &call.story);
     mproc__call_fini(&call);
-    return code < 0 ? 1 : code;
+    return code < 0 ? 1 : code & 0xff;
+}
+
+/* Step 9. */
+static int child_call(mproc_fn *fn, mproc_variant args)
+{
+    const mproc__self *self = mproc__self_get();
+    return mproc__child_call(self->name, self->stop_word, fn, args);
 }
 
 /* ---- steps ---- */
@@ -122,6 +129,16 @@ static void step_go(int socket, bool die_with_parent)
     close(socket);
 }
 
+/* A child of the nursery tells the requester who it is: the requester gets a descriptor of it while it certainly lives. */
+static void step_hello(int socket)
+{
+    int pidfd = mproc__pidfd_open(mproc__pid());
+    if (pidfd < 0)
+        child_fail(socket, mproc__fail(pidfd, "the child's first steps: pidfd: %s", mproc_strerror(pidfd)));
+    mproc__boot_hello(socket, pidfd);
+    close(pidfd);
+}
+
 static void step_exit_barrier(int socket)
 {
     if (on_exit(child_leave, NULL) != 0)
@@ -135,6 +152,7 @@ _Noreturn void mproc__child_forked(const mproc__launch_options *options, const m
     step_watch_parent(socket, self->parent_pid);
     if (!options->keep_stdin)
         step_stdin(socket);
+    mproc__family_clear_forgotten();
     *mproc__self_get() = *self;
     step_name();
     mproc__signals_reset();
@@ -210,6 +228,7 @@ _Noreturn void mproc__child_received(int socket, pid_t parent, bool forked)
         mproc__signals_reset();
         step_stdin(socket);
         step_exit_barrier(socket);
+        step_hello(socket);
     }
     int rc = mproc__boot_receive(socket, &load);
     if (rc == 0)

@@ -15,6 +15,11 @@ _Noreturn void mproc__child_forked(const mproc__launch_options *options, const m
  * handlers that were there before are the nursery's and do not run. */
 _Noreturn void mproc__child_received(int socket, pid_t parent, bool forked);
 
+/* Runs a process's function, also in a thread: its exit code. A negative one is printed to stderr, as the reference prints
+ * a traceback, and becomes 1. */
+int mproc__child_call(const char *process_name, const _Atomic uint32_t *stop_word, mproc_fn *fn,
+                      mproc_variant args);
+
 /* The arguments of this program as main got them. */
 char **mproc__process_argv(void);
 

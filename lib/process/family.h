@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What this process knows of its children: the list, the numbers, the slots with their stop words, the end of the
+ * program. L5. One lock guards it all; it is recursive because a fork within it comes back to it by its atfork handler.
+ * A fork child begins with none of it. */
+#ifndef MPROC__PROCESS_FAMILY_H
+#define MPROC__PROCESS_FAMILY_H
+
+#include "process/process.h"
+
+/* Arms the hooks of fork and exit in this process: first in every start. */
+int mproc__family_begin(void);
+/* In a fork child: frees what its parent's family left in memory. */
+void mproc__family_clear_forgotten(void);
+void mproc__family_lock(void);
+void mproc__family_unlock(void);
+
+/* Started children that are not collected; the list holds a reference. Under the lock. */
+void mproc__family_add(mproc_process *process);
+void mproc__family_remove(mproc_process *process);
+/* Collects what has ended of those that the program has closed: zombies do not pile up. */
+void mproc__family_tidy(void);
+/* The path of the next child: "3", or "2:1" in a child. */
+void mproc__family_next_path(char path[MPROC__PATH_BYTES]);
+
+/* ---- slots (slots.c): a small number per living child, and a word for it that says stop ---- */
+int mproc__slot_take(unsigned *ret_slot); /* MPROC_ELIMIT: MPROC__SLOTS children live; -ENOMEM */
+void mproc__slot_give(unsigned slot);
+_Atomic uint32_t *mproc__slot_word(unsigned slot);
+int mproc__slots_fd(void); /* of the memory with all words: slot n at 4 n */
+void mproc__slots_forget(void);
+
+#endif

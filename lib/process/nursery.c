@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The owner's side of the nursery: made, asked, replaced when it has died, ended with the program. */
+#include "platform/base.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "platform/platform.h"
+#include "platform/story.h"
+#include "process/boot.h"
+#include "process/nursery.h"
+
+enum { NURSERY_LEAVE_MS = 2000 };
+
+struct mproc__nursery {
+    _Atomic uint32_t references;
+    mproc__segment *segment;
+    mproc__nursery_shared *shared;
+    int socket;
+    pid_t pid;
+    int pidfd;
+};
+
+static mproc__nursery *nursery_now;       /* the present one of this process, or NULL */
+static mproc__nursery *nursery_forgotten; /* of the process this one was forked from, or NULL */
+
+/* ---- made and let go ---- */
+
+void mproc__nursery_keep(mproc__nursery *nursery)
+{
+    atomic_fetch_add(&nursery->references, 1);
+}
+
+static void nursery_close_fds(mproc__nursery *nursery)
+{
+    if (nursery->socket >= 0)
+        close(nursery->socket);
+    if (nursery->pidfd >= 0)
+        close(nursery->pidfd);
+    nursery->socket = nursery->pidfd = -1;
+}
+
+void mproc__nursery_release(mproc__nursery *nursery)
+{
+    if (!nursery || atomic_fetch_sub(&nursery->references, 1) != 1)
+        return;
+    nursery_close_fds(nursery);
+    mproc__segment_release(nursery->segment);
+    free(nursery);
+}
+
+static int nursery_segment(mproc__nursery *nursery)
+{
+    int rc = mproc__segment_create(MPROC__HOME_HOST, MPROC_TYPE_PROCESS, "nursery",
+                                   sizeof(mproc__nursery_shared), 0, &nursery->segment);
+    if (rc < 0)
+        return rc;
+    nursery->shared = mproc__segment_root(nursery->segment);
+    return mproc__segment_join(nursery->segment);
+}
+
+static int nursery_launch(mproc__nursery *nursery, int row)
+{
+    int sockets[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+        return mproc__fail(-errno, "start: no socket pair for the nursery: %s", mproc_strerror(-errno));
+    mproc__launch_options options = {
+        .start = mproc__process_main_called() ? MPROC_START_SPAWN : MPROC_START_FORK,
+        .fn = mproc__nursery_main,
+        .args = MPROC_ARGS(mproc_fd(mproc__segment_fd(nursery->segment)), mproc_fd(sockets[1]), row),
+        .name = "mproc-nursery",
+    };
+    int rc = mproc__launch(&options, &nursery->pid, &nursery->pidfd);
+    close(sockets[1]);
+    nursery->socket = sockets[0];
+    return rc;
+}
+
+static int nursery_create(mproc__nursery **ret_nursery)
+{
+    mproc__nursery *nursery = calloc(1, sizeof *nursery);
+    if (!nursery)
+        return mproc__fail(-ENOMEM, "start: no memory for the nursery");
+    nursery->socket = nursery->pidfd = -1;
+    atomic_store(&nursery->references, 1);
+    int rc = nursery_segment(nursery);
+    if (rc >= 0)
+        rc = nursery_launch(nursery, rc);
+    if (rc < 0) {
+        mproc__nursery_release(nursery);
+        return rc;
+    }
+    *ret_nursery = nursery;
+    return 0;
+}
+
+static void nursery_reap(mproc__nursery *nursery)
+{
+    siginfo_t info;
+    while (waitid(P_PIDFD, (id_t)nursery->pidfd, &info, WEXITED) < 0 && errno == EINTR) {
+    }
+}
+
+int mproc__nursery_get(mproc__nursery **ret_nursery)
+{
+    if (nursery_now && mproc__pidfd_ended(nursery_now->pidfd) == 1) {
+        nursery_reap(nursery_now);
+        mproc__nursery_release(nursery_now);
+        nursery_now = NULL;
+    }
+    int rc = nursery_now ? 0 : nursery_create(&nursery_now);
+    if (rc == 0)
+        *ret_nursery = nursery_now;
+    return rc;
+}
+
+void mproc__nursery_stop(void)
+{
+    if (!nursery_now)
+        return;
+    atomic_store_explicit(&nursery_now->shared->stop, 1, memory_order_release);
+    mproc__eventcount_post(&nursery_now->shared->command, true);
+    /* It only has to wake up and leave; one that is stopped or frozen shall not hold up the program's end. */
+    if (mproc__fd_poll(nursery_now->pidfd, POLLIN, mproc_after_ms(NURSERY_LEAVE_MS)) < 0)
+        mproc__pidfd_signal(nursery_now->pidfd, SIGKILL);
+    nursery_reap(nursery_now);
+    mproc__nursery_release(nursery_now);
+    nursery_now = NULL;
+}
+
+void mproc__nursery_forget(void)
+{
+    if (!nursery_now)
+        return;
+    nursery_close_fds(nursery_now);
+    nursery_forgotten = nursery_now;
+    nursery_now = NULL;
+}
+
+void mproc__nursery_clear_forgotten(void)
+{
+    mproc__nursery_release(nursery_forgotten);
+    nursery_forgotten = NULL;
+}
+
+/* ---- asked ---- */
+
+static int nursery_command(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd)
+{
+    mproc__nursery_command command = {.verb = verb, .slot = slot};
+    int rc = mproc__fd_send(nursery->socket, &command, sizeof command, &fd, 1, MPROC_FOREVER);
+    if (rc == -EPIPE || rc == -ECONNRESET)
+        return mproc__fail(MPROC_EDIED, "start: the program's nursery (pid %d) has died", (int)nursery->pid);
+    if (rc == 0)
+        mproc__eventcount_post(&nursery->shared->command, true);
+    return rc;
+}
+
+int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, int pidfd)
+{
+    return nursery_command(nursery, MPROC__NURSERY_WATCH, slot, pidfd);
+}
+
+void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot)
+{
+    /* No waiting and no story: one that is not told keeps a descriptor of a dead child until the slot is used again. */
+    mproc__nursery_command command = {.verb = MPROC__NURSERY_UNWATCH, .slot = slot};
+    if (send(nursery->socket, &command, sizeof command, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        mproc__eventcount_post(&nursery->shared->command, true);
+}
+
+/* A child of the nursery that failed on the way: killed, and waited for so that its slot can be given to another. */
+static void served_undo(mproc__nursery *nursery, unsigned slot, int pidfd)
+{
+    int exit_code;
+    mproc__pidfd_signal(pidfd, SIGKILL);
+    (void)mproc__nursery_exit_code(nursery, slot, &exit_code);
+    close(pidfd);
+}
+
+static int served_talk(mproc__nursery *nursery, unsigned slot, const mproc__boot_load *load, int socket,
+                       pid_t *ret_pid, int *ret_pidfd)
+{
+    int pidfd;
+    int rc = mproc__boot_await_hello(socket, nursery->pidfd, ret_pid, &pidfd);
+    if (rc < 0)
+        return rc;
+    rc = mproc__boot_send(socket, pidfd, load);
+    if (rc == 0 || rc == MPROC_EDIED) {
+        int said = mproc__boot_await(socket, pidfd);
+        rc = said < 0 ? said : rc;
+    }
+    if (rc < 0)
+        served_undo(nursery, slot, pidfd);
+    else
+        *ret_pidfd = pidfd;
+    return rc;
+}
+
+int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__launch_options *options,
+                         pid_t *ret_pid, int *ret_pidfd)
+{
+    mproc__boot_load load;
+    int sockets[2] = {-1, -1};
+    int rc = mproc__boot_pack(options, &load);
+    if (rc == 0)
+        rc = mproc__boot_pack_surroundings(&load);
+    if (rc == 0)
+        rc = mproc__boot_pair(sockets);
+    if (rc == 0) {
+        atomic_store_explicit(&nursery->shared->slots[slot].state, MPROC__SLOT_FREE, memory_order_relaxed);
+        rc = nursery_command(nursery, MPROC__NURSERY_START, slot, sockets[1]);
+        close(sockets[1]);
+        if (rc == 0)
+            rc = served_talk(nursery, slot, &load, sockets[0], ret_pid, ret_pidfd);
+        close(sockets[0]);
+    }
+    mproc__boot_load_clear(&load, false);
+    return rc;
+}
+
+/* ---- ends ---- */
+
+bool mproc__nursery_lives(mproc__nursery *nursery)
+{
+    unsigned row = atomic_load_explicit(&nursery->shared->row, memory_order_acquire);
+    return row > 0 && mproc__segment_row_pid(nursery->segment, row - 1) == nursery->pid &&
+           mproc__segment_row_alive(nursery->segment, row - 1);
+}
+
+int mproc__nursery_exit_code(mproc__nursery *nursery, unsigned slot, int *ret_exit_code)
+{
+    mproc__slot_shared *shared = &nursery->shared->slots[slot];
+    for (;;) {
+        uint32_t ticket = mproc__eventcount_prepare(&nursery->shared->ended);
+        /* Alive is asked before the slot is read: what it wrote in its last moment counts. */
+        bool lives = mproc__nursery_lives(nursery);
+        if (atomic_load_explicit(&shared->state, memory_order_acquire) == MPROC__SLOT_ENDED) {
+            *ret_exit_code = shared->exit_code;
+            return 0;
+        }
+        if (!lives)
+            return mproc__fail(MPROC_EDIED, "the program's nursery (pid %d) died with the child's exit code",
+                               (int)nursery->pid);
+        (void)mproc__segment_wait(nursery->segment, &nursery->shared->ended, ticket, MPROC_FOREVER);
+    }
+}

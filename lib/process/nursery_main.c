@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The nursery's own side: commands, forks, ends, the owner's death. Single-threaded; takes no lock. */
+#include "platform/base.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "platform/platform.h"
+#include "platform/story.h"
+#include "process/boot.h"
+#include "process/child.h"
+#include "process/nursery.h"
+#include "process/supervise.h"
+
+typedef struct nursery_slot {
+    pid_t pid; /* of a child of this process; 0: none */
+    int pidfd; /* of a child that is only watched; -1: none */
+} nursery_slot;
+
+static struct {
+    mproc__segment *segment;
+    mproc__nursery_shared *shared;
+    int socket;
+    unsigned used; /* highest slot ever used + 1 */
+    nursery_slot slots[MPROC__SLOTS];
+} nursery;
+
+/* ---- commands ---- */
+
+static void slot_unwatch(nursery_slot *slot)
+{
+    if (slot->pidfd >= 0)
+        close(slot->pidfd);
+    slot->pidfd = -1;
+}
+
+/* Forks with everything blocked, so that no handler of this process runs in the child. */
+static void slot_start(unsigned index, int socket)
+{
+    sigset_t mask;
+    pid_t self = getpid();
+    atomic_store_explicit(&nursery.shared->slots[index].state, MPROC__SLOT_RUNNING, memory_order_relaxed);
+    mproc__signals_block(&mask);
+    pid_t pid = fork();
+    if (pid == 0)
+        mproc__child_received(socket, self, true);
+    int error = errno;
+    mproc__signals_restore(&mask);
+    nursery.slots[index].pid = pid > 0 ? pid : 0;
+    if (pid < 0)
+        mproc__boot_report(socket,
+                           mproc__fail(-error, "start: fork in the fork server: %s", mproc_strerror(-error)));
+    close(socket);
+}
+
+static void command_run(const mproc__nursery_command *command, int fd, bool owner_lives)
+{
+    if (command->slot >= MPROC__SLOTS)
+        return;
+    while (nursery.used <= command->slot)
+        nursery.slots[nursery.used++] = (nursery_slot){.pidfd = -1};
+    slot_unwatch(&nursery.slots[command->slot]);
+    if (command->verb == MPROC__NURSERY_WATCH)
+        nursery.slots[command->slot].pidfd = fd;
+    else if (command->verb == MPROC__NURSERY_START && fd >= 0 && owner_lives)
+        slot_start(command->slot, fd);
+    else if (fd >= 0)
+        close(fd);
+}
+
+static void commands_run(bool owner_lives)
+{
+    mproc__nursery_command command;
+    size_t fd_count;
+    int fd = -1;
+    while (mproc__fd_recv(nursery.socket, &command, sizeof command, &fd, 1, &fd_count, MPROC_NOW) ==
+           sizeof command)
+        command_run(&command, fd_count ? fd : -1, owner_lives);
+}
+
+/* ---- ends ---- */
+
+/* Children are few and ends are rare beside forks, so a walk finds the slot. */
+static void child_ended(pid_t pid, int exit_code)
+{
+    for (unsigned i = 0; i < nursery.used; i++)
+        if (nursery.slots[i].pid == pid) {
+            mproc__slot_shared *slot = &nursery.shared->slots[i];
+            nursery.slots[i].pid = 0;
+            slot->exit_code = exit_code;
+            atomic_store_explicit(&slot->state, MPROC__SLOT_ENDED, memory_order_release);
+            mproc__eventcount_post(&nursery.shared->ended, true);
+            return;
+        }
+}
+
+static void children_reap(void)
+{
+    struct rusage usage;
+    int exit_code;
+    for (pid_t pid; (pid = mproc__supervise_reap(&exit_code, &usage)) > 0;)
+        child_ended(pid, exit_code);
+}
+
+/* The owner is dead. What it had sent before still counts: a child may have been given to watch in its last moment. */
+static void everybody_kill(void)
+{
+    commands_run(false);
+    for (unsigned i = 0; i < nursery.used; i++)
+        if (nursery.slots[i].pidfd >= 0)
+            mproc__pidfd_signal(nursery.slots[i].pidfd, SIGKILL);
+    mproc__supervise_kill_all();
+}
+
+/* ---- life ---- */
+
+/* Out of the way of the program's own streams: a reader of them must see their end when the program ends them. */
+static void standard_fds_leave(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+    for (int i = 0; fd >= 0 && i < 3; i++)
+        if (fd != i)
+            dup2(fd, i);
+    if (fd > 2)
+        close(fd);
+}
+
+static int nursery_begin(mproc_call *call)
+{
+    int fds[2] = {(int)mproc_call_arg(call, 0).number, (int)mproc_call_arg(call, 1).number};
+    unsigned owner_row = (unsigned)mproc_call_int(call, 2);
+    nursery.socket = fds[1];
+    int keep[2] = {fds[0] < fds[1] ? fds[0] : fds[1], fds[0] < fds[1] ? fds[1] : fds[0]};
+    mproc__fd_close_others(3, keep, 2);
+    standard_fds_leave();
+    int rc = mproc__segment_attach(fds[0], MPROC_TYPE_PROCESS, &nursery.segment);
+    if (rc < 0)
+        return rc;
+    nursery.shared = mproc__segment_root(nursery.segment);
+    rc = mproc__supervise_begin(nursery.segment, &nursery.shared->command, owner_row);
+    if (rc == 0)
+        rc = mproc__segment_join(nursery.segment);
+    if (rc >= 0)
+        atomic_store_explicit(&nursery.shared->row, (uint32_t)rc + 1, memory_order_release);
+    return rc < 0 ? rc : 0;
+}
+
+int mproc__nursery_main(mproc_call *call)
+{
+    if (nursery_begin(call) < 0)
+        _exit(1);
+    for (;;) {
+        uint32_t ticket = mproc__supervise_prepare();
+        commands_run(true);
+        children_reap();
+        if (atomic_load_explicit(&nursery.shared->stop, memory_order_acquire))
+            _exit(0);
+        if (mproc__supervise_wait(ticket, MPROC_FOREVER) == -EOWNERDEAD) {
+            everybody_kill();
+            _exit(0);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The handle of a started process: wait for it, signal it, stop it, say what it is. */
+#include "platform/base.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "platform/platform.h"
+#include "platform/story.h"
+#include "process/family.h"
+
+/* ---- life of a handle ---- */
+
+static void process_destroy(mproc__handle *handle)
+{
+    mproc_process *process = MPROC__CONTAINER(handle, mproc_process, handle);
+    if (process->pidfd >= 0)
+        close(process->pidfd);
+    mproc__nursery_release(process->nursery);
+    mproc_variant_clear(&process->args);
+    pthread_mutex_destroy(&process->collect_lock);
+    mproc__handle_fini(handle);
+    free(process);
+}
+
+static const char *signal_text(int exit_code, char *buffer, size_t size_bytes)
+{
+    const char *name = exit_code < 0 ? sigabbrev_np(-exit_code) : NULL;
+    snprintf(buffer, size_bytes, name ? " (SIG%s)" : "%s", name ? name : "");
+    return buffer;
+}
+
+static int process_describe(const mproc__handle *handle, char *buffer, size_t size_bytes)
+{
+    static const char *const methods[] = {"first", "fork", "spawn", "forkserver", "thread"};
+    const mproc_process *process = MPROC__CONTAINER(handle, const mproc_process, handle);
+    char end[64], signal_name[32];
+    if (!atomic_load_explicit(&process->collected, memory_order_acquire))
+        snprintf(end, sizeof end, "%s", mproc__process_ended(process) ? "ended" : "running");
+    else if (process->exit_lost)
+        snprintf(end, sizeof end, "ended, exit code unknown");
+    else
+        snprintf(end, sizeof end, "ended with %d%s", process->exit_code,
+                 signal_text(process->exit_code, signal_name, sizeof signal_name));
+    return snprintf(buffer, size_bytes, "process %s pid %d by %s %s", process->name, (int)process->pid,
+                    methods[process->method], end);
+}
+
+static const mproc__handle_ops process_ops = {
+    .type = MPROC_TYPE_PROCESS, .noun = "process", .destroy = process_destroy, .describe = process_describe};
+
+mproc_process *mproc__process_new(mproc__process_kind kind)
+{
+    mproc_process *process = calloc(1, sizeof *process);
+    if (!process) {
+        mproc__fail(-ENOMEM, "no memory for a process handle");
+        return NULL;
+    }
+    mproc__handle_init(&process->handle, &process_ops);
+    pthread_mutex_init(&process->collect_lock, NULL);
+    process->kind = kind;
+    process->incarnation = mproc__incarnation();
+    process->pid = mproc__pid();
+    process->pidfd = -1;
+    return process;
+}
+
+/* First line of every call: the right kind of handle, and of this process. */
+static int process_check(const mproc_process *process)
+{
+    int rc = mproc__handle_check(process, MPROC_TYPE_PROCESS);
+    if (rc == 0 && process->incarnation != mproc__incarnation())
+        rc = mproc__fail(-ECHILD, "process %s was started by the process this one was forked from",
+                         process->name);
+    return rc;
+}
+
+void mproc_process_close(mproc_process **process)
+{
+    if (!process || !*process || mproc__handle_check(*process, MPROC_TYPE_PROCESS) < 0)
+        return;
+    mproc_process *closing = *process;
+    *process = NULL;
+    if (closing->kind == MPROC__PROCESS_SELF || closing->kind == MPROC__PROCESS_PARENT)
+        return; /* borrowed */
+    if (closing->incarnation == mproc__incarnation()) {
+        mproc__family_lock();
+        closing->closed = true;
+        mproc__family_unlock();
+        if (mproc__process_ended(closing))
+            mproc__process_collect(closing);
+    }
+    mproc__handle_release(&closing->handle);
+}
+
+/* ---- ending ---- */
+
+bool mproc__process_ended(const mproc_process *process)
+{
+    if (atomic_load_explicit(&process->collected, memory_order_acquire))
+        return true;
+    if (process->kind == MPROC__PROCESS_THREAD)
+        return atomic_load_explicit(&process->thread_ended, memory_order_acquire);
+    return process->pidfd >= 0 && mproc__pidfd_ended(process->pidfd) == 1;
+}
+
+int mproc__process_wait(mproc_process *process, mproc_deadline deadline)
+{
+    if (atomic_load_explicit(&process->collected, memory_order_acquire))
+        return 0;
+    if (process->kind != MPROC__PROCESS_THREAD)
+        return mproc__fd_poll(process->pidfd, POLLIN, deadline);
+    while (!atomic_load_explicit(&process->thread_ended, memory_order_acquire))
+        if (mproc__futex_wait(&process->thread_ended, 0, false, deadline) == -ETIMEDOUT)
+            return mproc__fail_plain(-ETIMEDOUT);
+    return 0;
+}
+
+/* Only this very child is waited for. A program that ignores SIGCHLD, or waits for everything, has taken the status
+ * before us; then the kernel is asked for what it remembers. */
+static bool child_reap(mproc_process *process)
+{
+    siginfo_t info = {0};
+    int rc;
+    do
+        rc = waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED);
+    while (rc < 0 && errno == EINTR);
+    if (rc < 0)
+        return mproc__pidfd_exit_code(process->pidfd, &process->exit_code) == 0;
+    process->exit_code = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+    return true;
+}
+
+static bool exit_code_take(mproc_process *process)
+{
+    switch (process->kind) {
+    case MPROC__PROCESS_CHILD:
+        return child_reap(process);
+    case MPROC__PROCESS_SERVED: /* with its nursery dead it may have come to this process, a subreaper */
+        return mproc__nursery_exit_code(process->nursery, process->slot, &process->exit_code) == 0 ||
+               child_reap(process);
+    case MPROC__PROCESS_THREAD:
+        pthread_join(process->thread, NULL);
+        process->exit_code = process->thread_code;
+        return true;
+    default: /* a parent is somebody else's child */
+        return mproc__pidfd_exit_code(process->pidfd, &process->exit_code) == 0;
+    }
+}
+
+static void family_leave(mproc_process *process)
+{
+    mproc__family_lock();
+    mproc__slot_give(process->slot);
+    if (process->kind == MPROC__PROCESS_CHILD)
+        mproc__nursery_unwatch(process->nursery, process->slot);
+    mproc__family_remove(process);
+    mproc__family_unlock();
+}
+
+void mproc__process_collect(mproc_process *process)
+{
+    mproc__handle_keep(&process->handle); /* the list may hold the last reference */
+    pthread_mutex_lock(&process->collect_lock);
+    if (!atomic_load_explicit(&process->collected, memory_order_acquire)) {
+        process->exit_lost = !exit_code_take(process);
+        atomic_store_explicit(&process->collected, true, memory_order_release);
+        if (process->kind <= MPROC__PROCESS_THREAD)
+            family_leave(process);
+    }
+    pthread_mutex_unlock(&process->collect_lock);
+    mproc__handle_release(&process->handle);
+}
+
+/* ---- waiting ---- */
+
+int mproc_process_join(mproc_process *process, mproc_deadline deadline, int *ret_exit_code)
+{
+    int rc = process_check(process);
+    if (rc < 0)
+        return rc;
+    if (process->kind == MPROC__PROCESS_SELF || process == mproc__thread_self())
+        return mproc__handle_fail(&process->handle, MPROC_ESTATE, "process %s cannot join itself",
+                                  process->name);
+    rc = mproc__process_wait(process, deadline);
+    if (rc < 0)
+        return mproc__handle_story(&process->handle, rc);
+    mproc__process_collect(process);
+    if (ret_exit_code && process->exit_lost)
+        return mproc__handle_fail(
+            &process->handle, MPROC_EUNKNOWN,
+            "process %s (pid %d) has ended, its exit code was taken by another: a wait for any "
+            "child, SIGCHLD ignored, or not a child of this process",
+            process->name, (int)process->pid);
+    if (ret_exit_code)
+        *ret_exit_code = process->exit_code;
+    return 0;
+}
+
+bool mproc_process_is_alive(const mproc_process *process)
+{
+    if (process_check(process) < 0)
+        return false;
+    return process->kind == MPROC__PROCESS_SELF || !mproc__process_ended(process);
+}
+
+int mproc_process_pid(const mproc_process *process)
+{
+    int rc = mproc__handle_check(process, MPROC_TYPE_PROCESS);
+    return rc < 0 ? rc : process->pid;
+}
+
+const char *mproc_process_name(const mproc_process *process)
+{
+    return mproc__handle_check(process, MPROC_TYPE_PROCESS) < 0 ? NULL : process->name;
+}
+
+/* ---- signals and stopping ---- */
+
+static void stop_ask(mproc_process *process)
+{
+    pthread_mutex_lock(&process->collect_lock); /* a collected one has given its word to another child */
+    if (!atomic_load_explicit(&process->collected, memory_order_acquire) && process->stop_word)
+        atomic_store_explicit(process->stop_word, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&process->collect_lock);
+}
+
+int mproc_process_signal(mproc_process *process, int signal_number)
+{
+    int rc = process_check(process);
+    if (rc < 0)
+        return rc;
+    if (process->kind == MPROC__PROCESS_THREAD) {
+        stop_ask(process);
+        return 0;
+    }
+    if (mproc__process_ended(process))
+        return 0;
+    if (process->kind == MPROC__PROCESS_SELF)
+        rc = kill(process->pid, signal_number) == 0 ? 0 : -errno;
+    else
+        rc = mproc__pidfd_signal(process->pidfd, signal_number);
+    if (rc == 0 || rc == -ESRCH) /* ended just now */
+        return 0;
+    return mproc__handle_fail(&process->handle, rc, "signal %d to process %s (pid %d): %s", signal_number,
+                              process->name, (int)process->pid, mproc_strerror(rc));
+}
+
+static mproc_deadline earlier(mproc_deadline a, mproc_deadline b)
+{
+    return a.ns < b.ns ? a : b;
+}
+
+static int thread_stop(mproc_process *process, mproc_deadline deadline)
+{
+    if (mproc__process_wait(process, deadline) < 0)
+        return mproc__handle_fail(&process->handle, -EBUSY,
+                                  "process %s is a thread and has not looked at mproc_call_stopping",
+                                  process->name);
+    mproc__process_collect(process);
+    return 0;
+}
+
+int mproc_process_stop(mproc_process *process, mproc_deadline deadline)
+{
+    int rc = process_check(process);
+    if (rc < 0)
+        return rc;
+    if (process->kind >= MPROC__PROCESS_SELF || process == mproc__thread_self())
+        return mproc__handle_fail(&process->handle, MPROC_ESTATE, "process %s is not a child of this one",
+                                  process->name);
+    stop_ask(process);
+    if (process->kind == MPROC__PROCESS_THREAD)
+        return thread_stop(process, deadline);
+    (void)mproc__pidfd_signal(process->pidfd, SIGTERM);
+    if (mproc__process_wait(process, earlier(deadline, mproc_after_ms(process->grace_ms))) < 0)
+        (void)mproc__pidfd_signal(process->pidfd, SIGKILL);
+    if (mproc__process_wait(process, deadline) < 0)
+        return mproc__handle_fail(&process->handle, -ETIMEDOUT,
+                                  "process %s (pid %d) was sent SIGKILL and is not gone yet", process->name,
+                                  (int)process->pid);
+    mproc__process_collect(process);
+    return 0;
+}

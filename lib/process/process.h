@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The process handle, from start to collected. L5.
+ *
+ *     start -> RUNNING -> (its pidfd or its thread says ended) -> collected: exit code known or known to be lost
+ *
+ * Collecting happens once, by whoever comes first: a join, a close, the next start's tidying, the program's end. */
+#ifndef MPROC__PROCESS_PROCESS_H
+#define MPROC__PROCESS_PROCESS_H
+
+#include <pthread.h>
+
+#include <mproc/process.h>
+#include "data/handle.h"
+#include "process/nursery.h"
+#include "process/self.h"
+
+typedef enum mproc__process_kind {
+    MPROC__PROCESS_CHILD,  /* fork, spawn: this process reaps it */
+    MPROC__PROCESS_SERVED, /* forkserver: the nursery reaps it */
+    MPROC__PROCESS_THREAD,
+    MPROC__PROCESS_SELF,
+    MPROC__PROCESS_PARENT
+} mproc__process_kind;
+
+struct mproc_process {
+    mproc__handle handle;
+    mproc__process_kind kind;
+    mproc_start method;
+    char name[MPROC__NAME_BYTES];
+    char path[MPROC__PATH_BYTES];
+    uint64_t incarnation; /* of the process that may use it */
+    pid_t pid;
+    int pidfd; /* -1: a thread, or self */
+    uint32_t grace_ms;
+    unsigned slot;
+    _Atomic uint32_t *stop_word;
+    mproc__nursery *nursery; /* its watcher or server; NULL: a thread */
+
+    pthread_mutex_t collect_lock; /* guards collecting */
+    _Atomic bool collected;       /* set last; exit_code and exit_lost stand still then */
+    int exit_code;
+    bool exit_lost; /* somebody else has reaped it and the kernel does not tell */
+
+    pthread_t thread; /* threads only, from here */
+    mproc_fn *fn;
+    mproc_variant args; /* owned; read by the thread */
+    int thread_code;    /* written by the thread before thread_ended */
+    _Atomic uint32_t thread_ended;
+
+    bool closed; /* by the program; under the family's lock, as the links */
+    mproc_process *next, *previous;
+};
+
+mproc_process *mproc__process_new(mproc__process_kind kind); /* NULL: no memory, with a story */
+/* Waits until it has ended: 0, -ETIMEDOUT. */
+int mproc__process_wait(mproc_process *process, mproc_deadline deadline);
+/* Of an ended one: takes its exit code and lets go of slot, watcher and list. Any thread, any number of times. */
+void mproc__process_collect(mproc_process *process);
+bool mproc__process_ended(const mproc_process *process);
+
+/* ---- thread.c ---- */
+int mproc__thread_start(mproc_process *process, mproc_fn *fn, mproc_variant args);
+mproc_process *mproc__thread_self(void); /* of a thread that was started so; else NULL */
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* mproc_process_start: from options to a running child, by each of the four methods. */
+#include "platform/base.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "platform/platform.h"
+#include "platform/story.h"
+#include "process/family.h"
+
+enum { GRACE_MS = 2000 };
+
+/* ---- by method ---- */
+
+static void launch_options(mproc_process *process, mproc_fn *fn, mproc_variant args,
+                           mproc__launch_options *ret_options)
+{
+    *ret_options = (mproc__launch_options){.start = process->method,
+                                           .fn = fn,
+                                           .args = args,
+                                           .name = process->name,
+                                           .path = process->path,
+                                           .stop_word = process->stop_word,
+                                           .stop_fd = mproc__slots_fd(),
+                                           .stop_offset_bytes = process->slot * sizeof(uint32_t)};
+}
+
+static int nursery_take(mproc_process *process)
+{
+    mproc__family_lock();
+    int rc = mproc__nursery_get(&process->nursery);
+    if (rc == 0)
+        mproc__nursery_keep(process->nursery);
+    mproc__family_unlock();
+    return rc;
+}
+
+static int child_watch(pid_t pid, int pidfd, void *context)
+{
+    (void)pid;
+    mproc_process *process = context;
+    return mproc__nursery_watch(process->nursery, process->slot, pidfd);
+}
+
+static int start_once(mproc_process *process, mproc_fn *fn, mproc_variant args)
+{
+    mproc__launch_options options;
+    int rc = nursery_take(process);
+    if (rc < 0)
+        return rc;
+    launch_options(process, fn, args, &options);
+    if (process->kind == MPROC__PROCESS_SERVED)
+        return mproc__nursery_start(process->nursery, process->slot, &options, &process->pid,
+                                    &process->pidfd);
+    options.before_go = child_watch;
+    options.context = process;
+    return mproc__launch(&options, &process->pid, &process->pidfd);
+}
+
+/* A nursery that was killed is noticed by the first command to it; the next attempt makes a new one. */
+static int start_child(mproc_process *process, mproc_fn *fn, mproc_variant args)
+{
+    int rc = start_once(process, fn, args);
+    if (rc == MPROC_EDIED && process->nursery && !mproc__nursery_lives(process->nursery)) {
+        mproc__nursery_release(process->nursery);
+        process->nursery = NULL;
+        rc = start_once(process, fn, args);
+    }
+    return rc;
+}
+
+/* ---- options ---- */
+
+static int method_choose(const mproc_process_options *options, mproc_start *ret_method)
+{
+    mproc_start asked = options ? options->start : MPROC_START_DEFAULT;
+    if (asked < MPROC_START_DEFAULT || asked > MPROC_START_THREAD)
+        return mproc__fail(-EINVAL, "mproc_process_start: %d is no start method", (int)asked);
+    *ret_method = asked;
+    if (asked == MPROC_START_DEFAULT) {
+        mproc__start_use_default();
+        *ret_method = mproc_get_start();
+    }
+    if (*ret_method == MPROC_START_FORK && asked == MPROC_START_DEFAULT && !mproc__start_named())
+        return mproc__launch_threads_check();
+    if (*ret_method == MPROC_START_FORKSERVER && !mproc__process_main_called())
+        return mproc__fail(MPROC_ENOINIT, "spawn and forkserver need mproc_init(&argc, &argv) first in main");
+    return 0;
+}
+
+static int name_choose(mproc_process *process, const char *name)
+{
+    mproc__family_next_path(process->path);
+    if (name && strlen(name) >= sizeof process->name)
+        return mproc__fail(-ENAMETOOLONG, "mproc_process_start: a name of %zu bytes, %zu are the most",
+                           strlen(name), sizeof process->name - 1);
+    if (name)
+        memcpy(process->name, name, strlen(name) + 1);
+    else
+        snprintf(process->name, sizeof process->name, "Process-%s", process->path);
+    return 0;
+}
+
+static mproc__process_kind kind_of(mproc_start method)
+{
+    return method == MPROC_START_THREAD       ? MPROC__PROCESS_THREAD
+           : method == MPROC_START_FORKSERVER ? MPROC__PROCESS_SERVED
+                                              : MPROC__PROCESS_CHILD;
+}
+
+/* ---- the call ---- */
+
+static int slot_take(mproc_process *process)
+{
+    mproc__family_lock();
+    int rc = mproc__slot_take(&process->slot);
+    if (rc == 0)
+        process->stop_word = mproc__slot_word(process->slot);
+    mproc__family_unlock();
+    return rc;
+}
+
+static void slot_give(mproc_process *process)
+{
+    mproc__family_lock();
+    mproc__slot_give(process->slot);
+    process->stop_word = NULL;
+    mproc__family_unlock();
+}
+
+static int start_listed(mproc_process *process, mproc_fn *fn, mproc_variant args)
+{
+    int rc = slot_take(process);
+    if (rc < 0)
+        return rc;
+    if (process->kind == MPROC__PROCESS_THREAD)
+        rc = mproc__thread_start(process, fn, args);
+    else
+        rc = start_child(process, fn, args);
+    if (rc < 0) {
+        if (process->kind == MPROC__PROCESS_CHILD && process->nursery)
+            mproc__nursery_unwatch(process->nursery, process->slot);
+        slot_give(process);
+        return rc;
+    }
+    mproc__family_lock();
+    mproc__family_add(process);
+    mproc__family_unlock();
+    return 0;
+}
+
+int mproc_process_start(mproc_fn *fn, mproc_variant args, const mproc_process_options *options,
+                        mproc_process **ret_process)
+{
+    mproc_start method = MPROC_START_DEFAULT;
+    if (!fn || !ret_process)
+        return mproc__fail(-EINVAL, "mproc_process_start: NULL");
+    int rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_process_options");
+    if (rc == 0)
+        rc = method_choose(options, &method);
+    if (rc == 0)
+        rc = mproc__family_begin();
+    if (rc < 0)
+        return rc;
+    mproc__family_tidy();
+    mproc_process *process = mproc__process_new(kind_of(method));
+    if (!process)
+        return -ENOMEM;
+    process->method = method;
+    process->grace_ms = options && options->grace_ms ? options->grace_ms : GRACE_MS;
+    rc = name_choose(process, options ? options->name : NULL);
+    if (rc == 0)
+        rc = start_listed(process, fn, args);
+    if (rc == 0)
+        *ret_process = process;
+    else
+        mproc__handle_release(&process->handle);
+    return rc;
+}
