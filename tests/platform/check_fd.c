@@ -48,7 +48,6 @@ static int write_big(void *context)
     return code == 0 ? 0 : 1;
 }
 
-/* shows: CONN-02 */
 START_TEST(a_megabyte_arrives_whole)
 {
     unsigned char *data = malloc(BIG_BYTES);

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The encoding: there and back, and what strangers send. */
+#include "platform/base.h"
+
+#include <math.h>
+
+#include "data/thing.h"
+#include "data/variant.h"
+#include "platform/platform.h"
+
+enum { FUZZ_INPUTS = 100000, FUZZ_BYTES = 256, BUFFER_BYTES = 4096 };
+
+/* Encodes into memory of exactly the announced size, so that sanitizers see a byte too many, and decodes again. */
+static void there_and_back(mproc_variant value)
+{
+    mproc_variant back;
+    size_t size_bytes = 0;
+    void *bytes;
+
+    ck_assert_int_eq(mproc__variant_encoded_size(value, &size_bytes), 0);
+    bytes = malloc(size_bytes);
+    ck_assert_int_eq(mproc__variant_encode(value, bytes, size_bytes), 0);
+    ck_assert_int_eq(mproc__variant_decode(bytes, size_bytes, &back), 0);
+    ck_assert(mproc_variant_equal(value, back));
+    mproc_variant_clear(&back);
+    ck_assert_int_eq(mproc__variant_encode(value, bytes, size_bytes - 1), -EMSGSIZE);
+    free(bytes);
+}
+
+START_TEST(every_scalar_comes_back_as_it_was)
+{
+    static const int64_t whole[] = {0, 1, -1, 127, 128, -128, INT32_MIN, INT64_MAX, INT64_MIN};
+
+    for (size_t i = 0; i < MPROC__COUNT(whole); i++)
+        there_and_back(mproc_int(whole[i]));
+    there_and_back(mproc_null());
+    there_and_back(mproc_bool(false));
+    there_and_back(mproc_bool(true));
+    there_and_back(mproc_double(0.0));
+    there_and_back(mproc_double(-1e-300));
+    there_and_back(mproc_double(INFINITY));
+    there_and_back(mproc_text(""));
+    there_and_back(mproc_text("Gr\xc3\xbc\xc3\x9f"
+                              "e"));
+    there_and_back(mproc_bytes(NULL, 0));
+    there_and_back(mproc_bytes("\0\0\xff", 3));
+}
+END_TEST
+
+START_TEST(lengths_around_the_steps_of_a_varint_come_back)
+{
+    char *data = calloc(1, 70000);
+    const size_t around[] = {100, 16384, 65536};
+
+    memset(data, 'x', 70000);
+    for (size_t k = 0; k < MPROC__COUNT(around); k++)
+        for (size_t n = around[k] - 12; n < around[k] + 40; n++)
+            there_and_back(mproc_bytes(data, n));
+    free(data);
+}
+END_TEST
+
+START_TEST(nested_lists_and_dicts_come_back_as_they_were)
+{
+    mproc_variant dict = mproc_null(), empty_dict;
+    char key[16];
+
+    ck_assert_int_eq(mproc__variant_make(MPROC_KIND_DICT, 0, &empty_dict), 0);
+    there_and_back(empty_dict);
+    there_and_back(mproc_items(NULL, 0));
+    there_and_back(MPROC_ARGS(1, "two", 3.0, mproc_items(NULL, 0), MPROC_ARGS(4, MPROC_ARGS(5))));
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof(key), "%d", i);
+        ck_assert_int_eq(mproc_variant_set(&dict, key, MPROC_ARGS(i, empty_dict)), 0);
+    }
+    ck_assert_int_eq(mproc_variant_set(&dict, "", mproc_text("the empty key")), 0);
+    there_and_back(dict);
+    mproc_variant_clear(&dict);
+    mproc_variant_clear(&empty_dict);
+}
+END_TEST
+
+START_TEST(a_received_text_ends_with_a_nul_and_a_received_list_grows)
+{
+    uint8_t bytes[64];
+    size_t size_bytes;
+    mproc_variant args = MPROC_ARGS("abc", mproc_bytes("xyz", 3)), back;
+
+    ck_assert_int_eq(mproc__variant_encoded_size(args, &size_bytes), 0);
+    ck_assert_uint_le(size_bytes, sizeof(bytes));
+    ck_assert_int_eq(mproc__variant_encode(args, bytes, sizeof(bytes)), 0);
+    ck_assert_int_eq(mproc__variant_decode(bytes, size_bytes, &back), 0);
+    memset(bytes, 0, sizeof(bytes)); /* nothing points into the message */
+    ck_assert_str_eq(mproc_variant_get_text(mproc_variant_at(back, 0)), "abc");
+    ck_assert_int_eq(((const char *)mproc_variant_at(back, 1).data)[3], '\0');
+    ck_assert_int_eq(mproc_variant_append(&back, mproc_int(3)), 0);
+    ck_assert_uint_eq(mproc_variant_count(back), 3);
+    mproc_variant_clear(&back);
+}
+END_TEST
+
+START_TEST(what_cannot_travel_is_refused_by_name)
+{
+    void *lock = thing_create(&thing_ops, 5, -1);
+    size_t size_bytes = 77;
+    int x = 0;
+
+    ck_assert_int_eq(mproc__variant_encoded_size(MPROC_ARGS(1, mproc_handle(lock)), &size_bytes),
+                     MPROC_ECANNOTCROSS);
+    ck_assert_str_eq(mproc_error_text(mproc_last_error()), "MPROC_ECANNOTCROSS: lock 5 cannot go there");
+    ck_assert_int_eq(mproc__variant_encoded_size(mproc_fd(1), &size_bytes), MPROC_ECANNOTCROSS);
+    ck_assert_int_eq(mproc__variant_encoded_size(mproc_pointer(&x), &size_bytes), MPROC_ECANNOTCROSS);
+    ck_assert_int_eq(mproc__variant_encoded_size(mproc_text("\xff"), &size_bytes), MPROC_EARGUMENT);
+    ck_assert_str_eq(mproc_error_text(mproc_last_error()),
+                     "MPROC_EARGUMENT: a text that is not UTF-8 (send it as bytes)");
+    ck_assert_uint_eq(size_bytes, 77);
+    mproc__handle_close(&lock, MPROC_TYPE_LOCK);
+}
+END_TEST
+
+START_TEST(depth_has_a_limit_both_ways)
+{
+    mproc_variant levels[40] = {[0] = mproc_int(1)}, back;
+    size_t size_bytes;
+    uint8_t bytes[256];
+
+    for (size_t i = 1; i < MPROC__COUNT(levels); i++)
+        levels[i] = mproc_items(&levels[i - 1], 1);
+    there_and_back(levels[32]);
+    ck_assert_int_eq(mproc__variant_encoded_size(levels[33], &size_bytes), MPROC_EARGUMENT);
+    /* One list more around the deepest there may be: a node of 4 bytes in front, "list of one". */
+    ck_assert_int_eq(mproc__variant_encoded_size(levels[32], &size_bytes), 0);
+    ck_assert_int_eq(mproc__variant_encode(levels[32], bytes + 4, sizeof(bytes) - 4), 0);
+    memcpy(bytes, bytes + 4, 4);
+    ck_assert_int_eq(mproc__variant_decode(bytes, size_bytes + 4, &back), MPROC_EPROTOCOL);
+    ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_last_error()), "deep"));
+}
+END_TEST
+
+static const struct {
+    const char *what;
+    uint8_t bytes[24];
+    size_t size_bytes;
+} damaged[] = {
+    {"nothing", {0}, 0},
+    {"another field", {0x12, 0x00}, 2},
+    {"a length without end",
+     {0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+     13},
+    {"a length beyond the end", {0x0a, 0x7f, 0x10, 0x01}, 4},
+    {"an empty node", {0x0a, 0x00}, 2},
+    {"two values", {0x0a, 0x02, 0x18, 0x01, 0x0a, 0x02, 0x18, 0x01}, 8},
+    {"a list of more than comes", {0x0a, 0x02, 0x40, 0x05, 0x0a, 0x02, 0x18, 0x01}, 8},
+    {"a list of 2^63", {0x0a, 0x0b, 0x40, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01}, 13},
+    {"a text that is not UTF-8", {0x0a, 0x03, 0x32, 0x01, 0xff}, 5},
+    {"a text with a NUL", {0x0a, 0x04, 0x32, 0x02, 'a', 0x00}, 6},
+    {"a key twice",
+     {0x0a, 0x02, 0x48, 0x02, 0x0a, 0x05, 0x0a, 0x01, 'k', 0x18, 0x01, 0x0a, 0x05, 0x0a, 0x01, 'k', 0x18,
+      0x00},
+     18},
+    {"a handle where none can be", {0x0a, 0x04, 0x52, 0x02, 0x08, 0x04}, 6},
+    {"a descriptor that did not come", {0x0a, 0x02, 0x58, 0x01}, 4},
+};
+
+/* shows: SEC-5 */
+START_TEST(damaged_messages_are_refused)
+{
+    mproc_variant back;
+
+    ck_assert_msg(mproc__variant_decode(damaged[_i].bytes, damaged[_i].size_bytes, &back) == MPROC_EPROTOCOL,
+                  "%s", damaged[_i].what);
+}
+END_TEST
+
+/* A list that says 2^20 items in a message of 2 MiB of the smallest nodes is all right; memory follows what came. */
+START_TEST(memory_is_in_proportion_to_what_came)
+{
+    enum { ITEMS = 1 << 20 };
+    uint8_t *bytes = malloc(8 + 4 * ITEMS), head[] = {0x0a, 0x04, 0x40, 0x80, 0x80, 0x40};
+    mproc_variant back;
+
+    memcpy(bytes, head, sizeof(head));
+    for (size_t i = 0; i < ITEMS; i++)
+        memcpy(bytes + sizeof(head) + 4 * i, "\x0a\x02\x18\x01", 4);
+    ck_assert_int_eq(mproc__variant_decode(bytes, sizeof(head) + 4 * ITEMS, &back), 0);
+    ck_assert_uint_eq(mproc_variant_count(back), ITEMS);
+    mproc_variant_clear(&back);
+    ck_assert_int_eq(mproc__variant_decode(bytes, sizeof(head) + 4 * (ITEMS - 1), &back), MPROC_EPROTOCOL);
+    free(bytes);
+}
+END_TEST
+
+static uint64_t fuzz_state;
+
+static uint32_t fuzz_next(void)
+{
+    fuzz_state = fuzz_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)(fuzz_state >> 33);
+}
+
+/* A sample of all kinds, encoded: what mutation starts from. */
+static size_t sample_encode(uint8_t *bytes)
+{
+    mproc_variant dict = mproc_null();
+    size_t size_bytes = 0;
+
+    mproc_variant_set(&dict, "key",
+                      MPROC_ARGS(1, -70000, "text", 2.5, mproc_bytes("\0\1\2", 3), mproc_bool(true)));
+    mproc_variant_set(&dict, "other", MPROC_ARGS(MPROC_ARGS(MPROC_ARGS("deep")), mproc_null()));
+    ck_assert_int_eq(mproc__variant_encoded_size(dict, &size_bytes), 0);
+    ck_assert_uint_le(size_bytes, FUZZ_BYTES);
+    ck_assert_int_eq(mproc__variant_encode(dict, bytes, FUZZ_BYTES), 0);
+    mproc_variant_clear(&dict);
+    return size_bytes;
+}
+
+/* Cuts, changes, doubles or swaps a few bytes; every fourth input is wholly random. */
+static size_t fuzz_make(const uint8_t *sample, size_t sample_bytes, uint8_t *bytes)
+{
+    size_t size_bytes = sample_bytes;
+
+    memcpy(bytes, sample, sample_bytes);
+    if (fuzz_next() % 4 == 0) {
+        size_bytes = fuzz_next() % FUZZ_BYTES;
+        for (size_t i = 0; i < size_bytes; i++)
+            bytes[i] = (uint8_t)fuzz_next();
+        return size_bytes;
+    }
+    for (uint32_t n = fuzz_next() % 4 + 1; n > 0; n--)
+        bytes[fuzz_next() % size_bytes] ^= (uint8_t)(fuzz_next() % 3 ? 1u << fuzz_next() % 8 : fuzz_next());
+    if (fuzz_next() % 3 == 0)
+        size_bytes = fuzz_next() % size_bytes + 1;
+    return size_bytes;
+}
+
+static int fuzz_decode(const uint8_t *bytes, size_t size_bytes)
+{
+    uint8_t *exact = malloc(size_bytes + (size_bytes == 0)), again[BUFFER_BYTES];
+    mproc_variant value;
+    int code;
+
+    memcpy(exact, bytes,
+           size_bytes); /* apart and of exactly this size, so that a sanitizer sees a read beyond it */
+    code = mproc__variant_decode(exact, size_bytes, &value);
+    free(exact);
+    if (code == 0) {
+        ck_assert_int_eq(mproc__variant_encode(value, again, sizeof(again)), 0);
+        mproc_variant_clear(&value);
+    }
+    return code;
+}
+
+/* shows: SEC-5 */
+START_TEST(a_hundred_thousand_random_messages_do_no_harm)
+{
+    uint8_t sample[FUZZ_BYTES], bytes[FUZZ_BYTES];
+    size_t sample_bytes = sample_encode(sample);
+    unsigned good = 0;
+
+    fuzz_state = 20240229;
+    for (int i = 0; i < FUZZ_INPUTS; i++) {
+        size_t size_bytes = fuzz_make(sample, sample_bytes, bytes);
+        int code = fuzz_decode(bytes, size_bytes);
+        good += code == 0;
+        if (code != 0)
+            ck_assert_int_eq(code, MPROC_EPROTOCOL);
+    }
+    /* Both ways were taken: a flipped bit in a number or a text is a value all the same. */
+    ck_assert_uint_gt(good, FUZZ_INPUTS / 100);
+    ck_assert_uint_lt(good, FUZZ_INPUTS / 2);
+}
+END_TEST
+
+START_TEST(every_failing_allocation_leaves_nothing_behind)
+{
+    uint8_t bytes[FUZZ_BYTES];
+    size_t size_bytes = sample_encode(bytes);
+    mproc_variant back;
+    bool failed = true;
+    unsigned n;
+
+    for (n = 1; failed; n++) {
+        int code;
+        support_fail_allocation(n);
+        code = mproc__variant_decode(bytes, size_bytes, &back);
+        failed = support_allocation_failed();
+        ck_assert_int_eq(code, failed ? -ENOMEM : 0);
+    }
+    ck_assert_uint_gt(n, 8);
+    mproc_variant_clear(&back);
+}
+END_TEST
+
+/* A protocol is a promise: these bytes are what the first version wrote. */
+START_TEST(the_bytes_are_those_of_the_first_version)
+{
+    static const uint8_t wanted[] = {0x0a, 0x02, 0x40, 0x03,           /* list of 3 */
+                                     0x0a, 0x02, 0x20, 0x03,           /* -2 */
+                                     0x0a, 0x04, 0x32, 0x02, 'h', 'i', /* "hi" */
+                                     0x0a, 0x02, 0x10, 0x01};          /* null */
+    uint8_t bytes[sizeof(wanted)];
+
+    ck_assert_int_eq(mproc__variant_encode(MPROC_ARGS(-2, "hi", mproc_null()), bytes, sizeof(bytes)), 0);
+    ck_assert_mem_eq(bytes, wanted, sizeof(wanted));
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("encode");
+    TCase *all = support_case(suite, "encode");
+
+    tcase_add_test(all, every_scalar_comes_back_as_it_was);
+    tcase_add_test(all, lengths_around_the_steps_of_a_varint_come_back);
+    tcase_add_test(all, nested_lists_and_dicts_come_back_as_they_were);
+    tcase_add_test(all, a_received_text_ends_with_a_nul_and_a_received_list_grows);
+    tcase_add_test(all, what_cannot_travel_is_refused_by_name);
+    tcase_add_test(all, depth_has_a_limit_both_ways);
+    tcase_add_loop_test(all, damaged_messages_are_refused, 0, MPROC__COUNT(damaged));
+    tcase_add_test(all, memory_is_in_proportion_to_what_came);
+    tcase_add_test(all, a_hundred_thousand_random_messages_do_no_harm);
+    tcase_add_test(all, every_failing_allocation_leaves_nothing_behind);
+    tcase_add_test(all, the_bytes_are_those_of_the_first_version);
+    return support_run(suite, argc, argv);
+}
