@@ -383,8 +383,7 @@ START_TEST(a_full_table_is_an_error_until_somebody_leaves_or_dies)
     support_kill(child);
     ck_assert_int_eq(mproc__segment_join(copies[count - 1]), THEIRS);
     mproc__segment_release(copies[0]);
-    ck_assert_int_eq(support_reap(support_fork(join_and_wait, NULL), 1),
-                     -1); /* has a row, waits, is killed */
+    ck_assert_int_eq(support_reap(support_fork(join_any, NULL), 5000), 0);
     while (--count > 0)
         mproc__segment_release(copies[count]);
     mproc__segment_release(segment);
