@@ -363,17 +363,20 @@ int mproc_connection_send_variant(mproc_connection *connection, mproc_variant it
 }
 
 /* Hands the whole message at the front to a parcel and unpacks it. The message is gone also when it makes no sense: the
- * one behind it can still be received (CONN-23). */
+ * one behind it can still be received (CONN-23). Only one that memory ran out for stays, unless it carried descriptors,
+ * some of which may have been taken. */
 static int connection_unpack_message(mproc__stream *stream, mproc_variant *ret_item)
 {
     mproc__parcel parcel = {.allow_fds = true, .bytes = stream->payload, .size_bytes = stream->length};
     memcpy(parcel.fds, stream->fds, stream->fd_count * sizeof *stream->fds);
     parcel.fd_count = stream->fd_count;
-    stream->payload = NULL;
-    stream->capacity = stream->fd_count = 0;
-    mproc__stream_drop(stream);
+    stream->fd_count = 0;
     int rc = mproc__parcel_unpack(&parcel, ret_item);
+    if (rc == -ENOMEM && parcel.fd_count == 0)
+        return rc;
+    parcel.bytes = NULL; /* the stream's, which uses it again */
     mproc__parcel_clear(&parcel, true);
+    mproc__stream_drop(stream);
     return rc;
 }
 
