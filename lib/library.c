@@ -2,3 +2,14 @@
 /* The one file that knows all layers: start-up of the library. */
 #include "platform/base.h"
 
+#include "manager/proxy.h"
+#include "process/launch.h"
+
+int mproc_init(int *argc, char ***argv)
+{
+    /* Before the process layer, whose spawned children unpack their arguments and never come back from there. */
+    mproc__manager_register();
+    if (!argc && !argv)
+        return 0;
+    return mproc__process_main(argc, argv);
+}

@@ -63,7 +63,7 @@ MPROC_API int  mproc_set_start(mproc_start method);         /* program-wide defa
 MPROC_API mproc_start mproc_get_start(void);
 MPROC_API int  mproc_set_key(const void *key, size_t size_bytes);   /* the program's authkey; children inherit it */
 MPROC_API void mproc_set_log(mproc_log_fn *fn, mproc_log_level level, void *context);
-MPROC_API unsigned mproc_cpu_count(void);                   /* CPUs this process may use */
+MPROC_API unsigned mproc_cpu_count(void);                   /* CPUs this process may use; $MPROC_CPU_COUNT overrides */
 MPROC_API const char *mproc_version(void);                  /* of the library at run time; header's: MPROC_VERSION */
 #define MPROC_VERSION 0x000100                               /* major, minor, patch: a byte each */
 #define MPROC_VERSION_TEXT "0.1.0"
