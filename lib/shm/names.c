@@ -158,7 +158,7 @@ static int list_one(mproc_variant *list, const name_entry *entry)
 
 int mproc__names_list(mproc__home home, mproc_variant *ret_list)
 {
-    mproc_variant list = mproc_items(NULL, 0);
+    mproc_variant list = mproc_null(); /* the first append makes it a list */
     int code = 0;
     names_enter();
     for (name_entry *each = names_first; each && code == 0; each = each->next)
@@ -166,7 +166,7 @@ int mproc__names_list(mproc__home home, mproc_variant *ret_list)
             code = list_one(&list, each);
     names_unlock();
     if (code == 0)
-        *ret_list = list;
+        *ret_list = list.kind == MPROC_KIND_NULL ? mproc_items(NULL, 0) : list;
     else
         mproc_variant_clear(&list);
     return code;

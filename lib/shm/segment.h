@@ -94,8 +94,8 @@ bool mproc__segment_row_alive(mproc__segment *segment, unsigned row);
 unsigned mproc__segment_rows(const mproc__segment *segment);
 
 /* ---- sleeping ---- */
-/* Sleeps until `event` is posted after `ticket`, the membership changes, a signal comes, or the deadline passes; sweeps
- * the dead before it sleeps and when a death woke it. 0: look again; -ETIMEDOUT. */
+/* Sleeps until `event` is posted after `ticket`, the membership changes, a signal handler without SA_RESTART ran, or the
+ * deadline passes; sweeps the dead before it sleeps and when a death woke it. 0: look again; -ETIMEDOUT. Joins. */
 int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event, uint32_t ticket, mproc_deadline deadline);
 
 #endif
