@@ -35,6 +35,8 @@ int mproc__parcel_pack(mproc__parcel *parcel, bool allow_fds, mproc_variant valu
 /* Encoded size and encoding into the caller's memory, for hot paths without handles. */
 int mproc__variant_encoded_size(mproc_variant value, size_t *ret_size_bytes);
 int mproc__variant_encode(mproc_variant value, void *buffer, size_t size_bytes);
+/* The same in one pass, quicker when the buffer is roomy: says how much it used; -EMSGSIZE: ask for the size. */
+int mproc__variant_encode_into(mproc_variant value, void *buffer, size_t capacity, size_t *ret_size_bytes);
 /* Decodes bytes from anybody: every length checked, at most 32 levels deep. The result is owned. 0 or MPROC_EPROTOCOL. */
 int mproc__variant_decode(const void *bytes, size_t size_bytes, mproc_variant *ret_value);
 /* The same for a received parcel: takes the descriptors it uses (sets them to -1 in parcel->fds). */

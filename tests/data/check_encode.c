@@ -14,7 +14,8 @@ enum { FUZZ_INPUTS = 100000, FUZZ_BYTES = 256, BUFFER_BYTES = 4096 };
 static void there_and_back(mproc_variant value)
 {
     mproc_variant back;
-    size_t size_bytes = 0;
+    size_t size_bytes = 0, used = 0;
+    uint8_t again[BUFFER_BYTES];
     void *bytes;
 
     ck_assert_int_eq(mproc__variant_encoded_size(value, &size_bytes), 0);
@@ -24,6 +25,13 @@ static void there_and_back(mproc_variant value)
     ck_assert(mproc_variant_equal(value, back));
     mproc_variant_clear(&back);
     ck_assert_int_eq(mproc__variant_encode(value, bytes, size_bytes - 1), -EMSGSIZE);
+    ck_assert_int_eq(mproc__variant_encode_into(value, again, sizeof(again), &used),
+                     size_bytes <= sizeof(again) ? 0 : -EMSGSIZE);
+    if (size_bytes <= sizeof(again)) {
+        ck_assert_uint_eq(used, size_bytes);
+        ck_assert_int_eq(mproc__variant_encode(value, bytes, size_bytes), 0);
+        ck_assert_int_eq(memcmp(again, bytes, size_bytes), 0);
+    }
     free(bytes);
 }
 
