@@ -12,8 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "channel/connection.h"
 #include "platform/story.h"
 #include "process/child.h"
+#include "sync/lock.h"
 
 static char **program_argv; /* a copy: option parsers reorder the original */
 static bool main_called;
@@ -71,6 +73,8 @@ int mproc__process_main(int *argc, char ***argv)
     argv_free(program_argv);
     program_argv = copy;
     main_called = true;
+    mproc__lock_register();
+    mproc__connection_register();
     if (marker_take(&parent)) {
         fcntl(MPROC__CHILD_SOCKET, F_SETFD, FD_CLOEXEC);
         mproc__child_received(MPROC__CHILD_SOCKET, parent, false);
