@@ -113,9 +113,9 @@ static int get_peek(mproc_queue *queue, const batch *b, mproc__queue_item *ret_i
     int rc = mproc__queue_peek(queue, ret_item);
     if (rc < 0)
         return rc;
-    if (ret_item->size_bytes > b->item_bytes)
+    if (ret_item->kind == MPROC__ITEM_BYTES && ret_item->size_bytes > b->item_bytes)
         return MPROC_ETOOSMALL;
-    if (ret_item->kind != MPROC__ITEM_BYTES || ret_item->size_bytes != b->item_bytes)
+    if (ret_item->kind != MPROC__ITEM_BYTES || ret_item->size_bytes < b->item_bytes)
         return mproc__fail(MPROC_EARGUMENT, "the next message is not one of %zu bytes", b->item_bytes);
     return 0;
 }
