@@ -35,7 +35,8 @@ int mproc__place_home(mproc_place *place, mproc__home *ret_home);
 /* Names of thread: and host: objects: a directory of this process (and, as a copy, of its fork children), weak: an entry
  * goes with its object. Unrelated programs meet in managerd. Finding keeps (one reference for the caller). Any thread. */
 int mproc__names_add(mproc__home home, const char *name, mproc__handle *handle);            /* -EEXIST */
-int mproc__names_find(mproc__home home, const char *name, mproc_type_id type, mproc__handle **ret_handle);  /* -ENOENT; -EINVAL: other type */
+/* -ENOENT; -EINVAL: of another type. */
+int mproc__names_find(mproc__home home, const char *name, mproc_type_id type, mproc__handle **ret_handle);
 void mproc__names_remove(mproc__handle *handle);                                            /* in destroy; none: nothing */
 int mproc__names_remove_name(mproc__home home, const char *name);                           /* unlink; -ENOENT */
 int mproc__names_list(mproc__home home, mproc_variant *ret_list);                           /* dicts: name, type, holders */
