@@ -30,7 +30,9 @@ mproc_deadline mproc_after_ns(int64_t ns)
 
 mproc_deadline mproc_after_ms(int64_t ms)
 {
-    return ms > INT64_MAX / NS_PER_MS ? MPROC_FOREVER : mproc_after_ns(ms * NS_PER_MS);
+    if (ms > INT64_MAX / NS_PER_MS)
+        return MPROC_FOREVER;
+    return mproc_after_ns(ms > 0 ? ms * NS_PER_MS : 0);
 }
 
 /* What is left, 0 when past; MPROC_NOW and MPROC_FOREVER are answered without asking the clock. */

@@ -133,10 +133,10 @@ END_TEST
 START_TEST(a_blob_has_a_limit)
 {
     mproc__parcel parcel = {0};
-    char blob[40] = {0};
+    char blob[MPROC__PARCEL_BLOB_BYTES] = {0};
 
-    ck_assert_int_eq(mproc__parcel_add_blob(&parcel, blob, sizeof(blob)), 0);
-    ck_assert_int_eq(mproc__parcel_add_blob(&parcel, blob, sizeof(blob)), -EMSGSIZE);
+    ck_assert_int_eq(mproc__parcel_add_blob(&parcel, blob, sizeof(blob) - 24), 0);
+    ck_assert_int_eq(mproc__parcel_add_blob(&parcel, blob, 25), -EMSGSIZE);
     ck_assert_int_eq(mproc__parcel_add_blob(&parcel, blob, 24), 0);
 }
 END_TEST

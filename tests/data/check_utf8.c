@@ -18,8 +18,7 @@ static const char *const good[] = {"",
                                    "\xef\xbf\xbf",
                                    "\xf0\x90\x80\x80",
                                    "\xf4\x8f\xbf\xbf",
-                                   "Gr\xc3\xbc\xc3\x9f"
-                                   "e aus 12345678 \xe2\x82\xac"};
+                                   "Fl\xc3\xb6te mit 12345678 \xe2\x82\xac"};
 static const char *const bad[] = {"\x80",
                                   "\xbf",
                                   "\xc0\x80",
