@@ -96,11 +96,11 @@ static int robust_sleep(mproc__robust_shared *robust, mproc_deadline deadline)
     return robust_answer(robust, error);
 }
 
-int mproc__robust_acquire(mproc__robust_shared *robust, mproc_deadline deadline)
+int mproc__robust_acquire_slow(mproc__robust_shared *robust, int error, mproc_deadline deadline)
 {
-    int result = robust_try(robust);
+    int result = robust_answer(robust, error);
 
-    if (MPROC__LIKELY(result != -EBUSY))
+    if (result != -EBUSY)
         return result;
     if (mproc__robust_is_mine(robust))
         return robust_answer(robust, EDEADLK);
@@ -111,9 +111,7 @@ int mproc__robust_acquire(mproc__robust_shared *robust, mproc_deadline deadline)
     return result == -EBUSY || result == -ETIMEDOUT ? mproc__fail_plain(-ETIMEDOUT) : result;
 }
 
-int mproc__robust_release(mproc__robust_shared *robust)
+int mproc__robust_not_mine(void)
 {
-    if (pthread_mutex_unlock(&robust->mutex) == 0)
-        return 0;
     return mproc__fail(-EPERM, "this thread does not hold the lock");
 }
