@@ -29,7 +29,9 @@ struct mproc__arena_shared {
     /* Where the next search begins: always a granule outside all blocks or the first of one. Written under the lock,
      * before the word of the block that ends there, so that it is right whichever of the two stores a death cuts off. */
     uint32_t next;
-    uint32_t unused_too;
+    /* Granules freed since `next` was last 0, by anyone; says when it pays to begin at the low end again. A death may
+     * lose a count, which costs some locality. */
+    _Atomic uint32_t freed;
     /* One a granule. From zero to a block under the lock; a block's word is then changed by its owner or whoever sweeps
      * it, by compare and swap, and freed by a plain store. Readers look without a lock and see a whole word. */
     _Atomic uint64_t words[];
@@ -116,9 +118,20 @@ static uint32_t run_find(const mproc__arena_shared *arena, uint32_t from, uint32
     return UINT32_MAX;
 }
 
-static int block_make(mproc__arena_shared *arena, uint32_t granules, unsigned owner, uint32_t *ret_block)
+/* Where to search: on from the last block, but from the low end when half of what lies below has been freed. So an
+ * arena of which little is in use touches little memory, and a granule is looked at twice at most on the way. */
+static uint32_t search_begin(mproc__arena_shared *arena)
 {
     uint32_t next = arena->next < arena->granule_count ? arena->next : 0;
+    if (atomic_load_explicit(&arena->freed, memory_order_relaxed) <= next / 2)
+        return next;
+    atomic_store_explicit(&arena->freed, 0, memory_order_relaxed);
+    return 0;
+}
+
+static int block_make(mproc__arena_shared *arena, uint32_t granules, unsigned owner, uint32_t *ret_block)
+{
+    uint32_t next = search_begin(arena);
     uint32_t block = run_find(arena, next, arena->granule_count, granules);
     if (block == UINT32_MAX)
         block = run_find(arena, 0, arena->granule_count, granules);
@@ -153,8 +166,11 @@ int mproc__arena_alloc(mproc__segment *segment, mproc__arena_shared *arena, size
 
 void mproc__arena_free(mproc__arena_shared *arena, uint32_t block)
 {
-    if (block < arena->granule_count)
-        atomic_store_explicit(&arena->words[block], 0, memory_order_release);
+    mproc__block_state state;
+    if (!mproc__arena_get(arena, block, &state))
+        return;
+    atomic_fetch_add_explicit(&arena->freed, state.granules, memory_order_relaxed);
+    atomic_store_explicit(&arena->words[block], 0, memory_order_release);
 }
 
 bool mproc__arena_get(mproc__arena_shared *arena, uint32_t block, mproc__block_state *ret_state)
