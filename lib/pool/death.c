@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Burying a worker. All of it is compare-and-swaps from exactly what the dead one left, so it may run twice, or half. */
+#include "platform/base.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "pool/death.h"
+#include "pool/granule.h"
+#include "pool/task.h"
+
+typedef struct burial {
+    mproc__pool_view *view;
+    mproc__map_shared *map;
+    mproc__worker_shared *desk;
+    unsigned index;
+    unsigned life;
+    mproc__run_state reason;
+} burial;
+
+/* ---- maps ---- */
+
+static void loss_note(const burial *at, uint64_t item)
+{
+    _Atomic uint64_t *loss = (_Atomic uint64_t *)mproc__view_at(at->view, at->map->losses) + at->index;
+    uint64_t now = atomic_load(loss), mine = mproc__loss_pack(item, at->life, at->reason);
+    while ((now == 0 || mine >> 20 < now >> 20) && !atomic_compare_exchange_weak(loss, &now, mine))
+        ;
+    if (at->map->status) {
+        /* Also over what the item wrote itself, when it was stopped and returned: it counts as lost, and is not run again. */
+        _Atomic int32_t *status = (_Atomic int32_t *)mproc__view_at(at->view, at->map->status) + item;
+        atomic_store(status, mproc__loss_code(at->reason));
+    }
+}
+
+static void granule_bury(const burial *at, uint64_t granule)
+{
+    const mproc__map_shared *map = at->map;
+    _Atomic uint64_t *word = mproc__map_word(at->view, map, granule);
+    mproc__granule_word seen = mproc__granule_unpack(atomic_load_explicit(word, memory_order_acquire));
+    if (seen.owner != at->index + 1 || seen.life != at->life)
+        return;
+    uint64_t first = granule * map->granule_items, left = map->count - first;
+    uint32_t items = left < map->granule_items ? (uint32_t)left : map->granule_items;
+    uint64_t item = atomic_load_explicit(&at->desk->item, memory_order_acquire);
+    bool begun = item >= first + seen.resume && item < first + items;
+    unsigned attempts =
+        at->reason == MPROC__RUN_EXPIRED || at->reason == MPROC__RUN_CANCELLED ? 1 : map->max_attempts;
+    if (mproc__granule_bury(word, at->index, at->life, items,
+                            begun ? (int64_t)(item - first) : MPROC__GRANULE_NOT_STARTED, attempts))
+        loss_note(at, item);
+}
+
+static void map_bury(burial *at)
+{
+    mproc__map_shared *map = at->map;
+    atomic_fetch_add(&map->deaths, 1); /* first: from now on ends are found by looking */
+    at->reason = (mproc__run_state)(atomic_load(&at->desk->run) & 3);
+    for (uint64_t granule = 0; granule < map->granules; granule++)
+        granule_bury(at, granule);
+}
+
+bool mproc__map_complete(const mproc__pool_view *view, const mproc__map_shared *map)
+{
+    if (atomic_load_explicit(&map->finished_granules, memory_order_acquire) >= map->granules)
+        return true;
+    if (atomic_load_explicit(&map->deaths, memory_order_acquire) == 0)
+        return false;
+    for (uint64_t granule = 0; granule < map->granules; granule++)
+        if (!mproc__granule_unpack(
+                 atomic_load_explicit(mproc__map_word(view, map, granule), memory_order_acquire))
+                 .final)
+            return false;
+    return true;
+}
+
+/* Granules a dead worker had drawn from the counter but not claimed are nobody's: have everyone look. */
+static void holes_tell(mproc__pool_view *view)
+{
+    uint32_t active = atomic_load(&view->shared->active_maps);
+    for (unsigned i = 0; i < MPROC__POOL_MAPS; i++)
+        if (active >> i & 1) {
+            atomic_fetch_add(&view->shared->maps[i].deaths, 1);
+            atomic_fetch_add(&view->shared->maps[i].holes, 1);
+        }
+}
+
+/* ---- tasks ---- */
+
+static void slot_bury(mproc__pool_view *view, unsigned index, unsigned life)
+{
+    uint32_t slot = atomic_load_explicit(&view->shared->workers[index].slot, memory_order_acquire);
+    if (slot == 0 || slot > atomic_load_explicit(&view->shared->slots_used, memory_order_acquire))
+        return;
+    mproc__task_shared *task = &view->slots[slot - 1];
+    mproc__task_bury(&task->word, index, life, task->max_attempts);
+}
+
+/* A block of a dead worker may be named by a task that is done. Who frees results decides (the submitter); here it is
+ * only marked, so that the row's next owner is not taken for it. */
+static bool block_orphan(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
+{
+    mproc__block_state orphan = state;
+    orphan.state = MPROC__BLOCK_ORPHAN;
+    if (state.owner == *(const unsigned *)context && state.state == 0)
+        (void)mproc__arena_swap(arena, block, state, orphan);
+    return true;
+}
+
+/* ---- the worker ---- */
+
+void mproc__pool_bury_work(mproc__pool_view *view, unsigned index, mproc__worker_word self)
+{
+    mproc__worker_shared *desk = &view->shared->workers[index];
+    slot_bury(view, index, self.life);
+    uint32_t map = atomic_load_explicit(&desk->map, memory_order_acquire);
+    if (map > 0 && map <= MPROC__POOL_MAPS) {
+        burial at = {.view = view,
+                     .map = &view->shared->maps[map - 1],
+                     .desk = desk,
+                     .index = index,
+                     .life = self.life};
+        map_bury(&at);
+    }
+    holes_tell(view);
+    atomic_fetch_add(&view->shared->rescan, 1);
+    mproc__pool_post(view, &view->shared->work);
+    mproc__pool_post(view, &view->shared->done);
+}
+
+void mproc__pool_bury(mproc__pool_view *view, unsigned index, mproc__worker_word dead)
+{
+    mproc__worker_word buried = dead;
+    buried.state = dead.state == MPROC__WORKER_LEAVING ? MPROC__WORKER_LEFT : MPROC__WORKER_DEAD;
+    mproc__pool_bury_work(view, index, dead);
+    if (dead.row && !view->threads) {
+        unsigned row = dead.row - 1;
+        mproc__arena_each(view->arena, block_orphan, &row);
+        atomic_fetch_add(&view->shared->burials, 1);
+    }
+    (void)mproc__worker_swap(&view->shared->workers[index], dead, buried);
+    mproc__pool_post(view, &view->shared->done);
+    mproc__pool_post(view, &view->shared->command);
+}
+
+static void supervisor_bury(mproc__pool_view *view)
+{
+    if (atomic_load(&view->shared->state) >= MPROC__POOL_QUIT)
+        return;
+    mproc__breakage_shared reason = {.code = MPROC_EDIED};
+    snprintf(reason.text, sizeof reason.text, "the pool's supervisor died, and its workers with it");
+    mproc__pool_break(view, &reason);
+}
+
+void mproc__pool_on_sweep(mproc__segment *segment, unsigned row, void *context)
+{
+    (void)segment;
+    mproc__pool_view *view = context;
+    if (atomic_load(&view->shared->supervisor_row) == row + 1)
+        supervisor_bury(view);
+    for (unsigned i = 0; i < view->shared->plan.workers; i++) {
+        mproc__worker_word worker = mproc__worker_load(&view->shared->workers[i]);
+        if (worker.row == row + 1 && mproc__worker_unburied(worker.state))
+            mproc__pool_bury(view, i, worker);
+    }
+}
+
+/* ---- certificates ---- */
+
+static int64_t time_us(struct timeval time)
+{
+    return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
+}
+
+void mproc__certificate_write(mproc__pool_view *view, unsigned index, unsigned life, pid_t pid, int exit_code,
+                              const struct rusage *usage)
+{
+    mproc__certificate_shared *to =
+        &view->shared->workers[index].certificates[life % MPROC__POOL_CERTIFICATES];
+    atomic_store_explicit(&to->stamp, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    to->exit_code = exit_code;
+    to->pid = pid;
+    to->user_us = time_us(usage->ru_utime);
+    to->system_us = time_us(usage->ru_stime);
+    to->max_rss_kib = usage->ru_maxrss;
+    atomic_store_explicit(&to->stamp, (life & 0xffff) + 1, memory_order_release);
+    mproc__pool_post(view, &view->shared->done);
+}
+
+bool mproc__certificate_read(const mproc__pool_view *view, unsigned index, unsigned life,
+                             mproc__certificate_shared *ret_certificate)
+{
+    const mproc__certificate_shared *from =
+        &view->shared->workers[index].certificates[life % MPROC__POOL_CERTIFICATES];
+    if (atomic_load_explicit(&from->stamp, memory_order_acquire) != (life & 0xffff) + 1)
+        return false;
+    memcpy(ret_certificate, from, sizeof *ret_certificate);
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load_explicit(&from->stamp, memory_order_relaxed) == (life & 0xffff) + 1;
+}
+
+void mproc__certificate_text(int exit_code, char *buffer, size_t size_bytes)
+{
+    if (exit_code < 0)
+        snprintf(buffer, size_bytes, "was killed by signal %d (%s)", -exit_code, strsignal(-exit_code));
+    else
+        snprintf(buffer, size_bytes, "exited with code %d", exit_code);
+}

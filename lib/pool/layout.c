@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "platform/base.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "platform/story.h"
+#include "pool/layout.h"
+
+enum {
+    RESERVE_STEP = 256 * 1024, /* each reservation costs a system call and a look at the limits */
+    SLOTS_MAX = 1 << 20
+};
+
+/* Addresses for the arrays of maps: the largest that the process may have. */
+static const uint64_t region_choices[] = {UINT64_C(16) << 30, UINT64_C(1) << 30, UINT64_C(64) << 20};
+
+static uint64_t page_round(uint64_t bytes)
+{
+    return mproc__round_up(bytes, (size_t)sysconf(_SC_PAGESIZE));
+}
+
+static uint32_t slots_for(size_t tasks)
+{
+    uint32_t slots = 16;
+    while (slots < tasks && slots < SLOTS_MAX)
+        slots *= 2;
+    return slots;
+}
+
+/* Arguments may fill the configured bytes; results get as much again. */
+static size_t arena_granules(size_t bytes)
+{
+    size_t granules = 2 * (bytes / MPROC__POOL_BLOCK) + 16;
+    return granules < (1u << 24) - 1 ? granules : (1u << 24) - 1;
+}
+
+static void plan_fill(mproc__pool_plan_shared *plan, const mproc__pool_limits *limits, uint64_t region_bytes)
+{
+    plan->workers = limits->workers;
+    plan->start = (uint32_t)limits->start;
+    plan->restarts_per_minute = limits->restarts_per_minute;
+    plan->tasks_per_worker = limits->tasks_per_worker;
+    plan->slot_count = slots_for(limits->tasks);
+    plan->ring = page_round(sizeof(mproc__pool_shared));
+    plan->slots = page_round(plan->ring + plan->slot_count * sizeof(uint32_t));
+    plan->arena = page_round(plan->slots + plan->slot_count * sizeof(mproc__task_shared));
+    plan->region =
+        page_round(plan->arena + mproc__arena_bytes(MPROC__POOL_BLOCK, arena_granules(limits->bytes)));
+    plan->region_bytes = region_bytes;
+}
+
+static void view_point(mproc__pool_view *view)
+{
+    view->root = mproc__segment_root(view->segment);
+    view->shared = mproc__segment_root(view->segment);
+    view->threads = mproc__segment_home(view->segment) == MPROC__HOME_THREAD;
+    view->slots = mproc__view_at(view, view->shared->plan.slots);
+    view->ring = mproc__view_at(view, view->shared->plan.ring);
+    view->arena = mproc__arena_at(view->segment, view->shared->plan.arena);
+}
+
+static int segment_create(const mproc__pool_limits *limits, mproc__pool_plan_shared *plan,
+                          mproc__segment **ret_segment)
+{
+    mproc__home home = limits->start == MPROC_START_THREAD ? MPROC__HOME_THREAD : MPROC__HOME_HOST;
+    int rc = -ENOMEM;
+    for (size_t i = 0; i < MPROC__COUNT(region_choices) && rc == -ENOMEM; i++) {
+        plan_fill(plan, limits, region_choices[i]);
+        /* Reserved: the struct and the ring, which are touched without asking. */
+        rc = mproc__segment_create(home, MPROC_TYPE_POOL, limits->name, plan->region + plan->region_bytes,
+                                   plan->slots, ret_segment);
+    }
+    return rc;
+}
+
+/* The arena's own table is touched from anywhere; its granules get memory as they are used. */
+static int arena_create(mproc__segment *segment, const mproc__pool_plan_shared *plan, size_t bytes)
+{
+    size_t granules = arena_granules(bytes);
+    size_t table = mproc__arena_bytes(MPROC__POOL_BLOCK, granules) - granules * MPROC__POOL_BLOCK;
+    int rc = mproc__segment_reserve(segment, plan->arena, table);
+    if (rc == 0)
+        rc = mproc__arena_init(segment, plan->arena, MPROC__POOL_BLOCK, granules);
+    return rc;
+}
+
+int mproc__view_create(const mproc__pool_limits *limits, mproc__pool_view *ret_view)
+{
+    mproc__pool_plan_shared plan = {.workers = 0};
+    mproc__pool_view view = {.segment = NULL};
+    int rc = segment_create(limits, &plan, &view.segment);
+    if (rc < 0)
+        return rc;
+    rc = arena_create(view.segment, &plan, limits->bytes);
+    int row = rc < 0 ? rc : mproc__segment_join(view.segment);
+    if (row < 0) {
+        mproc__segment_release(view.segment);
+        return row;
+    }
+    plan.owner_row = (uint32_t)row;
+    ((mproc__pool_shared *)mproc__segment_root(view.segment))->plan = plan;
+    view_point(&view);
+    *ret_view = view;
+    return 0;
+}
+
+int mproc__view_attach(int fd, mproc__pool_view *ret_view)
+{
+    mproc__pool_view view = {.segment = NULL};
+    int rc = mproc__segment_attach(fd, MPROC_TYPE_POOL, &view.segment);
+    if (rc < 0)
+        return rc;
+    view_point(&view);
+    *ret_view = view;
+    return 0;
+}
+
+void mproc__view_close(mproc__pool_view *view)
+{
+    if (view->segment)
+        mproc__segment_release(view->segment);
+    view->segment = NULL;
+}
+
+int mproc__view_reserve_slots(mproc__pool_view *view, uint32_t slots)
+{
+    uint64_t per_step = RESERVE_STEP / sizeof(mproc__task_shared);
+    uint32_t used = atomic_load_explicit(&view->shared->slots_used, memory_order_relaxed);
+    if (slots <= used)
+        return 0;
+    uint64_t reserved = mproc__round_up(used, per_step), wanted = mproc__round_up(slots, per_step);
+    if (wanted > view->shared->plan.slot_count)
+        wanted = view->shared->plan.slot_count;
+    if (wanted > reserved) {
+        size_t offset = view->shared->plan.slots + reserved * sizeof(mproc__task_shared);
+        int rc =
+            mproc__segment_reserve(view->segment, offset, (wanted - reserved) * sizeof(mproc__task_shared));
+        if (rc < 0)
+            return rc;
+    }
+    atomic_store_explicit(&view->shared->slots_used, slots, memory_order_release);
+    return 0;
+}
+
+/* One mark for the whole arena, because blocks are given from its low end first. Two who raise it at the same time both
+ * reserve, which is harmless. */
+int mproc__view_reserve_block(mproc__pool_view *view, uint32_t block)
+{
+    if (view->threads)
+        return 0;
+    _Atomic uint64_t *mark = &view->shared->arena_reserved;
+    uint64_t arena = view->shared->plan.arena, room = view->shared->plan.region - arena;
+    uint64_t begin = mproc__view_offset(view, mproc__arena_data(view->arena, block)) - arena;
+    uint64_t end = begin + mproc__arena_block_bytes(view->arena, block);
+    uint64_t reserved = atomic_load_explicit(mark, memory_order_relaxed);
+    if (end <= reserved)
+        return 0;
+    end = mproc__round_up(end, RESERVE_STEP);
+    end = end < room ? end : room;
+    int rc = mproc__segment_reserve(view->segment, arena + reserved, end - reserved);
+    while (rc == 0 && reserved < end && !atomic_compare_exchange_weak(mark, &reserved, end))
+        ;
+    return rc;
+}
+
+uint64_t mproc__worker_pack(mproc__worker_word worker)
+{
+    return (uint64_t)worker.state | (uint64_t)worker.row << 4 | (uint64_t)worker.life << 12 |
+           (uint64_t)(uint32_t)worker.pid << 28;
+}
+
+mproc__worker_word mproc__worker_unpack(uint64_t word)
+{
+    return (mproc__worker_word){
+        .state = (mproc__worker_state)(word & 0xf),
+        .row = (unsigned)(word >> 4 & 0xff),
+        .life = (unsigned)(word >> 12 & 0xffff),
+        .pid = (pid_t)(uint32_t)(word >> 28),
+    };
+}
+
+bool mproc__worker_swap(mproc__worker_shared *worker, mproc__worker_word from, mproc__worker_word to)
+{
+    uint64_t expected = mproc__worker_pack(from);
+    return atomic_compare_exchange_strong(&worker->word, &expected, mproc__worker_pack(to));
+}
+
+/* What the last incarnation left on the desk is cleared before the word says that there is a new one. */
+unsigned mproc__worker_desk_prepare(mproc__worker_shared *desk)
+{
+    mproc__worker_word word = mproc__worker_load(desk);
+    word = (mproc__worker_word){.state = MPROC__WORKER_STARTING, .life = (word.life + 1) & 0xffff};
+    atomic_store(&desk->slot, 0);
+    atomic_store(&desk->map, 0);
+    atomic_store(&desk->item, UINT64_MAX);
+    atomic_store(&desk->run, 0);
+    atomic_store(&desk->limit_ns, 0);
+    atomic_store(&desk->word, mproc__worker_pack(word));
+    return word.life;
+}
+
+void mproc__pool_post(mproc__pool_view *view, mproc__eventcount_shared *event)
+{
+    mproc__eventcount_post(event, mproc__segment_shared(view->segment));
+}
+
+void mproc__pool_break(mproc__pool_view *view, const mproc__breakage_shared *reason)
+{
+    mproc__breakage_shared *breakage = &view->shared->breakage;
+    if (atomic_exchange(&breakage->taken, 1) == 0) {
+        breakage->code = reason->code;
+        breakage->exit_code = reason->exit_code;
+        breakage->pid = reason->pid;
+        breakage->worker = reason->worker;
+        memcpy(breakage->text, reason->text, sizeof breakage->text);
+        atomic_store_explicit(&breakage->valid, 1, memory_order_release);
+    }
+    mproc__pool_post(view, &view->shared->done);
+    mproc__pool_post(view, &view->shared->command);
+}
+
+bool mproc__pool_broken(const mproc__pool_view *view)
+{
+    return atomic_load_explicit(&view->shared->breakage.taken, memory_order_acquire) != 0;
+}

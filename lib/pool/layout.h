@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A pool's segment: what lies where, and who may write it. L6.
+ *
+ *     pool | task slots | ring of ready slots | arena (large arguments and results) | region (arrays of maps)
+ *
+ * All but the pool struct is sparse: addresses for the configured limits, memory as it is used (mproc__view_reserve_*).
+ * Only the process that made the pool submits, so free lists of slots and of the region are its private memory; here is
+ * only what workers and supervisor must see. A pool of threads has the same layout in private memory; its payloads are
+ * variants by address. */
+#ifndef MPROC__POOL_LAYOUT_H
+#define MPROC__POOL_LAYOUT_H
+
+#include "platform/platform.h"
+#include "process/launch.h"
+#include "shm/arena.h"
+#include "shm/segment.h"
+
+enum {
+    MPROC__POOL_WORKERS = 112,    /* rows of a segment, less owner, supervisor, and leavers not yet swept */
+    MPROC__POOL_MAPS = 32,        /* running at the same time */
+    MPROC__POOL_FUNCTIONS = 256,  /* different ones a pool has been given */
+    MPROC__POOL_CERTIFICATES = 8, /* a worker's last deaths */
+    MPROC__POOL_INLINE = 192,     /* bytes of an encoded argument list or result that need no block */
+    MPROC__POOL_TEXT = 320,       /* of a failure's story */
+    MPROC__POOL_BLOCK = 4096,     /* granule of the arena */
+    MPROC__BLOCK_ORPHAN = 1       /* arena block state: its worker died */
+};
+
+typedef enum mproc__pool_state {
+    MPROC__POOL_STARTING,
+    MPROC__POOL_RUNNING,
+    MPROC__POOL_STOPPING, /* running tasks see mproc_call_stopping */
+    MPROC__POOL_QUIT,     /* workers leave */
+    MPROC__POOL_KILL      /* the supervisor kills them */
+} mproc__pool_state;
+
+/* A variant, encoded (threads: a mproc_variant). Written before the store that hands the slot on, read after it. */
+typedef struct mproc__payload_shared {
+    uint64_t size_bytes;
+    uint32_t block; /* of the arena, + 1; 0: in bytes[] */
+    uint32_t kind;  /* of a result: mproc__payload_kind */
+    _Alignas(8) uint8_t bytes[MPROC__POOL_INLINE];
+} mproc__payload_shared;
+
+typedef enum mproc__payload_kind {
+    MPROC__PAYLOAD_NONE,
+    MPROC__PAYLOAD_VALUE,
+    MPROC__PAYLOAD_STORY
+} mproc__payload_kind;
+
+/* One task. `word` says whose the rest is: the submitter's while FREE or final, the claiming worker's result fields while
+ * RUNNING. A worker that dies leaves half-written result fields, which nobody reads: its word never becomes DONE. */
+typedef struct mproc__task_shared {
+    _Atomic uint64_t word;          /* task.h */
+    _Atomic uint64_t progress_done; /* the worker, any time; a lost or late value is harmless */
+    _Atomic uint64_t progress_total;
+    uint64_t number; /* submitter, before READY, as the next five */
+    uint32_t function;
+    uint32_t time_limit_ms;
+    uint32_t grace_ms;
+    uint32_t max_attempts;
+    mproc__payload_shared args;
+    mproc__payload_shared result; /* worker, before DONE */
+    int32_t code;                 /* worker, before DONE */
+} mproc__task_shared;
+
+typedef enum mproc__worker_state {
+    MPROC__WORKER_VACANT,
+    MPROC__WORKER_STARTING, /* launched; not yet through its initializer */
+    MPROC__WORKER_READY,
+    MPROC__WORKER_LEAVING, /* of its own will: holds nothing any more */
+    MPROC__WORKER_LEFT,    /* left, and buried; the supervisor has not reaped it yet */
+    MPROC__WORKER_DEAD     /* died, and buried; the same */
+} mproc__worker_state;
+
+/* A worker's word, unpacked. */
+typedef struct mproc__worker_word {
+    mproc__worker_state state; /* 4 bits */
+    unsigned row;              /* 8 bits: of the segment, + 1; 0: has not joined */
+    unsigned life;             /* 16 bits: counts its incarnations */
+    pid_t pid;                 /* 32 bits; 0 until the worker joined */
+} mproc__worker_word;
+
+/* What is known of one death. The supervisor writes it after the kernel told it, `stamp` last. A reader whose stamp is
+ * not the life it looks for knows: dead, reason not (yet, or no longer) known. */
+typedef struct mproc__certificate_shared {
+    _Atomic uint32_t stamp; /* life + 1 */
+    int32_t exit_code;      /* -N: signal N */
+    int32_t pid;
+    uint32_t unused;
+    int64_t user_us, system_us, max_rss_kib;
+} mproc__certificate_shared;
+
+/* A worker's desk. `word` by supervisor (VACANT, STARTING), worker (READY, LEAVING) and who buries it (DEAD); the rest by
+ * the living worker alone, and after its death by nobody: buriers only read. `slot` and `map` are announced before the
+ * claim they go with, so what the dead held is found without a search. */
+typedef struct mproc__worker_shared {
+    _Alignas(MPROC__LINE) _Atomic uint64_t word;
+    _Atomic uint32_t
+        slot; /* + 1: of the task it runs or is about to claim; the claim is in the slot's word */
+    _Atomic uint32_t
+        map; /* + 1: it may touch this map's memory; the map's owner waits for 0 before freeing it */
+    _Atomic uint64_t item; /* under way in that map */
+    _Atomic uint64_t
+        run; /* (number, mproc__run_state) of a stretch of map items: taken and ended by swaps, stopped by
+                            * the supervisor, as a task's word is */
+    _Atomic int64_t limit_ns; /* the supervisor stops the work at this time; 0: no limit */
+    _Atomic uint64_t completed;
+    _Alignas(MPROC__LINE) mproc__certificate_shared certificates[MPROC__POOL_CERTIFICATES];
+} mproc__worker_shared;
+
+typedef enum mproc__run_state {
+    MPROC__RUN_IDLE,
+    MPROC__RUN_BUSY,
+    MPROC__RUN_CANCELLED,
+    MPROC__RUN_EXPIRED
+} mproc__run_state;
+
+typedef enum mproc__map_state {
+    MPROC__MAP_FREE,
+    MPROC__MAP_ACTIVE,
+    MPROC__MAP_CANCELLED,
+    MPROC__MAP_ENDED
+} mproc__map_state;
+
+/* The earliest failing item a worker has met in a map. The worker's alone, `item` last; readers come when the map ended. */
+typedef struct mproc__report_shared {
+    _Atomic uint64_t item; /* + 1; 0: none */
+    int32_t code;
+    uint32_t attempt;
+    char text[MPROC__POOL_TEXT];
+} mproc__report_shared;
+
+/* A map. The submitter writes all but the counters while the state is FREE. Offsets are from the root of the segment
+ * (threads: arrays of the caller, by wrapping arithmetic). */
+typedef struct mproc__map_shared {
+    _Atomic uint32_t state; /* submitter */
+    uint32_t function;
+    uint32_t time_limit_ms;
+    uint32_t max_attempts;
+    uint32_t granule_items;            /* items a granule; the last one may be shorter */
+    uint32_t fixed;                    /* the caller chose the chunk: one granule a claim */
+    _Atomic uint32_t kill;             /* cancelled, running items too */
+    _Atomic uint32_t deaths;           /* buriers; not 0: count by looking at the granules */
+    _Atomic uint64_t number, granules; /* also looked at by workers that have not entered */
+    uint64_t count;
+    uint64_t in, in_bytes, out, out_bytes;
+    uint64_t words;   /* of granules: uint64_t each */
+    uint64_t reports; /* one a worker */
+    uint64_t
+        losses; /* one word a worker: item + 1 (44 bits), its life (16) and reason (4) of the earliest lost item */
+    uint64_t status; /* int32_t an item; 0: not wanted */
+    uint64_t args, args_bytes;
+    _Alignas(MPROC__LINE) _Atomic uint64_t next; /* granule: a hint, see granule.h */
+    _Atomic uint64_t holes;                      /* changes when granules below next may be free again */
+    _Alignas(MPROC__LINE) _Atomic uint64_t finished_granules;
+    _Atomic uint64_t finished_items; /* for progress */
+} mproc__map_shared;
+
+/* A function, by identity (what was exec'd in between) or by address (forked, or threads). Submitter; never changed. */
+typedef struct mproc__function_shared {
+    uint64_t address;
+    mproc__function_id id;
+} mproc__function_shared;
+
+/* What made the pool useless, for the next call to report. `taken` by swap, the rest by who took it, `valid` last; one
+ * that dies in between leaves a pool that says no more than that it is broken. */
+typedef struct mproc__breakage_shared {
+    _Atomic uint32_t taken;
+    _Atomic uint32_t valid;
+    int32_t code;
+    int32_t exit_code;
+    int32_t pid;
+    uint32_t worker;
+    char text[MPROC__POOL_TEXT];
+} mproc__breakage_shared;
+
+/* What was decided at creation. Submitter; never changed once others see the segment. */
+typedef struct mproc__pool_plan_shared {
+    uint32_t workers;
+    uint32_t slot_count; /* a power of two */
+    uint32_t start;
+    uint32_t owner_row;
+    uint32_t restarts_per_minute;
+    uint32_t tasks_per_worker;
+    uint64_t slots, ring, arena, region, region_bytes; /* offsets from the root */
+} mproc__pool_plan_shared;
+
+typedef struct mproc__pool_shared {
+    mproc__pool_plan_shared plan;
+    _Atomic uint32_t state;         /* mproc__pool_state; submitter */
+    _Atomic uint32_t ready_workers; /* workers that have come through their initializer, ever */
+    _Atomic uint32_t slots_used;    /* submitter: slots beyond were never used */
+    _Atomic uint32_t function_count;
+    _Atomic uint32_t active_maps; /* submitter: a bit each */
+    _Atomic uint32_t rescan;      /* changes when a READY slot may be in no ring cell: death, or ring full */
+    _Atomic uint32_t burials;     /* changes when arena blocks may have been orphaned */
+    _Atomic uint64_t arena_reserved;     /* bytes from the arena's start that have memory; only grows */
+    _Atomic uint32_t died, restarted;    /* supervisor */
+    _Atomic uint32_t supervisor_row;     /* + 1; supervisor; 0: not yet, or it left in order */
+    _Atomic int64_t supervisor_wakes_ns; /* supervisor: it looks at limits then at the latest */
+    mproc__breakage_shared breakage;
+    _Alignas(MPROC__LINE) mproc__eventcount_shared work;    /* workers sleep here */
+    _Alignas(MPROC__LINE) mproc__eventcount_shared done;    /* callers: an end of any kind */
+    _Alignas(MPROC__LINE) mproc__eventcount_shared command; /* the supervisor */
+    _Alignas(MPROC__LINE) mproc__eventcount_shared room;    /* workers with a result and no block */
+    _Atomic uint32_t room_wanted;
+    _Alignas(MPROC__LINE) _Atomic uint64_t ring_head; /* consumers: swap */
+    _Alignas(MPROC__LINE) _Atomic uint64_t ring_tail; /* submitter */
+    mproc__function_shared functions[MPROC__POOL_FUNCTIONS];
+    mproc__map_shared maps[MPROC__POOL_MAPS];
+    mproc__worker_shared workers[MPROC__POOL_WORKERS];
+} mproc__pool_shared;
+
+/* One process's look at it. */
+typedef struct mproc__pool_view {
+    mproc__segment *segment;
+    mproc__pool_shared *shared;
+    mproc__task_shared *slots;
+    _Atomic uint32_t *ring;
+    mproc__arena_shared *arena;
+    char *root;
+    bool threads;
+} mproc__pool_view;
+
+typedef struct mproc__pool_limits {
+    unsigned workers;
+    size_t tasks;
+    size_t bytes;
+    mproc_start start;
+    unsigned restarts_per_minute;
+    unsigned tasks_per_worker;
+    const char *name;
+} mproc__pool_limits;
+
+/* Makes the segment and lays it out; joins it as owner. */
+int mproc__view_create(const mproc__pool_limits *limits, mproc__pool_view *ret_view);
+/* Takes fd on success. */
+int mproc__view_attach(int fd, mproc__pool_view *ret_view);
+void mproc__view_close(mproc__pool_view *view);
+/* Gives memory to the first `slots` slots, or to a block, before it is touched. */
+int mproc__view_reserve_slots(mproc__pool_view *view, uint32_t slots);
+int mproc__view_reserve_block(mproc__pool_view *view, uint32_t block);
+
+uint64_t mproc__worker_pack(mproc__worker_word worker);
+mproc__worker_word mproc__worker_unpack(uint64_t word);
+static inline mproc__worker_word mproc__worker_load(const mproc__worker_shared *worker)
+{
+    return mproc__worker_unpack(atomic_load_explicit(&worker->word, memory_order_acquire));
+}
+/* May hold work. */
+static inline bool mproc__worker_unburied(mproc__worker_state state)
+{
+    return state == MPROC__WORKER_STARTING || state == MPROC__WORKER_READY || state == MPROC__WORKER_LEAVING;
+}
+bool mproc__worker_swap(mproc__worker_shared *worker, mproc__worker_word from, mproc__worker_word to);
+/* A vacant desk becomes STARTING for its next incarnation, whose life is returned. */
+unsigned mproc__worker_desk_prepare(mproc__worker_shared *desk);
+
+/* At a byte offset of the root; for threads any address of the process. */
+static inline void *mproc__view_at(const mproc__pool_view *view, uint64_t offset)
+{
+    return (void *)((uintptr_t)view->root + (uintptr_t)offset);
+}
+static inline uint64_t mproc__view_offset(const mproc__pool_view *view, const void *address)
+{
+    return (uint64_t)((uintptr_t)address - (uintptr_t)view->root);
+}
+static inline _Atomic uint64_t *mproc__map_word(const mproc__pool_view *view, const mproc__map_shared *map,
+                                                uint64_t granule)
+{
+    return (_Atomic uint64_t *)mproc__view_at(view, map->words) + granule;
+}
+
+void mproc__pool_post(mproc__pool_view *view, mproc__eventcount_shared *event);
+/* Says why the pool cannot go on; the first one counts. */
+void mproc__pool_break(mproc__pool_view *view, const mproc__breakage_shared *reason);
+bool mproc__pool_broken(const mproc__pool_view *view);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "platform/base.h"
+
+#include <string.h>
+
+#include "data/parcel.h"
+#include "pool/payload.h"
+
+_Static_assert(sizeof(mproc_variant) <= MPROC__POOL_INLINE, "threads keep the variant in the slot");
+_Static_assert(sizeof(mproc__block_shared) == 16, "what follows a block's head stays aligned");
+
+int mproc__payload_size(const mproc__pool_view *view, mproc_variant value, size_t *ret_block_bytes)
+{
+    size_t size = 0;
+    int rc = view->threads || value.kind == MPROC_KIND_NULL ? 0 : mproc__variant_encoded_size(value, &size);
+    if (rc == 0)
+        *ret_block_bytes = size > MPROC__POOL_INLINE ? size + sizeof(mproc__block_shared) : 0;
+    return rc;
+}
+
+static int variant_keep(mproc_variant value, mproc__payload_shared *payload)
+{
+    mproc_variant copy = mproc_null();
+    int rc = mproc_variant_copy(value, &copy);
+    if (rc < 0)
+        return rc;
+    memcpy(payload->bytes, &copy, sizeof copy);
+    payload->size_bytes = sizeof copy;
+    return 0;
+}
+
+static int block_make(mproc__pool_view *view, uint32_t slot, size_t size, mproc__payload_shared *payload,
+                      void **ret_bytes)
+{
+    uint32_t block;
+    int rc = mproc__arena_alloc(view->segment, view->arena, size + sizeof(mproc__block_shared), &block);
+    if (rc < 0)
+        return rc;
+    rc = mproc__view_reserve_block(view, block);
+    if (rc < 0) {
+        mproc__arena_free(view->arena, block);
+        return rc;
+    }
+    mproc__block_shared *head = mproc__arena_data(view->arena, block);
+    head->slot = slot + 1;
+    payload->block = block + 1;
+    *ret_bytes = head + 1;
+    return 0;
+}
+
+int mproc__payload_store(mproc__pool_view *view, uint32_t slot, mproc_variant value,
+                         mproc__payload_shared *payload)
+{
+    payload->block = 0;
+    payload->size_bytes = 0;
+    payload->kind = value.kind == MPROC_KIND_NULL ? MPROC__PAYLOAD_NONE : MPROC__PAYLOAD_VALUE;
+    if (payload->kind == MPROC__PAYLOAD_NONE)
+        return 0;
+    if (view->threads)
+        return variant_keep(value, payload);
+    size_t size;
+    void *bytes = payload->bytes;
+    int rc = mproc__variant_encoded_size(value, &size);
+    if (rc == 0 && size > MPROC__POOL_INLINE)
+        rc = block_make(view, slot, size, payload, &bytes);
+    if (rc < 0)
+        return rc;
+    payload->size_bytes = size;
+    rc = mproc__variant_encode(value, bytes, size);
+    if (rc < 0)
+        mproc__payload_clear(view, payload);
+    return rc;
+}
+
+void mproc__payload_store_text(mproc__payload_shared *payload, const char *text)
+{
+    payload->block = 0;
+    payload->kind = MPROC__PAYLOAD_STORY;
+    payload->size_bytes = strnlen(text, MPROC__POOL_INLINE - 1);
+    memcpy(payload->bytes, text, payload->size_bytes);
+    payload->bytes[payload->size_bytes] = 0;
+}
+
+static const void *payload_bytes(mproc__pool_view *view, const mproc__payload_shared *payload)
+{
+    if (!payload->block)
+        return payload->size_bytes <= MPROC__POOL_INLINE ? payload->bytes : NULL;
+    const mproc__block_shared *head = mproc__arena_data(view->arena, payload->block - 1);
+    if (!head ||
+        mproc__arena_block_bytes(view->arena, payload->block - 1) < payload->size_bytes + sizeof *head)
+        return NULL;
+    return head + 1;
+}
+
+int mproc__payload_load(mproc__pool_view *view, const mproc__payload_shared *payload,
+                        mproc_variant *ret_value)
+{
+    *ret_value = mproc_null();
+    if (payload->kind != MPROC__PAYLOAD_VALUE)
+        return 0;
+    if (view->threads) {
+        memcpy(ret_value, payload->bytes, sizeof *ret_value);
+        return 0;
+    }
+    const void *bytes = payload_bytes(view, payload);
+    if (!bytes)
+        return mproc__fail(MPROC_ECORRUPT, "a task names a block that is none");
+    return mproc__variant_decode(bytes, payload->size_bytes, ret_value);
+}
+
+void mproc__payload_clear(mproc__pool_view *view, mproc__payload_shared *payload)
+{
+    if (view->threads && payload->kind == MPROC__PAYLOAD_VALUE) {
+        mproc_variant value;
+        memcpy(&value, payload->bytes, sizeof value);
+        mproc_variant_clear(&value);
+    } else if (payload->block) {
+        mproc__arena_free(view->arena, payload->block - 1);
+    }
+    payload->block = 0;
+    payload->kind = MPROC__PAYLOAD_NONE;
+}

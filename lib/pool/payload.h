@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Arguments and results of tasks: in the slot when small, else in a block of the arena. L6. */
+#ifndef MPROC__POOL_PAYLOAD_H
+#define MPROC__POOL_PAYLOAD_H
+
+#include <mproc/variant.h>
+#include "pool/layout.h"
+
+/* What a result block begins with, so that one whose worker died can be told from one that a finished task names. */
+typedef struct mproc__block_shared {
+    uint32_t slot; /* + 1 */
+    uint32_t unused;
+    uint64_t unused_too;
+} mproc__block_shared;
+
+/* Bytes that `value` takes in the arena; 0: fits the slot. Threads: always 0. MPROC_ECANNOTCROSS, MPROC_EARGUMENT. */
+int mproc__payload_size(const mproc__pool_view *view, mproc_variant value, size_t *ret_block_bytes);
+/* 0, -ENOSPC: no block free now; -EMSGSIZE: never; or as above. Threads keep a copy of the variant. */
+int mproc__payload_store(mproc__pool_view *view, uint32_t slot, mproc_variant value,
+                         mproc__payload_shared *payload);
+/* Text of a failure; cut to what fits. */
+void mproc__payload_store_text(mproc__payload_shared *payload, const char *text);
+/* Threads: borrowed from the payload. Else owned by the caller. Null when there is none. */
+int mproc__payload_load(mproc__pool_view *view, const mproc__payload_shared *payload,
+                        mproc_variant *ret_value);
+/* Frees what the payload holds; it is empty then. */
+void mproc__payload_clear(mproc__pool_view *view, mproc__payload_shared *payload);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A pool as the process that made it sees it: the private side of layout.h. L6.
+ *
+ * The core outlives the user's handle: futures and results hold it. One mutex guards all that is private; it is never held
+ * while waiting, and workers never take it. */
+#ifndef MPROC__POOL_POOL_H
+#define MPROC__POOL_POOL_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include <mproc/pool.h>
+#include "data/handle.h"
+#include "pool/layout.h"
+#include "pool/region.h"
+#include "pool/supervisor.h"
+#include "pool/task.h"
+
+typedef struct mproc__pool_core mproc__pool_core;
+
+typedef struct mproc__pool_thread {
+    pthread_t id;
+    mproc__pool_core *core;
+    unsigned index;
+    bool started; /* and neither joined nor detached */
+    _Atomic bool ended;
+} mproc__pool_thread;
+
+struct mproc__pool_core {
+    mproc__pool_view view;
+    _Atomic uint32_t references;
+    uint64_t incarnation;
+    char *name;       /* owned; NULL */
+    mproc__crew crew; /* initializer_args are a copy */
+    pid_t supervisor;
+    int pidfd;                   /* of it; -1: none, or reaped */
+    mproc__pool_thread *threads; /* instead */
+    size_t tasks_limit, bytes_limit;
+    pthread_mutex_t stop_lock; /* one stop at a time; taken before `lock` */
+    _Atomic bool ended;        /* written under stop_lock and lock: nothing will run any more */
+
+    pthread_mutex_t lock;   /* all that follows */
+    bool refusing;          /* no new work */
+    mproc_future **futures; /* by slot; NULL: free, or its future was closed */
+    bool *busy;             /* by slot */
+    uint32_t *free_slots;   /* a stack */
+    uint32_t free_count, given_count, cursor;
+    uint64_t next_number;
+    uint64_t queued_bytes; /* of arguments in blocks */
+    uint64_t accepted;
+    uint32_t burials_seen;
+    uint32_t function_count;
+    mproc_fn *functions[MPROC__POOL_FUNCTIONS];
+    mproc__region region;
+    mproc_future *maps[MPROC__POOL_MAPS];
+};
+
+struct mproc_pool {
+    mproc__handle handle;
+    mproc__pool_core *core;
+};
+
+void mproc__core_keep(mproc__pool_core *core);
+void mproc__core_release(mproc__pool_core *core);
+/* 0; -ECHILD: this is a fork child of the process that made the pool. */
+int mproc__core_check(const mproc__pool_core *core);
+/* The failure that broke the pool, as this thread's story. */
+int mproc__core_breakage(const mproc__pool_core *core);
+/* Ends the pool by the deadline. 0; -EBUSY: threads that do not look at mproc_call_stopping go on. */
+int mproc__core_stop(mproc__pool_core *core, bool drain, mproc_deadline deadline, size_t *ret_dropped);
+
+/* ---- slots.c; with core->lock held ---- */
+int mproc__core_function(mproc__pool_core *core, mproc_fn *fn, uint32_t *ret_number);
+/* Publishes a task in a slot. -EAGAIN: no room now. `task` has what the caller decides: function, limits. */
+int mproc__slots_put(mproc__pool_core *core, mproc_variant args, const mproc__task_shared *task,
+                     mproc_future *future);
+/* The outcome of a final slot goes to its future; the slot is free again. */
+void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot);
+/* All that are final. */
+void mproc__slots_harvest(mproc__pool_core *core);
+/* Cancels what is ready (and what runs); returns how many will not end as done. */
+size_t mproc__slots_cancel(mproc__pool_core *core, bool even_if_running);
+uint32_t mproc__slots_busy(const mproc__pool_core *core);
+
+/* ---- submit.c ---- */
+int mproc__core_submit(mproc__pool_core *core, mproc_fn *fn, mproc_variant args,
+                       const mproc_task_options *options, mproc_future **ret_future);
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The submitter's side of the task slots: given, published, harvested. All with the core's lock held. */
+#include "platform/base.h"
+
+#include <string.h>
+
+#include "platform/story.h"
+#include "pool/future.h"
+#include "pool/payload.h"
+#include "pool/pool.h"
+
+enum { HARVEST_AT_ONCE = 64 }; /* looked at by a submit that finds the pool full, before it looks at all */
+
+/* ---- functions ---- */
+
+static int function_add(mproc__pool_core *core, mproc_fn *fn)
+{
+    uint32_t number = core->function_count;
+    if (number == MPROC__POOL_FUNCTIONS)
+        return mproc__fail(MPROC_ELIMIT, "a pool takes %d different functions", (int)MPROC__POOL_FUNCTIONS);
+    mproc__function_shared *known = &core->view.shared->functions[number];
+    mproc_start start = core->crew.start;
+    if (start == MPROC_START_SPAWN || start == MPROC_START_FORKSERVER) {
+        int rc = mproc__function_pack(fn, &known->id);
+        if (rc < 0)
+            return rc;
+    } else {
+        known->address = (uintptr_t)fn;
+    }
+    core->functions[number] = fn;
+    core->function_count++;
+    return 0;
+}
+
+int mproc__core_function(mproc__pool_core *core, mproc_fn *fn, uint32_t *ret_number)
+{
+    for (uint32_t i = 0; i < core->function_count; i++)
+        if (core->functions[i] == fn) {
+            *ret_number = i;
+            return 0;
+        }
+    *ret_number = core->function_count;
+    return function_add(core, fn);
+}
+
+/* ---- blocks of the dead ---- */
+
+/* Under the lock nobody else frees result blocks, so what no finished task names is nobody's. */
+static bool orphan_collect(mproc__arena_shared *arena, uint32_t block, mproc__block_state state,
+                           void *context)
+{
+    const mproc__pool_core *core = context;
+    if (state.state != MPROC__BLOCK_ORPHAN)
+        return true;
+    const mproc__block_shared *head = mproc__arena_data(arena, block);
+    uint32_t slot = head->slot;
+    bool named = slot > 0 && slot <= core->view.shared->plan.slot_count &&
+                 mproc__task_load(&core->view.slots[slot - 1].word).state == MPROC__TASK_DONE &&
+                 core->view.slots[slot - 1].result.block == block + 1;
+    if (!named)
+        mproc__arena_free(arena, block);
+    return true;
+}
+
+static void orphans_collect(mproc__pool_core *core)
+{
+    uint32_t burials = atomic_load(&core->view.shared->burials);
+    if (burials == core->burials_seen)
+        return;
+    core->burials_seen = burials;
+    mproc__arena_each(core->view.arena, orphan_collect, core);
+}
+
+/* ---- harvest ---- */
+
+void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot)
+{
+    mproc__task_shared *task = &core->view.slots[slot];
+    mproc__task_word word = mproc__task_load(&task->word);
+    if (!core->busy[slot] || !mproc__task_final(word.state))
+        return;
+    if (core->futures[slot])
+        mproc__future_settle_task(core->futures[slot], task, word);
+    if (task->args.block)
+        core->queued_bytes -= task->args.size_bytes;
+    mproc__payload_clear(&core->view, &task->args);
+    if (word.state == MPROC__TASK_DONE) /* else what stands there is half written */
+        mproc__payload_clear(&core->view, &task->result);
+    core->futures[slot] = NULL;
+    core->busy[slot] = false;
+    mproc__task_clear(&task->word);
+    core->free_slots[core->free_count++] = slot;
+    if (atomic_exchange(&core->view.shared->room_wanted, 0))
+        mproc__pool_post(&core->view, &core->view.shared->room);
+}
+
+/* A part of the slots, round and round: where many run, the next look finds some that have ended. */
+static void slots_harvest_some(mproc__pool_core *core, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && i < core->given_count; i++) {
+        core->cursor = core->cursor + 1 < core->given_count ? core->cursor + 1 : 0;
+        mproc__slot_harvest(core, core->cursor);
+    }
+    orphans_collect(core);
+}
+
+void mproc__slots_harvest(mproc__pool_core *core)
+{
+    slots_harvest_some(core, core->given_count);
+}
+
+uint32_t mproc__slots_busy(const mproc__pool_core *core)
+{
+    return core->given_count - core->free_count;
+}
+
+/* ---- put ---- */
+
+static bool slots_room(mproc__pool_core *core, size_t block_bytes)
+{
+    return mproc__slots_busy(core) < core->tasks_limit &&
+           (block_bytes == 0 || core->queued_bytes + block_bytes <= core->bytes_limit);
+}
+
+static int slot_take(mproc__pool_core *core, uint32_t *ret_slot)
+{
+    if (core->free_count > 0) {
+        *ret_slot = core->free_slots[--core->free_count];
+        return 0;
+    }
+    int rc = mproc__view_reserve_slots(&core->view, core->given_count + 1);
+    if (rc == 0)
+        *ret_slot = core->given_count++;
+    return rc;
+}
+
+/* Ring cells may be stale (a cancelled task, one found by search); when they fill the ring, workers search. */
+static void ring_push(mproc__pool_view *view, uint32_t slot)
+{
+    mproc__pool_shared *shared = view->shared;
+    uint64_t tail = atomic_load_explicit(&shared->ring_tail, memory_order_relaxed);
+    uint32_t cells = shared->plan.slot_count;
+    if (tail - atomic_load_explicit(&shared->ring_head, memory_order_acquire) >= cells) {
+        atomic_fetch_add(&shared->rescan, 1);
+        return;
+    }
+    atomic_store_explicit(&view->ring[tail & (cells - 1)], slot, memory_order_relaxed);
+    atomic_store_explicit(&shared->ring_tail, tail + 1, memory_order_release);
+}
+
+static void slot_fill(mproc__task_shared *to, const mproc__task_shared *from)
+{
+    atomic_store_explicit(&to->progress_done, 0, memory_order_relaxed);
+    atomic_store_explicit(&to->progress_total, 0, memory_order_relaxed);
+    to->number = from->number;
+    to->function = from->function;
+    to->time_limit_ms = from->time_limit_ms;
+    to->grace_ms = from->grace_ms;
+    to->max_attempts = from->max_attempts;
+}
+
+int mproc__slots_put(mproc__pool_core *core, mproc_variant args, const mproc__task_shared *task,
+                     mproc_future *future)
+{
+    size_t block_bytes;
+    uint32_t slot = 0;
+    int rc = mproc__payload_size(&core->view, args, &block_bytes);
+    if (rc < 0)
+        return rc;
+    if (block_bytes > core->bytes_limit)
+        return mproc__fail(-EMSGSIZE, "arguments of %zu bytes; the pool's max_queued_bytes is %zu",
+                           block_bytes, core->bytes_limit);
+    if (!slots_room(core, block_bytes))
+        slots_harvest_some(core, HARVEST_AT_ONCE);
+    if (!slots_room(core, block_bytes))
+        mproc__slots_harvest(core);
+    if (!slots_room(core, block_bytes))
+        return -EAGAIN;
+    rc = slot_take(core, &slot);
+    if (rc < 0)
+        return rc;
+    rc = mproc__payload_store(&core->view, slot, args, &core->view.slots[slot].args);
+    if (rc < 0) {
+        core->free_slots[core->free_count++] = slot;
+        return rc == -ENOSPC ? -EAGAIN : rc;
+    }
+    if (block_bytes)
+        core->queued_bytes += core->view.slots[slot].args.size_bytes;
+    slot_fill(&core->view.slots[slot], task);
+    core->busy[slot] = true;
+    core->futures[slot] = future;
+    future->slot = slot;
+    future->serial = mproc__task_publish(&core->view.slots[slot].word);
+    ring_push(&core->view, slot);
+    core->accepted++;
+    return 0;
+}
+
+size_t mproc__slots_cancel(mproc__pool_core *core, bool even_if_running)
+{
+    size_t cancelled = 0;
+    for (uint32_t slot = 0; slot < core->given_count; slot++) {
+        mproc__task_word word = mproc__task_load(&core->view.slots[slot].word);
+        if (core->busy[slot] && word.state != MPROC__TASK_STOPPING &&
+            mproc__task_cancel(&core->view.slots[slot].word, word.serial, even_if_running) == 0)
+            cancelled++;
+    }
+    mproc__slots_harvest(core);
+    mproc__pool_post(&core->view, &core->view.shared->command);
+    return cancelled;
+}

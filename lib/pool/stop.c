@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The end of a pool: no new work, what there is finished or cancelled, workers gone by the deadline. */
+#include "platform/base.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "platform/story.h"
+#include "pool/future.h"
+#include "pool/pool.h"
+
+enum {
+    LEAVE_MS = 100
+}; /* what workers without work, and the supervisor after SIGKILL, are given to be gone */
+
+/* ---- work ---- */
+
+static size_t maps_cancel(mproc__pool_core *core, bool even_if_running)
+{
+    size_t cancelled = 0;
+    for (unsigned i = 0; i < MPROC__POOL_MAPS; i++)
+        if (core->maps[i] && atomic_load(&core->view.shared->maps[i].state) == MPROC__MAP_ACTIVE)
+            cancelled += mproc__map_cancel(core->maps[i], even_if_running) == 0;
+    return cancelled;
+}
+
+static bool maps_idle(mproc__pool_core *core)
+{
+    bool idle = true;
+    for (unsigned i = 0; i < MPROC__POOL_MAPS; i++) {
+        if (core->maps[i])
+            mproc__map_look(core->maps[i]);
+        idle &= !core->maps[i];
+    }
+    return idle;
+}
+
+static bool core_idle(mproc__pool_core *core)
+{
+    pthread_mutex_lock(&core->lock);
+    mproc__slots_harvest(core);
+    bool idle = maps_idle(core) && mproc__slots_busy(core) == 0;
+    pthread_mutex_unlock(&core->lock);
+    return idle;
+}
+
+static size_t work_cancel(mproc__pool_core *core, bool even_if_running)
+{
+    pthread_mutex_lock(&core->lock);
+    size_t dropped = mproc__slots_cancel(core, even_if_running) + maps_cancel(core, even_if_running);
+    pthread_mutex_unlock(&core->lock);
+    mproc__pool_post(&core->view, &core->view.shared->done);
+    return dropped;
+}
+
+static bool work_await(mproc__pool_core *core, mproc_deadline deadline)
+{
+    mproc__eventcount_shared *done = &core->view.shared->done;
+    for (;;) {
+        uint32_t ticket = mproc__eventcount_prepare(done);
+        if (core_idle(core))
+            return true;
+        if (mproc__pool_broken(&core->view) || mproc__deadline_past(deadline))
+            return false;
+        (void)mproc__segment_wait(core->view.segment, done, ticket, deadline);
+    }
+}
+
+/* ---- workers ---- */
+
+static void state_set(mproc__pool_core *core, mproc__pool_state state)
+{
+    mproc__pool_shared *shared = core->view.shared;
+    atomic_store(&shared->state, state);
+    mproc__pool_post(&core->view, &shared->work);
+    mproc__pool_post(&core->view, &shared->command);
+    mproc__pool_post(&core->view, &shared->room);
+}
+
+static bool supervisor_await(mproc__pool_core *core, mproc_deadline deadline)
+{
+    siginfo_t info;
+    if (mproc__fd_poll(core->pidfd, POLLIN, deadline) < 0)
+        return false;
+    while (waitid(P_PIDFD, (id_t)core->pidfd, &info, WEXITED) < 0 && errno == EINTR)
+        ;
+    close(core->pidfd);
+    core->pidfd = -1;
+    return true;
+}
+
+/* Workers carry SIGKILL for the supervisor's death, so the last resort ends them as well. */
+static void processes_end(mproc__pool_core *core, mproc_deadline deadline)
+{
+    mproc_deadline leave = mproc_after_ms(LEAVE_MS);
+    if (core->pidfd < 0 ||
+        supervisor_await(core, deadline.ns > leave.ns && deadline.ns != INT64_MAX ? deadline : leave))
+        return;
+    state_set(core, MPROC__POOL_KILL);
+    if (supervisor_await(core, mproc_after_ms(LEAVE_MS)))
+        return;
+    (void)mproc__pidfd_signal(core->pidfd, SIGKILL);
+    (void)supervisor_await(core, mproc_after_ms(LEAVE_MS));
+}
+
+static unsigned threads_running(const mproc__pool_core *core)
+{
+    unsigned running = 0;
+    for (unsigned i = 0; core->threads && i < core->view.shared->plan.workers; i++)
+        running += core->threads[i].started && !atomic_load(&core->threads[i].ended);
+    return running;
+}
+
+/* A thread that has ended is joined; one that does not look at mproc_call_stopping keeps the core for itself. */
+static int threads_end(mproc__pool_core *core, mproc_deadline deadline)
+{
+    mproc__eventcount_shared *done = &core->view.shared->done;
+    mproc_deadline leave = mproc_after_ms(LEAVE_MS);
+    deadline = deadline.ns > leave.ns ? deadline : leave;
+    while (threads_running(core) > 0 && !mproc__deadline_past(deadline)) {
+        uint32_t ticket = mproc__eventcount_prepare(done);
+        if (threads_running(core) > 0)
+            (void)mproc__segment_wait(core->view.segment, done, ticket, deadline);
+    }
+    unsigned running = 0;
+    for (unsigned i = 0; core->threads && i < core->view.shared->plan.workers; i++) {
+        mproc__pool_thread *thread = &core->threads[i];
+        if (!thread->started)
+            continue;
+        if (atomic_load(&thread->ended)) {
+            pthread_join(thread->id, NULL);
+        } else {
+            running++;
+            pthread_detach(thread->id);
+        }
+        thread->started = false;
+    }
+    return running ? mproc__fail(-EBUSY, "%u worker threads do not look at mproc_call_stopping and go on",
+                                 running)
+                   : 0;
+}
+
+/* ---- stop ---- */
+
+static int core_end(mproc__pool_core *core, bool idle, mproc_deadline deadline)
+{
+    int rc = 0;
+    state_set(core, idle || core->view.threads ? MPROC__POOL_QUIT : MPROC__POOL_KILL);
+    if (core->view.threads)
+        rc = threads_end(core, deadline);
+    else
+        processes_end(core, idle ? deadline : MPROC_NOW);
+    (void)mproc__segment_sweep(core->view.segment);
+    pthread_mutex_lock(&core->lock);
+    mproc__slots_harvest(core);
+    atomic_store(&core->ended, true);
+    pthread_mutex_unlock(&core->lock);
+    mproc__pool_post(&core->view, &core->view.shared->done);
+    return rc;
+}
+
+static int stop_locked(mproc__pool_core *core, bool drain, mproc_deadline deadline, size_t *ret_dropped)
+{
+    if (atomic_load(&core->ended))
+        return 0;
+    pthread_mutex_lock(&core->lock);
+    core->refusing = true;
+    pthread_mutex_unlock(&core->lock);
+    if (!drain) {
+        atomic_store(&core->view.shared->state, MPROC__POOL_STOPPING);
+        *ret_dropped += work_cancel(core, false);
+    }
+    bool idle = work_await(core, deadline);
+    if (!idle)
+        *ret_dropped += work_cancel(core, true);
+    return core_end(core, idle, deadline);
+}
+
+int mproc__core_stop(mproc__pool_core *core, bool drain, mproc_deadline deadline, size_t *ret_dropped)
+{
+    size_t dropped = 0;
+    struct timespec until = {.tv_sec = 0};
+    int rc = pthread_mutex_trylock(&core->stop_lock);
+    if (rc != 0 && deadline.ns == INT64_MAX)
+        rc = pthread_mutex_lock(&core->stop_lock);
+    else if (rc != 0) {
+        until = mproc__deadline_timespec(deadline);
+        rc = pthread_mutex_clocklock(&core->stop_lock, CLOCK_MONOTONIC, &until);
+    }
+    if (rc != 0)
+        return mproc__fail(-ETIMEDOUT, "another thread is stopping the pool");
+    rc = stop_locked(core, drain, deadline, &dropped);
+    pthread_mutex_unlock(&core->stop_lock);
+    if (ret_dropped)
+        *ret_dropped = dropped;
+    return rc;
+}
+
+int mproc_pool_stop(mproc_pool *pool, bool drain, mproc_deadline deadline, size_t *ret_dropped_tasks)
+{
+    int rc = mproc__handle_check(pool, MPROC_TYPE_POOL);
+    if (rc == 0)
+        rc = mproc__core_check(pool->core);
+    if (rc < 0)
+        return rc;
+    rc = mproc__core_stop(pool->core, drain, deadline, ret_dropped_tasks);
+    return rc < 0 ? mproc__handle_story(&pool->handle, rc) : 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A worker seen from inside: the same in a process and in a thread. L6. */
+#ifndef MPROC__POOL_WORKER_H
+#define MPROC__POOL_WORKER_H
+
+#include <mproc/pool.h>
+#include "data/call.h"
+#include "pool/layout.h"
+#include "pool/task.h"
+
+/* What a worker remembers of a map between two stretches of work in it. */
+typedef struct mproc__stretch {
+    uint64_t number;   /* of the map that this is about */
+    uint64_t seen;     /* value of map->holes at the last look that found nothing */
+    uint64_t granules; /* how many to take at once */
+} mproc__stretch;
+
+typedef struct mproc__worker {
+    mproc__pool_view *view;
+    mproc__worker_shared *desk;
+    unsigned index;
+    mproc__worker_word word;
+    void *self; /* what the initializer set */
+    bool leave;
+    uint32_t rescan_seen;
+    unsigned turns; /* tasks and stretches done */
+    unsigned map_turn;
+    uint64_t runs;
+    int64_t limit_ns; /* as on the desk */
+    mproc__task_shared *task;
+    mproc__task_word claimed;
+    mproc__map_shared *map;
+    mproc__stretch stretches[MPROC__POOL_MAPS];
+    mproc_fn *functions[MPROC__POOL_FUNCTIONS];
+} mproc__worker;
+
+/* Runs the initializer, then serves until the pool ends, this worker's turns are used up, or its work was stopped.
+ * A failing initializer breaks the pool. */
+void mproc__worker_serve(mproc__pool_view *view, unsigned index, mproc_fn *initializer, mproc_variant args);
+
+/* One task; false: none is ready. (worker_task.c) */
+bool mproc__worker_task(mproc__worker *worker);
+/* One stretch of one map; false: none has work. (worker_map.c) */
+bool mproc__worker_map(mproc__worker *worker);
+bool mproc__worker_task_waiting(const mproc__worker *worker);
+bool mproc__worker_map_waiting(const mproc__worker *worker);
+
+/* For both. */
+void mproc__worker_call_init(mproc__worker *worker, mproc_call *call, mproc_variant args);
+int mproc__worker_function(mproc__worker *worker, uint32_t number, mproc_fn **ret_fn);
+/* The supervisor is to stop this work in time_limit_ms; 0: never. */
+void mproc__worker_limit(mproc__worker *worker, uint32_t time_limit_ms);
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A worker finds one task, runs it and hands over what came of it. */
+#include "platform/base.h"
+
+#include <stdlib.h>
+
+#include "pool/death.h"
+#include "pool/payload.h"
+#include "pool/worker.h"
+
+/* ---- finding ---- */
+
+static bool ring_pop(mproc__pool_view *view, uint32_t *ret_slot)
+{
+    mproc__pool_shared *shared = view->shared;
+    uint64_t head = atomic_load_explicit(&shared->ring_head, memory_order_acquire);
+    while (head != atomic_load_explicit(&shared->ring_tail, memory_order_acquire)) {
+        *ret_slot =
+            atomic_load_explicit(&view->ring[head & (shared->plan.slot_count - 1)], memory_order_relaxed);
+        if (atomic_compare_exchange_weak_explicit(&shared->ring_head, &head, head + 1, memory_order_acq_rel,
+                                                  memory_order_acquire))
+            return true;
+    }
+    return false;
+}
+
+/* The desk names the slot first: a death between the two is then a death without a task. */
+static bool slot_claim(mproc__worker *worker, uint32_t slot)
+{
+    mproc__task_shared *task = &worker->view->slots[slot];
+    atomic_store_explicit(&worker->desk->slot, slot + 1, memory_order_release);
+    if (mproc__task_claim(&task->word, worker->index, worker->word.life, &worker->claimed)) {
+        worker->task = task;
+        return true;
+    }
+    atomic_store_explicit(&worker->desk->slot, 0, memory_order_release);
+    return false;
+}
+
+/* What the ring does not name: tasks put back after a death. */
+static bool slots_search(mproc__worker *worker)
+{
+    mproc__pool_shared *shared = worker->view->shared;
+    uint32_t epoch = atomic_load(&shared->rescan);
+    if (epoch == worker->rescan_seen)
+        return false;
+    uint32_t used = atomic_load_explicit(&shared->slots_used, memory_order_acquire);
+    for (uint32_t slot = 0; slot < used; slot++)
+        if (mproc__task_load(&worker->view->slots[slot].word).state == MPROC__TASK_READY &&
+            slot_claim(worker, slot))
+            return true;
+    worker->rescan_seen = epoch;
+    return false;
+}
+
+static bool task_find(mproc__worker *worker)
+{
+    uint32_t slot;
+    while (ring_pop(worker->view, &slot))
+        if (slot < worker->view->shared->plan.slot_count && slot_claim(worker, slot))
+            return true;
+    return slots_search(worker);
+}
+
+bool mproc__worker_task_waiting(const mproc__worker *worker)
+{
+    mproc__pool_shared *shared = worker->view->shared;
+    return atomic_load_explicit(&shared->ring_head, memory_order_acquire) !=
+               atomic_load_explicit(&shared->ring_tail, memory_order_acquire) ||
+           atomic_load(&shared->rescan) != worker->rescan_seen;
+}
+
+/* ---- the result ---- */
+
+static bool task_stopped(const mproc__worker *worker)
+{
+    return mproc__task_load(&worker->task->word).state != MPROC__TASK_RUNNING ||
+           atomic_load(&worker->view->shared->state) >= MPROC__POOL_QUIT;
+}
+
+/* Results wait for room as arguments do; callers that wait for anything make room (submit.c). */
+static int result_store(mproc__worker *worker, mproc_variant result)
+{
+    mproc__pool_shared *shared = worker->view->shared;
+    uint32_t slot = (uint32_t)(worker->task - worker->view->slots);
+    for (;;) {
+        uint32_t ticket = mproc__eventcount_prepare(&shared->room);
+        int rc = mproc__payload_store(worker->view, slot, result, &worker->task->result);
+        if (rc != -ENOSPC || task_stopped(worker))
+            return rc;
+        atomic_store(&shared->room_wanted, 1);
+        mproc__pool_post(worker->view, &shared->done);
+        (void)mproc__segment_wait(worker->view->segment, &shared->room, ticket, MPROC_FOREVER);
+    }
+}
+
+static void outcome_store(mproc__worker *worker, int rc, mproc_call *call)
+{
+    mproc__task_shared *task = worker->task;
+    const char *text = call->story.text;
+    if (rc == 0 && (rc = result_store(worker, call->result)) < 0)
+        text = mproc__story()->text;
+    if (rc != 0)
+        mproc__payload_store_text(&task->result, text);
+    task->code = rc;
+}
+
+/* Late is late, also where the task has looked at the clock (mproc_call_stopping) sooner than the supervisor. */
+static void task_end(mproc__worker *worker)
+{
+    mproc__pool_view *view = worker->view;
+    if (worker->limit_ns && mproc__now_ns() >= worker->limit_ns)
+        (void)mproc__task_expire(&worker->task->word, worker->claimed);
+    mproc__worker_limit(worker, 0);
+    if (!mproc__task_finish(&worker->task->word, worker->claimed)) {
+        mproc__payload_clear(view, &worker->task->result);
+        mproc__pool_bury_work(view, worker->index, worker->word);
+        worker->leave = !view->threads; /* a signal may be on its way */
+    }
+    worker->task = NULL;
+    atomic_fetch_add_explicit(&worker->desk->completed, 1, memory_order_relaxed);
+    atomic_store_explicit(&worker->desk->slot, 0, memory_order_release);
+    mproc__pool_post(view, &view->shared->done);
+}
+
+/* ---- one task ---- */
+
+static int task_call(mproc__worker *worker, mproc_call *call, mproc_variant args)
+{
+    mproc_fn *fn;
+    mproc__worker_call_init(worker, call, args);
+    call->attempt = worker->claimed.attempt;
+    int rc = mproc__worker_function(worker, worker->task->function, &fn);
+    if (rc == 0)
+        return mproc__call_run(call, fn);
+    mproc__story_copy(mproc__story(), &call->story);
+    return rc;
+}
+
+static void task_run(mproc__worker *worker)
+{
+    mproc_call call;
+    mproc_variant args = mproc_null();
+    mproc__worker_limit(worker, worker->task->time_limit_ms);
+    int rc = mproc__payload_load(worker->view, &worker->task->args, &args);
+    if (rc == 0) {
+        rc = task_call(worker, &call, args);
+        outcome_store(worker, rc, &call);
+        mproc__call_fini(&call);
+    } else {
+        worker->task->code = rc;
+        mproc__payload_store_text(&worker->task->result, mproc__story()->text);
+    }
+    if (!worker->view->threads)
+        mproc_variant_clear(&args);
+    task_end(worker);
+}
+
+bool mproc__worker_task(mproc__worker *worker)
+{
+    if (!task_find(worker))
+        return false;
+    task_run(worker);
+    return true;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "platform/base.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pool/pool_common.h"
+#include "process/launch.h"
+
+const mproc_start pool_methods[METHODS] = {MPROC_START_FORK, MPROC_START_SPAWN, MPROC_START_FORKSERVER,
+                                           MPROC_START_THREAD};
+
+mproc_pool *pool_make(mproc_start start, unsigned workers)
+{
+    mproc_pool *pool = NULL;
+    int rc = mproc_pool_create(MPROC_WITH(mproc_pool_options, .start = start, .workers = workers), &pool);
+    ck_assert_msg(rc == 0, "%s: %s", mproc_errname(rc), mproc_error_text(mproc_last_error()));
+    return pool;
+}
+
+void pool_end(mproc_pool **pool)
+{
+    int rc = mproc_pool_stop(*pool, true, mproc_after_ms(support_ms(10000)), NULL);
+    ck_assert_msg(rc == 0, "%s: %s", mproc_errname(rc), mproc_error_text(mproc_last_error()));
+    mproc_pool_close(pool);
+    ck_assert_ptr_null(*pool);
+}
+
+int task_square(mproc_call *call)
+{
+    int64_t n = mproc_call_int(call, 0);
+    return mproc_call_return(call, mproc_int(n * n));
+}
+
+int task_echo(mproc_call *call)
+{
+    return mproc_call_return(call, mproc_call_arg(call, 0));
+}
+
+int task_fail(mproc_call *call)
+{
+    return mproc_call_fail(call, -ERANGE, "too big");
+}
+
+int task_pid(mproc_call *call)
+{
+    return mproc_call_return(call, mproc_int(getpid()));
+}
+
+int task_abort(mproc_call *call)
+{
+    (void)call;
+    abort();
+}
+
+int task_exit(mproc_call *call)
+{
+    exit((int)mproc_call_int(call, 0));
+}
+
+int task_until_stopped(mproc_call *call)
+{
+    int64_t looks = 0;
+    for (; !mproc_call_stopping(call); looks++)
+        usleep(500);
+    return mproc_call_return(call, mproc_int(looks));
+}
+
+int task_hang(mproc_call *call)
+{
+    (void)call;
+    for (;;)
+        pause();
+}
+
+int task_large(mproc_call *call)
+{
+    size_t size = (size_t)mproc_call_int(call, 0);
+    char *bytes = malloc(size);
+    if (!bytes)
+        return -ENOMEM;
+    memset(bytes, 'x', size);
+    int rc = mproc_call_return(call, mproc_bytes(bytes, size));
+    free(bytes);
+    return rc;
+}
+
+int task_self(mproc_call *call)
+{
+    return mproc_call_return(call, mproc_text(mproc_call_self(call)));
+}
+
+int task_progress(mproc_call *call)
+{
+    mproc_call_progress(call, 3, 10);
+    return task_until_stopped(call);
+}
+
+int task_die_once(mproc_call *call)
+{
+    if (mproc_call_attempt(call) == 1)
+        raise(SIGKILL);
+    return mproc_call_return(call, mproc_int(mproc_call_attempt(call)));
+}
+
+int set_up(mproc_call *call)
+{
+    static _Thread_local char text[32];
+    strncpy(text, mproc_call_text(call, 0), sizeof text - 1);
+    mproc_call_set_self(call, text);
+    return 0;
+}
+
+int set_up_fail(mproc_call *call)
+{
+    return mproc_call_fail(call, -ENOENT, "no model");
+}
+
+int set_up_abort(mproc_call *call)
+{
+    (void)call;
+    abort();
+}
+
+int pool_tests_main(int argc, char **argv, const char *name, void (*add)(TCase *))
+{
+    mproc__process_main(&argc, &argv);
+    Suite *suite = suite_create(name);
+    TCase *all = support_case(suite, name);
+    add(all);
+    return support_run(suite, argc, argv);
+}
