@@ -2,12 +2,16 @@
 /* The one file that knows all layers: start-up of the library. */
 #include "platform/base.h"
 
+#include "channel/connection.h"
 #include "manager/proxy.h"
 #include "process/launch.h"
+#include "sync/lock.h"
 
 int mproc_init(int *argc, char ***argv)
 {
     /* Before the process layer, whose spawned children unpack their arguments and never come back from there. */
+    mproc__lock_register();
+    mproc__connection_register();
     mproc__manager_register();
     if (!argc && !argv)
         return 0;
