@@ -52,7 +52,6 @@ MPROC_API const mproc_error *mproc_last_error(void);        /* of this thread: f
 MPROC_API int         mproc_error_code(const mproc_error *error);
 MPROC_API const char *mproc_error_text(const mproc_error *error);    /* one line, complete, no secrets */
 MPROC_API int         mproc_error_number(const mproc_error *error, mproc_error_field field, int64_t *ret_number);
-MPROC_API const mproc_error *mproc_error_cause(const mproc_error *error);  /* the one before, or NULL */
 
 MPROC_END_DECLS
 

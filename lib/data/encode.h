@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Between encode.c and parcel.c. L1. */
+/* Between encode.c, decode.c and parcel.c. L1. */
 #ifndef MPROC__DATA_ENCODE_H
 #define MPROC__DATA_ENCODE_H
 
 #include "platform/base.h"
 
 #include "data/parcel.h"
+
+/* Field 1 of Value, length-delimited: what stands before each node. Tag and length are ours and the node is protobuf-c's: a
+ * Value message would cost an array of all nodes. */
+enum { MPROC__NODE_TAG = 1 << 3 | 2 };
 
 /* Encodes into the parcel's bytes, which the caller frees on failure as well. */
 int mproc__encode_parcel(mproc__parcel *parcel, mproc_variant value);

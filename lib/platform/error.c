@@ -85,8 +85,3 @@ int mproc_error_number(const mproc_error *error, mproc_error_field field, int64_
     *ret_number = error->number[field];
     return 0;
 }
-
-const mproc_error *mproc_error_cause(const mproc_error *error)
-{
-    return error ? error->cause : NULL;
-}

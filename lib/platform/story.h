@@ -23,7 +23,6 @@ struct mproc_error {
     char text[MPROC__STORY_BYTES]; /* empty: mproc_strerror(code) */
     int64_t number[MPROC__STORY_FIELDS];
     char line[MPROC__STORY_LINE_BYTES]; /* "NAME: text", made by mproc_error_text */
-    mproc_error *cause;                 /* owned, or NULL; never set in a thread's story */
 };
 
 /* Sets this thread's story and returns code (negative). Text is one line without the code's name. */
@@ -35,7 +34,7 @@ void mproc__fail_number(mproc_error_field field, int64_t number);
 
 /* This thread's story, to copy; never NULL. */
 mproc_error *mproc__story(void);
-/* Deep copy of text and numbers (not of the cause). */
+/* Copies code, text and numbers. */
 void mproc__story_copy(const mproc_error *source, mproc_error *ret_story);
 
 #endif

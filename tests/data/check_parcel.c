@@ -130,6 +130,40 @@ START_TEST(a_handle_nobody_here_can_open_is_told)
 }
 END_TEST
 
+static int remote_pack(mproc__handle *handle, mproc__parcel *parcel)
+{
+    mproc__parcel_add_blob(parcel, MPROC__PARCEL_REMOTE, MPROC__PARCEL_REMOTE_BYTES);
+    return thing_pack(handle, parcel);
+}
+
+static int remote_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
+                         mproc__handle **ret_handle)
+{
+    return thing_unpack(parcel, (const char *)blob + MPROC__PARCEL_REMOTE_BYTES,
+                        blob_bytes - MPROC__PARCEL_REMOTE_BYTES, ret_handle);
+}
+
+START_TEST(handles_to_served_objects_have_one_maker_whatever_their_type)
+{
+    static const mproc__handle_ops remote_ops = {
+        .type = MPROC_TYPE_LOCK, .noun = "lock", .destroy = thing_destroy, .pack = remote_pack};
+    void *lock = thing_create(&remote_ops, 33, -1);
+    mproc__parcel parcel;
+    mproc_variant back;
+    const thing *t;
+
+    mproc__parcel_register_remote(remote_unpack);
+    ck_assert_int_eq(mproc__parcel_pack(&parcel, false, mproc_handle(lock)), 0);
+    ck_assert_int_eq(mproc__parcel_unpack(&parcel, &back), 0);
+    t = mproc_variant_get_handle(back, MPROC_TYPE_LOCK);
+    ck_assert_ptr_nonnull(t);
+    ck_assert_int_eq(t->number, 33);
+    mproc_variant_clear(&back);
+    mproc__parcel_clear(&parcel, true);
+    mproc__handle_close(&lock, MPROC_TYPE_LOCK);
+}
+END_TEST
+
 START_TEST(a_blob_has_a_limit)
 {
     mproc__parcel parcel = {0};
@@ -180,6 +214,7 @@ int main(int argc, char **argv)
     tcase_add_test(all, more_descriptors_than_one_message_carries_are_refused);
     tcase_add_test(all, descriptors_of_a_damaged_parcel_are_closed);
     tcase_add_test(all, a_handle_nobody_here_can_open_is_told);
+    tcase_add_test(all, handles_to_served_objects_have_one_maker_whatever_their_type);
     tcase_add_test(all, a_blob_has_a_limit);
     tcase_add_test(all, every_failing_allocation_leaves_nothing_behind);
     return support_run(suite, argc, argv);
