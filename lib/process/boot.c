@@ -21,22 +21,23 @@ typedef struct boot_report {
 
 /* ---- parent: before there is a child ---- */
 
-/* With stdout closed, a new descriptor would be number 1 and be overwritten when the child gets its standard ones. */
-static int above_standard(int fd)
+int mproc__boot_above_standard(int fd)
 {
     if (fd < 0 || fd > 2)
         return fd;
     int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    int error = errno;
     close(fd);
+    errno = error;
     return moved;
 }
 
-int mproc__boot_pair(int ret_sockets[2])
+int mproc__boot_pair(int type, int ret_sockets[2])
 {
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret_sockets) < 0)
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ret_sockets) < 0)
         return mproc__fail(-errno, "start: no socket pair to talk to the child: %s", mproc_strerror(-errno));
-    ret_sockets[0] = above_standard(ret_sockets[0]);
-    ret_sockets[1] = above_standard(ret_sockets[1]);
+    ret_sockets[0] = mproc__boot_above_standard(ret_sockets[0]);
+    ret_sockets[1] = mproc__boot_above_standard(ret_sockets[1]);
     if (ret_sockets[0] >= 0 && ret_sockets[1] >= 0)
         return 0;
     int code = -errno;
@@ -227,6 +228,9 @@ int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *
         return rc;
     if (fd < 0)
         return mproc__fail(-EMFILE, "start: no descriptor for the child");
+    fd = mproc__boot_above_standard(fd);
+    if (fd < 0)
+        return mproc__fail(-errno, "start: no descriptor for the child: %s", mproc_strerror(-errno));
     *ret_pid = report.pid;
     *ret_pidfd = fd;
     return 0;

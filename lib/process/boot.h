@@ -47,7 +47,10 @@ typedef struct mproc__boot_load {
 } mproc__boot_load;
 
 /* ---- parent ---- */
-int mproc__boot_pair(int ret_sockets[2]); /* close-on-exec, neither below 3 */
+/* Moves a descriptor from 0 to 2: a program with a closed standard stream gives it back its number some time, and would
+ * overwrite what the library keeps there. -1 with errno: it is closed. */
+int mproc__boot_above_standard(int fd);
+int mproc__boot_pair(int type, int ret_sockets[2]); /* close-on-exec, neither below 3 */
 void mproc__boot_self(const mproc__launch_options *options, mproc__self *ret_self);
 int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret_load);
 /* forkserver: what an exec would have carried over: directory, environment, stdout and stderr. */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -110,6 +111,9 @@ static int launch_undo(launch *child, int code)
 static int launch_finish(const mproc__launch_options *options, const mproc__boot_load *load, launch *child)
 {
     child->pidfd = mproc__pidfd_open(child->pid);
+    if (child->pidfd >= 0 && child->pidfd < 3 &&
+        (child->pidfd = mproc__boot_above_standard(child->pidfd)) < 0)
+        child->pidfd = -errno;
     if (child->pidfd == -ESRCH)
         return launch_undo(child, mproc__fail(MPROC_EDIED, "start: the child ended in its first steps"));
     if (child->pidfd < 0)
@@ -137,7 +141,7 @@ static int launch_fork(const mproc__launch_options *options, launch *child)
     sigset_t mask;
     int sockets[2];
     mproc__boot_self(options, &self);
-    int rc = mproc__boot_pair(sockets);
+    int rc = mproc__boot_pair(SOCK_STREAM, sockets);
     if (rc < 0)
         return rc;
     flush_streams();
@@ -224,7 +228,7 @@ static int launch_spawn(const mproc__launch_options *options, launch *child)
         return mproc__fail(MPROC_ENOINIT, "spawn and forkserver need mproc_init(&argc, &argv) first in main");
     int rc = mproc__boot_pack(options, &load);
     if (rc == 0)
-        rc = mproc__boot_pair(sockets);
+        rc = mproc__boot_pair(SOCK_STREAM, sockets);
     if (rc == 0) {
         rc = spawn_exec(sockets[1], options->keep_stdin, &child->pid);
         close(sockets[1]);

@@ -66,17 +66,18 @@ static int nursery_segment(mproc__nursery *nursery)
 static int nursery_launch(mproc__nursery *nursery, int row)
 {
     int sockets[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
-        return mproc__fail(-errno, "start: no socket pair for the nursery: %s", mproc_strerror(-errno));
+    int rc = mproc__boot_pair(SOCK_SEQPACKET, sockets);
+    if (rc < 0)
+        return rc;
+    nursery->socket = sockets[0];
     mproc__launch_options options = {
         .start = mproc__process_main_called() ? MPROC_START_SPAWN : MPROC_START_FORK,
         .fn = mproc__nursery_main,
         .args = MPROC_ARGS(mproc_fd(mproc__segment_fd(nursery->segment)), mproc_fd(sockets[1]), row),
         .name = "mproc-nursery",
     };
-    int rc = mproc__launch(&options, &nursery->pid, &nursery->pidfd);
+    rc = mproc__launch(&options, &nursery->pid, &nursery->pidfd);
     close(sockets[1]);
-    nursery->socket = sockets[0];
     return rc;
 }
 
@@ -209,8 +210,9 @@ int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__la
     int rc = mproc__boot_pack(options, &load);
     if (rc == 0)
         rc = mproc__boot_pack_surroundings(&load);
+    load.boot.die_with_parent = true; /* which is the nursery: nobody else could tell how it ended */
     if (rc == 0)
-        rc = mproc__boot_pair(sockets);
+        rc = mproc__boot_pair(SOCK_STREAM, sockets);
     if (rc == 0) {
         atomic_store_explicit(&nursery->shared->slots[slot].state, MPROC__SLOT_FREE, memory_order_relaxed);
         rc = nursery_command(nursery, MPROC__NURSERY_START, slot, sockets[1]);

@@ -11,6 +11,7 @@
 
 #include "platform/platform.h"
 #include "platform/story.h"
+#include "process/boot.h"
 #include "process/family.h"
 
 enum { SLOTS_BYTES = MPROC__SLOTS * sizeof(uint32_t) };
@@ -24,6 +25,8 @@ static struct {
 static int slots_map(void)
 {
     int fd = mproc__memfd_create("mproc:stop", SLOTS_BYTES);
+    if (fd >= 0 && (fd = mproc__boot_above_standard(fd)) < 0)
+        fd = -errno;
     if (fd < 0)
         return mproc__fail(fd, "start: no shared memory for stop words: %s", mproc_strerror(fd));
     int rc = mproc__memory_reserve(fd, 0, SLOTS_BYTES);
