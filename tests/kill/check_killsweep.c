@@ -9,7 +9,7 @@
 
 #include "support/support.h"
 
-enum { OUTPUT_BYTES = 16384 };
+enum { OUTPUT_BYTES = 65536, SWEEP_LIMIT_MS = 300000 };
 
 /* Runs the sweep with these arguments; the exit status, and what it printed on both outputs. */
 static int sweep(const char *arguments, char *output)
@@ -70,6 +70,30 @@ START_TEST(an_unknown_operation_is_no_success)
 }
 END_TEST
 
+/* The whole sweep of one operation; the output shows what failed and how to see it again. */
+static void sweep_without_failure(const char *operation)
+{
+    char arguments[128], output[OUTPUT_BYTES];
+    snprintf(arguments, sizeof(arguments), "--operation '%s'", operation);
+    int status = sweep(arguments, output);
+    ck_assert_msg(status == 0, "%s", output);
+    ck_assert_msg(strncmp(output, operation, strlen(operation)) == 0, "%s", output);
+}
+
+/* shows: DEATH-1 DEATH-2 */
+START_TEST(a_queue_survives_a_kill_at_every_state_of_put)
+{
+    sweep_without_failure("queue put");
+}
+END_TEST
+
+/* shows: DEATH-1 DEATH-2 */
+START_TEST(a_queue_survives_a_kill_at_every_state_of_get)
+{
+    sweep_without_failure("queue get");
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("killsweep");
@@ -79,5 +103,9 @@ int main(int argc, char **argv)
     tcase_add_test(harness, the_reported_command_shows_the_failure_again);
     tcase_add_test(harness, a_wake_up_lost_with_the_victim_is_reported);
     tcase_add_test(harness, an_unknown_operation_is_no_success);
+    TCase *sweeps = support_case(suite, "sweeps");
+    tcase_set_timeout(sweeps, support_ms(SWEEP_LIMIT_MS) / 1000.0);
+    tcase_add_test(sweeps, a_queue_survives_a_kill_at_every_state_of_put);
+    tcase_add_test(sweeps, a_queue_survives_a_kill_at_every_state_of_get);
     return support_run(suite, argc, argv);
 }

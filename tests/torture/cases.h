@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The table of tortured objects: one line for each torture_case. Included twice by torture.c. */
+TORTURE_CASE(torture_lock)
+TORTURE_CASE(torture_queue)
+TORTURE_CASE(torture_queue_acknowledged)

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A fiftieth of the torture, in every check. */
+#include "platform/base.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "support/support.h"
+
+enum { OUTPUT_BYTES = 8192, LIMIT_MS = 60000 };
+
+static void torture(const char *name)
+{
+    char command[4352], output[OUTPUT_BYTES], balance[128];
+    const char *top = getenv("top_builddir");
+    snprintf(command, sizeof(command), "%s/tests/torture/torture --kills 100 '%s' 2>&1", top ? top : ".",
+             name);
+    FILE *run = popen(command, "re");
+    ck_assert_ptr_nonnull(run);
+    size_t length = fread(output, 1, sizeof(output) - 1, run);
+    output[length] = '\0';
+    int status = pclose(run);
+    snprintf(balance, sizeof(balance), "%s\t100\t0\nall\t100\t0\n", name);
+    ck_assert_msg(status == 0 && strstr(output, balance), "%s", output);
+}
+
+/* shows: DEATH-1 DEATH-3 */
+START_TEST(a_lock_outlives_a_hundred_random_kills)
+{
+    torture("lock");
+}
+END_TEST
+
+/* shows: DEATH-1 DEATH-2 */
+START_TEST(a_queue_loses_and_doubles_nothing_over_a_hundred_random_kills)
+{
+    torture("queue");
+}
+END_TEST
+
+/* shows: DEATH-1 DEATH-2 */
+START_TEST(an_acknowledged_queue_delivers_all_over_a_hundred_random_kills)
+{
+    torture("queue acknowledged");
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("torture");
+    TCase *kills = support_case(suite, "kills");
+    tcase_set_timeout(kills, support_ms(LIMIT_MS) / 1000.0);
+    tcase_add_test(kills, a_lock_outlives_a_hundred_random_kills);
+    tcase_add_test(kills, a_queue_loses_and_doubles_nothing_over_a_hundred_random_kills);
+    tcase_add_test(kills, an_acknowledged_queue_delivers_all_over_a_hundred_random_kills);
+    return support_run(suite, argc, argv);
+}
