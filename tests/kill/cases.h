@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of swept operations: one line for each kill_case that a sweep_*.c defines. Included twice by killsweep.c. */
+KILLSWEEP_CASE(killsweep_lock_acquire)
+KILLSWEEP_CASE(killsweep_lock_release)
 KILLSWEEP_CASE(killsweep_queue_put)
 KILLSWEEP_CASE(killsweep_queue_get)
 KILLSWEEP_CASE(killsweep_toy_sound)
