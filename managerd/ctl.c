@@ -305,7 +305,8 @@ static int options_read(int argc, char **argv, request *asked)
         {NULL, 0, NULL, 0},
     };
     int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    /* "+": what follows the command is not ours, so that an index of -1 is no option. */
+    while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
         if (option == 'c') {
             asked->address = optarg;
         } else if (option == 'k') {

@@ -37,13 +37,14 @@ static const char help[] =
     "\n"
     "  --listen ADDRESS   unix:PATH or unix:@NAME\n"
     "  --key-file FILE    the authkey clients must prove: a file of mode 0600 with 16 bytes or more\n"
-    "  --lifeline-fd N    stop when this descriptor reaches its end: whoever holds the other end has died\n"
+    "  --lifeline-fd N    stop when this descriptor reaches its end, because its owner has gone; SIGINT and\n"
+    "                     SIGHUP are then the owner's business and ignored\n"
     "  --ready-fd N       write a newline to this descriptor when all addresses are served\n"
     "  --log-level LEVEL  error, warning (default), info or debug, to standard error\n"
     "  --version          print the version\n"
     "  --help             print this\n"
     "\n"
-    "SIGTERM, SIGINT and SIGHUP stop it and remove its sockets. Exit status: managerd(8).\n";
+    "SIGTERM, SIGINT and SIGHUP stop it; its sockets go with it. Exit status: managerd(8).\n";
 
 /* The one that the signal handler and the lifeline's thread stop. Set before either can run. */
 static mproc_server *running;
@@ -167,14 +168,18 @@ static void on_stop_signal(int number)
     errno = saved;
 }
 
-static void signals_handle(void (*handler)(int))
+/* by_terminal: for the signals that a terminal sends to a whole group. The owner of a lifeline gets them too, and may need
+ * us until it has finished. */
+static void signals_handle(void (*handler)(int), void (*by_terminal)(int))
 {
-    struct sigaction stop = {.sa_handler = handler, .sa_flags = SA_RESTART}, ignore = {.sa_handler = SIG_IGN};
+    struct sigaction stop = {.sa_handler = handler, .sa_flags = SA_RESTART};
     sigemptyset(&stop.sa_mask);
     sigaction(SIGTERM, &stop, NULL);
+    stop.sa_handler = by_terminal;
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGHUP, &stop, NULL);
-    sigaction(SIGPIPE, &ignore, NULL); /* a log that nobody reads must not end the service */
+    stop.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &stop, NULL); /* a log that nobody reads must not end the service */
 }
 
 typedef struct lifeline {
@@ -286,7 +291,7 @@ static int serve(const settings *chosen, lifeline *line)
     int status = listen_all(running, chosen);
     if (status != 0)
         return status;
-    signals_handle(on_stop_signal);
+    signals_handle(on_stop_signal, chosen->lifeline_fd < 0 ? on_stop_signal : SIG_IGN);
     status = lifeline_begin(line, chosen->lifeline_fd);
     if (status == 0)
         status = ready_tell(chosen->ready_fd);
@@ -309,7 +314,7 @@ int main(int argc, char **argv)
     if (code < 0)
         return complain(status_of_create(code), "%s", mproc_error_text(mproc_last_error()));
     status = serve(&chosen, &line);
-    signals_handle(SIG_IGN); /* we are stopping: the handler must not see the server go */
+    signals_handle(SIG_IGN, SIG_IGN); /* we are stopping: the handler must not see the server go */
     lifeline_end(&line);
     mproc_server_close(&running);
     return status;
