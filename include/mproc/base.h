@@ -1,5 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Types, start-up, and the calls that work on any handle. */
+/* Types, start-up, and the calls that work on any handle.
+ *
+ *     int main(int argc, char **argv)
+ *     {
+ *         mproc_init(&argc, &argv);       // first: children started by spawn and forkserver run their function in here
+ *         ...
+ *
+ * Rules that hold everywhere. int calls: 0 is done; negative is not done and nothing changed (error.h); MPROC_RECOVERED, from
+ * calls that give you a lock, is the only positive one. Outputs come last and are written only when done. mproc_X_close(&x)
+ * nulls x, accepts NULL and cannot fail. No call prints, exits or aborts on a mistake of yours.
+ *
+ * | call                  | blocks      | threads                  | processes    | in a signal handler | after fork     |
+ * |-----------------------|-------------|--------------------------|--------------|---------------------|----------------|
+ * | init                  | no          | first in main, alone     | each its own | no                  | -              |
+ * | set_start, get_start  | no          | any                      | each its own | no                  | inherited      |
+ * | set_key               | no          | any                      | each its own | no                  | inherited      |
+ * | set_log               | no          | while no other uses us   | each its own | no                  | inherited      |
+ * | options_init, version | no          | any                      | -            | yes                 | works          |
+ * | cpu_count             | reads files | any                      | -            | no                  | works          |
+ * | type_of               | no          | any, not beside close    | -            | yes                 | works          |
+ * | describe              | its noun's  | any, not beside close    | -            | no                  | its noun's     |
+ * | error_of              | no          | any, not beside close    | -            | no                  | works          | */
 #ifndef MPROC_BASE_H
 #define MPROC_BASE_H
 
@@ -58,20 +79,34 @@ typedef enum mproc_start { MPROC_START_DEFAULT, MPROC_START_FORK, MPROC_START_SP
 typedef enum mproc_log_level { MPROC_LOG_ERROR = 1, MPROC_LOG_WARNING, MPROC_LOG_INFO, MPROC_LOG_DEBUG } mproc_log_level;
 typedef void mproc_log_fn(mproc_log_level level, const char *text, void *context);
 
-MPROC_API int  mproc_init(int *argc, char ***argv);         /* first line of main; does not return in a spawned child */
-MPROC_API int  mproc_set_start(mproc_start method);         /* program-wide default, before the first start */
+/* First line of main. In a spawned child it runs the child's function and does not return. In the program itself: 0, and what
+ * it takes from the arguments is gone from *argc and *argv. mproc_init(NULL, NULL) serves a library that has no main: then
+ * spawn and forkserver answer MPROC_ENOINIT. */
+MPROC_API int  mproc_init(int *argc, char ***argv);
+/* The program's default start method (process.h says what they are; fork unless set), once, before the first start.
+ * -EINVAL: no method. MPROC_ESTATE: set or used before. */
+MPROC_API int  mproc_set_start(mproc_start method);
 MPROC_API mproc_start mproc_get_start(void);
-MPROC_API int  mproc_set_key(const void *key, size_t size_bytes);   /* the program's authkey; children inherit it */
+/* The program's authkey, copied; started children have it too, never by argument or environment. NULL, 0: none. Set again, it
+ * holds for what is opened from then on. -EINVAL: shorter than 16 bytes. -ENOMEM. */
+MPROC_API int  mproc_set_key(const void *key, size_t size_bytes);
+/* Where messages at `level` and more urgent ones go, a line each, without a newline; `text` is gone when fn returns. NULL: to
+ * nobody, as at first. fn may run in any thread that calls us; it must not call us. Keys and contents are never logged. */
 MPROC_API void mproc_set_log(mproc_log_fn *fn, mproc_log_level level, void *context);
-MPROC_API unsigned mproc_cpu_count(void);                   /* CPUs this process may use; $MPROC_CPU_COUNT overrides */
+/* CPUs this process may use, at least 1: those of its affinity mask, or what its control groups' quotas are worth, rounded up, if
+ * that is less. $MPROC_CPU_COUNT (1..65536) overrides both. Asked anew at each call. */
+MPROC_API unsigned mproc_cpu_count(void);
 MPROC_API const char *mproc_version(void);                  /* of the library at run time; header's: MPROC_VERSION */
 #define MPROC_VERSION 0x000100                               /* major, minor, patch: a byte each */
 #define MPROC_VERSION_TEXT "0.1.0"
 
-/* For any handle (void * so that there is one of each; the magic word tells the type). NULL is allowed. */
+/* For any handle (void *, so that there is one of each; the magic word tells the type). NULL, closed and foreign memory of at
+ * least 8 bytes are MPROC_TYPE_NONE, "nothing" and NULL. */
 MPROC_API mproc_type_id mproc_type_of(const void *handle);
-MPROC_API int  mproc_describe(const void *handle, char *buffer, size_t size_bytes);  /* "queue jobs 3/64 on host" */
-MPROC_API const mproc_error *mproc_error_of(const void *handle);    /* last story of this handle, or NULL */
+/* One line for people and logs, "queue jobs 3/64 on host", as snprintf: returns the length it would need. */
+MPROC_API int  mproc_describe(const void *handle, char *buffer, size_t size_bytes);
+/* The last failure on this handle, in any thread: a copy, which this thread's next mproc_error_of replaces. NULL: none yet. */
+MPROC_API const mproc_error *mproc_error_of(const void *handle);
 
 MPROC_END_DECLS
 

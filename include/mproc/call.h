@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Inside a function that runs elsewhere: arguments in, result or failure out, "should I stop?". */
+/* Inside a function that runs elsewhere: arguments in, result or failure out, "should I stop?".
+ *
+ *     static int add(mproc_call *call)
+ *     {
+ *         return mproc_call_return(call, mproc_int(mproc_call_int(call, 0) + mproc_call_int(call, 1)));
+ *     }
+ *
+ * A call belongs to the thread that runs the function, and ends when that returns. Nothing here blocks, or may be used in a
+ * signal handler or by a child that the function forks. mproc_call_stopping may be asked by any thread while the function runs;
+ * mproc_keep works anywhere and in any thread. */
 #ifndef MPROC_CALL_H
 #define MPROC_CALL_H
 
@@ -30,7 +39,9 @@ MPROC__TYPED(dict, MPROC_TYPE_DICT)
 #undef MPROC__TYPED
 MPROC_API void *mproc_keep(void *handle);                            /* one more owner: keep an argument after return */
 
-/* Outcome. */
+/* Outcome. 0 from the function is success, with the result of the last mproc_call_return or null. A failure is told with the text
+ * of mproc_call_fail, or, when the function returned the code of a call of ours, with that call's story. A result that is
+ * INVALID, too deep or too large fails this call and nothing else (MPROC_EARGUMENT, -ENOMEM). */
 MPROC_API int  mproc_call_return(mproc_call *call, mproc_variant result);      /* copied; 0, so `return mproc_call_return(..)` */
 MPROC_API int  mproc_call_fail(mproc_call *call, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));                                     /* returns code */

@@ -1,5 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Codes and stories. */
+/* Codes and stories.
+ *
+ * A call that fails returns its code and leaves a story, what exactly was wrong with which argument, task or peer:
+ *
+ *     if (mproc_queue_open(NULL, "jobs", &queue) < 0)
+ *         fprintf(stderr, "%s\n", mproc_error_text(mproc_last_error()));     // ENOENT: no queue 'jobs' on this host
+ *
+ * mproc_last_error() is the story of the calling thread's last failure; mproc_error_of(handle) that of a handle, whoever saw it.
+ * Codes of the kernel are -errno, ours go down from -5001. A passed deadline is -ETIMEDOUT, also for MPROC_NOW; a call that
+ * ends so as a matter of course may leave a story without a sentence of its own: its text is then the code's.
+ *
+ * | call                       | blocks | threads                       | in a signal handler | after fork               |
+ * |----------------------------|--------|-------------------------------|---------------------|--------------------------|
+ * | strerror, errname          | no     | any                           | yes                 | work                     |
+ * | last_error                 | no     | any; each has its own         | no                  | the forking thread's     |
+ * | error_code, error_number   | no     | the one that got the story    | yes                 | work                     |
+ * | error_text                 | no     | the one that got the story    | no                  | works                    | */
 #ifndef MPROC_ERROR_H
 #define MPROC_ERROR_H
 
@@ -40,17 +56,21 @@ enum {
 #undef X
     MPROC_ERROR_LAST = -5023
 };
-MPROC_API const char *mproc_strerror(int code);             /* never NULL; any thread; static text */
-MPROC_API const char *mproc_errname(int code);              /* "MPROC_EDIED", "ETIMEDOUT" */
+MPROC_API const char *mproc_strerror(int code);             /* a few words; never NULL; static, in English in any locale */
+MPROC_API const char *mproc_errname(int code);              /* "MPROC_EDIED", "ETIMEDOUT", "OK"; "unknown" for no code */
 
-/* A story. From mproc_last_error() it lives until this thread's next failing call; from a handle, until that is closed. */
-typedef enum mproc_error_field {                            /* grows at the end; unknown field: -ENOENT */
+/* What a story may tell in numbers. The list grows at its end. PID to OOM: of the process that died (OOM 1: the kernel
+ * killed it for want of memory); TASK, ATTEMPT, ITEM: what it did; ARGUMENT: position, from 0; the rest: what it had used. */
+typedef enum mproc_error_field {
     MPROC_ERROR_PID, MPROC_ERROR_EXIT_CODE, MPROC_ERROR_SIGNAL, MPROC_ERROR_OOM, MPROC_ERROR_TASK, MPROC_ERROR_ATTEMPT,
     MPROC_ERROR_ARGUMENT, MPROC_ERROR_ITEM, MPROC_ERROR_USER_US, MPROC_ERROR_SYSTEM_US, MPROC_ERROR_MAX_RSS_KIB
 } mproc_error_field;
-MPROC_API const mproc_error *mproc_last_error(void);        /* of this thread: for calls that failed to make an object */
-MPROC_API int         mproc_error_code(const mproc_error *error);
-MPROC_API const char *mproc_error_text(const mproc_error *error);    /* one line, complete, no secrets */
+/* This thread's last failure; never NULL (code 0 before the first). Changes with this thread's next failing call. */
+MPROC_API const mproc_error *mproc_last_error(void);
+MPROC_API int         mproc_error_code(const mproc_error *error);    /* NULL: 0 */
+/* "CODE_NAME: sentence": one line, complete, without keys or contents of messages. Lives as long as the story. */
+MPROC_API const char *mproc_error_text(const mproc_error *error);
+/* -ENOENT: this story does not tell that number. */
 MPROC_API int         mproc_error_number(const mproc_error *error, mproc_error_field field, int64_t *ret_number);
 
 MPROC_END_DECLS

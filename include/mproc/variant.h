@@ -1,5 +1,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A value that can travel. Built ones borrow the caller's memory; received ones own theirs; clear is right for both. */
+/* A value that can travel: argument, queue item, message, result, entry of a served dict.
+ *
+ *     mproc_variant point = mproc_null();                     // built: owns what it holds
+ *     mproc_variant_set(&point, "x", mproc_int(3));
+ *     mproc_variant_set(&point, "tags", MPROC_ARGS("a", "b"));
+ *     mproc_queue_put_variant(queue, point, MPROC_FOREVER);
+ *     mproc_variant_clear(&point);
+ *
+ * Ownership. Constructors and MPROC_ARGS borrow: the text, array or handle must live as long as the variant is used. What append
+ * and set built, copy made or a call received owns its memory (and references to handles, and descriptors) until
+ * mproc_variant_clear. Clearing a borrowed one is harmless, so that one rule is enough: clear what you received or built.
+ * Plain assignment moves; do not clear both. Items from at, find and entry are borrowed from their container.
+ *
+ * Limits. Text is UTF-8 without NUL. 32 levels of lists and dicts. Keys of a dict are texts, each once, in the order they were
+ * first set; finding one takes the same time in a large dict. Doubles travel bit by bit.
+ *
+ * | call                         | blocks | threads                                | in a signal handler | after fork       |
+ * |------------------------------|--------|----------------------------------------|---------------------|------------------|
+ * | constructors                 | no     | any                                    | yes                 | work             |
+ * | get_*, at, find, entry, equal| no     | any, while nobody changes the variant  | no                  | work             |
+ * | append, set, copy, clear     | no     | one at a time for each variant         | no                  | on the copy      |
+ * | print                        | no     | any, while nobody changes the variant  | no                  | works            |
+ * Between processes a variant is always a copy; handles inside mean the same object there. */
 #ifndef MPROC_VARIANT_H
 #define MPROC_VARIANT_H
 
@@ -31,13 +53,17 @@ MPROC_API mproc_variant mproc_items(const mproc_variant *items, size_t count);  
 MPROC_API mproc_variant mproc_handle(const void *handle);               /* any handle of base.h */
 MPROC_API mproc_variant mproc_fd(int fd);                               /* duplicated when sent; Unix sockets, start only */
 MPROC_API mproc_variant mproc_pointer(const void *pointer);             /* between threads only; NULL gives null */
-/* Growing lists and dicts. The first append or set turns a null into an owned one; items are copied. */
+/* Growing lists and dicts. The first append or set turns a null into an owned one; items are copied, deep. On failure nothing
+ * has changed. MPROC_EARGUMENT: another kind, a borrowed list, an INVALID item or key, over 32 levels. -ENOMEM. Copying a
+ * descriptor duplicates it (-EBADF, -EMFILE); copying a handle adds an owner. */
 MPROC_API int  mproc_variant_append(mproc_variant *list, mproc_variant item);
 MPROC_API int  mproc_variant_set(mproc_variant *dict, const char *key, mproc_variant item);
 MPROC_API int  mproc_variant_copy(mproc_variant source, mproc_variant *ret_copy);     /* deep */
 MPROC_API void mproc_variant_clear(mproc_variant *variant);                           /* frees what it owns; now null */
+/* Equal kind and contents; dicts in any order; NaN and INVALID equal nothing. */
 MPROC_API bool mproc_variant_equal(mproc_variant a, mproc_variant b);
-MPROC_API int  mproc_variant_print(mproc_variant variant, char *buffer, size_t size_bytes);  /* as snprintf */
+/* One line, close to JSON; as snprintf, returns the length it would need. */
+MPROC_API int  mproc_variant_print(mproc_variant variant, char *buffer, size_t size_bytes);
 /* Reading: 0 or MPROC_EARGUMENT; ints widen to double, 0/1 to bool, nothing else converts. */
 MPROC_API int  mproc_variant_get_int(mproc_variant variant, int64_t *ret_value);
 MPROC_API int  mproc_variant_get_double(mproc_variant variant, double *ret_value);
