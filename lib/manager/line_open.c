@@ -65,23 +65,28 @@ static int refused(const mproc__line *line, const mproc__envelope *refusal)
                        line->address, refusal->story);
 }
 
+static int auth_failed(const mproc__line *line, int code)
+{
+    mproc_error story;
+    mproc__story_copy(mproc__story(), &story);
+    return mproc__fail(code, "%.250s (at %s)", story.text, line->address);
+}
+
 /* A frame of the key's handshake, which is over once `authenticated`. */
 static int auth_frame(handshake *shake, const void *data, size_t size_bytes)
 {
     uint8_t out[MPROC__AUTH_MESSAGE_BYTES];
     size_t out_bytes = 0;
-    if (shake->authenticated)
-        return mproc__auth_late(data, size_bytes);
-    int code = mproc__auth_step(&shake->auth, data, size_bytes, out, &out_bytes);
-    int rc = out_bytes > 0 ? mproc__wire_append_raw(&shake->line->out, MPROC__FRAME_AUTH, out, out_bytes) : 0;
-    if (rc == 0 && out_bytes > 0) {
-        mproc_error story;
-        mproc__story_copy(mproc__story(), &story);
+    int rc = 0, code = shake->authenticated
+                           ? mproc__auth_late(data, size_bytes)
+                           : mproc__auth_step(&shake->auth, data, size_bytes, out, &out_bytes);
+    if (code < 0)
+        auth_failed(shake->line, code);
+    if (out_bytes > 0)
+        rc = mproc__wire_append_raw(&shake->line->out, MPROC__FRAME_AUTH, out, out_bytes);
+    if (rc == 0 && out_bytes > 0)
         rc = send_out(shake);
-        if (code < 0)
-            return mproc__fail(code, "%s (at %s)", story.text, shake->line->address);
-    }
-    shake->authenticated = code == 1;
+    shake->authenticated = shake->authenticated || code == 1;
     return code < 0 ? code : rc;
 }
 

@@ -48,7 +48,9 @@ static int serve_child(void *context)
 const char *common_address(const char *name)
 {
     static char address[128];
-    snprintf(address, sizeof address, "unix:%s/%s", support_directory(), name);
+    bool abstract = name[0] == '@';
+    snprintf(address, sizeof address, "unix:%s%s/%s", abstract ? "@" : "", support_directory(),
+             name + abstract);
     return address;
 }
 
