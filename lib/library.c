@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include "channel/connection.h"
+#include "channel/queue.h"
 #include "manager/proxy.h"
 #include "process/launch.h"
 #include "sync/lock.h"
@@ -11,6 +12,7 @@ int mproc_init(int *argc, char ***argv)
 {
     /* Before the process layer, whose spawned children unpack their arguments and never come back from there. */
     mproc__lock_register();
+    mproc__parcel_register(MPROC_TYPE_QUEUE, mproc__queue_unpack);
     mproc__connection_register();
     mproc__manager_register();
     if (!argc && !argv)
