@@ -155,7 +155,8 @@ _Noreturn void mproc__child_forked(const mproc__launch_options *options, const m
     mproc__family_clear_forgotten();
     *mproc__self_get() = *self;
     step_name();
-    mproc__signals_reset();
+    if (!options->keep_blocked)
+        mproc__signals_reset();
     step_exit_barrier(socket);
     if (mproc__boot_await_go(socket) < 0)
         _exit(1);

@@ -164,7 +164,7 @@ int mproc__function_pack(mproc_fn *fn, mproc__function_id *ret_id)
 {
     function_search search = {.address = (uintptr_t)fn};
     const function_entry *entry = cache_slot(search.address);
-    if (entry->address == search.address && entry->unloads == unload_count()) {
+    if (entry->address && entry->address == search.address && entry->unloads == unload_count()) {
         *ret_id = entry->id;
         return 0;
     }

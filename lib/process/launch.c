@@ -178,28 +178,28 @@ static char **environment_marked(char *marker)
 }
 
 /* dup2 onto itself takes close-on-exec away (glibc 2.29 on), so this is right also when the socket is number 3. */
-static int spawn_prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, int socket,
-                         bool keep_stdin)
+static int spawn_prepare(const mproc__launch_options *options, int socket,
+                         posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes)
 {
     sigset_t all, none;
     sigfillset(&all);
     sigemptyset(&none);
     int rc = posix_spawn_file_actions_adddup2(actions, socket, MPROC__CHILD_SOCKET);
-    if (rc == 0 && !keep_stdin)
+    if (rc == 0 && !options->keep_stdin)
         rc = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
     if (rc == 0)
         rc = posix_spawn_file_actions_addclosefrom_np(actions, MPROC__CHILD_SOCKET + 1);
     if (rc == 0)
         rc = posix_spawnattr_setsigdefault(attributes, &all);
     if (rc == 0)
-        rc = posix_spawnattr_setsigmask(attributes, &none);
+        rc = posix_spawnattr_setsigmask(attributes, options->keep_blocked ? &all : &none);
     if (rc == 0)
         rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
     return rc;
 }
 
 /* The exec itself. posix_spawn shares memory until the exec: its cost does not grow with this process. */
-static int spawn_exec(int socket, bool keep_stdin, pid_t *ret_pid)
+static int spawn_exec(const mproc__launch_options *options, int socket, pid_t *ret_pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -210,7 +210,7 @@ static int spawn_exec(int socket, bool keep_stdin, pid_t *ret_pid)
         return mproc__fail(-ENOMEM, "start: no memory for the child's environment");
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    int rc = spawn_prepare(&actions, &attributes, socket, keep_stdin);
+    int rc = spawn_prepare(options, socket, &actions, &attributes);
     if (rc == 0)
         rc =
             posix_spawn(ret_pid, "/proc/self/exe", &actions, &attributes, mproc__process_argv(), environment);
@@ -230,7 +230,7 @@ static int launch_spawn(const mproc__launch_options *options, launch *child)
     if (rc == 0)
         rc = mproc__boot_pair(SOCK_STREAM, sockets);
     if (rc == 0) {
-        rc = spawn_exec(sockets[1], options->keep_stdin, &child->pid);
+        rc = spawn_exec(options, sockets[1], &child->pid);
         close(sockets[1]);
         child->socket = sockets[0];
         if (rc == 0)

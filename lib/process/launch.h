@@ -24,6 +24,8 @@ typedef struct mproc__launch_options {
     const int *keep_fds;  /* fork: the library's descriptors that stay open (by fork the program's own do) */
     size_t keep_count;
     /* The rest may stay zero. */
+    bool
+        keep_blocked; /* signals stay blocked until the function changes that: a supervisor's, until it has begun */
     mproc_start method; /* what mproc_get_start answers in the child; 0: as `start` */
     const char *path;   /* its place in the family, "2:1", for the names of its children; NULL: none */
     /* A word that turns 1 when the child shall stop: fork sees the address, spawn maps the descriptor. NULL: none. */

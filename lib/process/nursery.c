@@ -75,6 +75,7 @@ static int nursery_launch(mproc__nursery *nursery, int row)
         .fn = mproc__nursery_main,
         .args = MPROC_ARGS(mproc_fd(mproc__segment_fd(nursery->segment)), mproc_fd(sockets[1]), row),
         .name = "mproc-nursery",
+        .keep_blocked = true,
     };
     rc = mproc__launch(&options, &nursery->pid, &nursery->pidfd);
     close(sockets[1]);

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Launching: watchers before the first step, children that die or fail on the way, threads, the default method. */
+#include "platform/base.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "data/parcel.h"
+#include "platform/story.h"
+#include "process/process_support.h"
+#include "process/self.h"
+
+/* A child that is exec'd with this set dies before main, let alone before it reads its start data. */
+__attribute__((constructor)) static void die_early(void)
+{
+    const char *how = getenv("CHECK_LAUNCH_DIE");
+    if (how)
+        _exit(atoi(how));
+}
+
+static int returns_7(mproc_call *call)
+{
+    (void)call;
+    return 7;
+}
+
+static int launched(const mproc__launch_options *options, siginfo_t *ret_info)
+{
+    pid_t pid = 0;
+    int pidfd = -1;
+    int rc = mproc__launch(options, &pid, &pidfd);
+    if (rc < 0)
+        return rc;
+    ck_assert_int_gt(pid, 0);
+    ck_assert_int_eq(waitid(P_PIDFD, (id_t)pidfd, ret_info, WEXITED), 0);
+    ck_assert_int_eq(ret_info->si_pid, pid);
+    close(pidfd);
+    return 0;
+}
+
+START_TEST(the_launcher_gets_pid_pidfd_and_status)
+{
+    siginfo_t info;
+    mproc__launch_options options = {.start = (mproc_start)_i, .fn = returns_7, .name = "seven"};
+    ck_assert_int_eq(launched(&options, &info), 0);
+    ck_assert_int_eq(info.si_code, CLD_EXITED);
+    ck_assert_int_eq(info.si_status, 7);
+}
+END_TEST
+
+/* shows: START-14 START-27 */
+START_TEST(a_child_that_dies_before_it_reads_ends_the_start_with_an_error)
+{
+    enum { BYTES = 4 << 20 };
+    char *text = malloc(BYTES + 1);
+    memset(text, 'x', BYTES);
+    text[BYTES] = '\0';
+    mproc__launch_options options = {.start = MPROC_START_SPAWN, .fn = returns_7, .args = MPROC_ARGS(text)};
+    setenv("CHECK_LAUNCH_DIE", _i ? "3" : "0", 1);
+    siginfo_t info;
+    ck_assert_int_eq(launched(&options, &info), MPROC_EDIED);
+    unsetenv("CHECK_LAUNCH_DIE");
+    free(text);
+}
+END_TEST
+
+static int watcher_kills(pid_t pid, int pidfd, void *context)
+{
+    (void)pid;
+    (void)context;
+    return mproc__pidfd_signal(pidfd, SIGKILL);
+}
+
+START_TEST(a_child_that_is_killed_before_go_ends_the_start_with_an_error)
+{
+    siginfo_t info;
+    mproc__launch_options options = {.start = (mproc_start)_i, .fn = returns_7, .before_go = watcher_kills};
+    ck_assert_int_eq(launched(&options, &info), MPROC_EDIED);
+}
+END_TEST
+
+static int watcher_refuses(pid_t pid, int pidfd, void *context)
+{
+    (void)pid;
+    *(bool *)context = mproc__pidfd_ended(pidfd) == 0;
+    return mproc__fail(-ENOSPC, "no room to watch");
+}
+
+START_TEST(a_refusing_watcher_undoes_the_start)
+{
+    bool lived = false;
+    siginfo_t info;
+    mproc__launch_options options = {
+        .start = (mproc_start)_i, .fn = returns_7, .before_go = watcher_refuses, .context = &lived};
+    ck_assert_int_eq(launched(&options, &info), -ENOSPC);
+    ck_assert(lived);
+    ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_last_error()), "no room to watch"));
+}
+END_TEST
+
+static int failing_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
+                          mproc__handle **ret_handle)
+{
+    (void)parcel;
+    (void)blob;
+    (void)blob_bytes;
+    (void)ret_handle;
+    return mproc__fail(-ENOLINK, "cannot be opened here");
+}
+
+static int packs_nothing(mproc__handle *handle, mproc__parcel *parcel)
+{
+    (void)handle;
+    return mproc__parcel_add_blob(parcel, "x", 1);
+}
+
+static void destroys_nothing(mproc__handle *handle)
+{
+    mproc__handle_fini(handle);
+}
+
+static const mproc__handle_ops stubborn_ops = {
+    .type = MPROC_TYPE_OBJECT, .noun = "stubborn", .destroy = destroys_nothing, .pack = packs_nothing};
+
+START_TEST(a_step_that_fails_in_the_child_is_told_to_the_parent_with_its_story)
+{
+    mproc__handle handle;
+    siginfo_t info;
+    mproc__handle_init(&handle, &stubborn_ops);
+    mproc__launch_options options = {
+        .start = MPROC_START_SPAWN, .fn = returns_7, .args = MPROC_ARGS(mproc_handle(&handle))};
+    ck_assert_int_eq(launched(&options, &info), -ENOLINK);
+    ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_last_error()), "cannot be opened here"));
+    mproc__handle_release(&handle);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+static void *waits(void *context)
+{
+    char byte;
+    ck_assert_int_eq(read(*(int *)context, &byte, 1), 1);
+    return NULL;
+}
+
+/* shows: START-26 */
+START_TEST(fork_beside_other_threads_is_refused_unless_asked_for_by_name)
+{
+    pthread_t thread;
+    mproc_process *process = NULL;
+    warm();
+    gate hold = gate_make();
+    ck_assert_int_eq(pthread_create(&thread, NULL, waits, &hold.read_fd), 0);
+    ck_assert_int_eq(mproc_process_start(nothing, MPROC_NONE, NULL, &process), MPROC_ETHREADS);
+    ck_assert_ptr_null(process);
+    ck_assert_int_eq(run(MPROC_START_FORK, nothing, MPROC_NONE), 0);
+    ck_assert_int_eq(run(MPROC_START_SPAWN, nothing, MPROC_NONE), 0);
+    gate_open(&hold);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    for (int i = 0; i < 20; i++) { /* a joined thread does not count, also while the kernel still lists it */
+        ck_assert_int_eq(run(MPROC_START_THREAD, nothing, MPROC_NONE), 0);
+        ck_assert_int_eq(run(MPROC_START_DEFAULT, nothing, MPROC_NONE), 0);
+    }
+    gate_destroy(&hold);
+}
+END_TEST
+
+static int owns_three_descriptors(mproc_call *call)
+{
+    (void)call;
+    sigset_t mask;
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count == 3 && sigisemptyset(&mask) ? 0 : 1;
+}
+
+enum { STARTERS = 8, EACH = 13 };
+
+static void *starts_many(void *context)
+{
+    intptr_t failures = 0, method = (intptr_t)context;
+    for (int i = 0; i < EACH; i++) {
+        mproc_process *process;
+        int exit_code = 99;
+        if (mproc_process_start(owns_three_descriptors, MPROC_NONE,
+                                MPROC_WITH(mproc_process_options, .start = (mproc_start)method),
+                                &process) != 0 ||
+            mproc_process_join(process, mproc_after_ms(support_ms(LIMIT_MS)), &exit_code) != 0)
+            return (void *)(intptr_t)1000;
+        mproc_process_close(&process);
+        failures += exit_code != 0;
+    }
+    return (void *)failures;
+}
+
+/* shows: START-B */
+START_TEST(a_hundred_children_of_eight_threads_own_exactly_what_they_were_given)
+{
+    pthread_t threads[STARTERS];
+    warm();
+    for (int i = 0; i < STARTERS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, starts_many, (void *)(intptr_t)_i), 0);
+    for (int i = 0; i < STARTERS; i++) {
+        void *failures;
+        ck_assert_int_eq(pthread_join(threads[i], &failures), 0);
+        ck_assert_int_eq((intptr_t)failures, 0);
+    }
+}
+END_TEST
+
+/* ---- the program's method ---- */
+
+static int tells_method(mproc_call *call)
+{
+    (void)call;
+    return (int)mproc_get_start();
+}
+
+START_TEST(the_default_method_is_fork_and_is_set_once_before_the_first_start)
+{
+    warm();
+    ck_assert_int_eq(mproc_get_start(), MPROC_START_FORK);
+    ck_assert_int_eq(mproc_set_start(MPROC_START_DEFAULT), -EINVAL);
+    ck_assert_int_eq(mproc_set_start((mproc_start)9), -EINVAL);
+    ck_assert_int_eq(mproc_set_start(MPROC_START_SPAWN), 0);
+    ck_assert_int_eq(mproc_get_start(), MPROC_START_SPAWN);
+    ck_assert_int_eq(mproc_set_start(MPROC_START_FORK), MPROC_ESTATE);
+    ck_assert_int_eq(run(MPROC_START_DEFAULT, tells_method, MPROC_NONE), MPROC_START_SPAWN);
+}
+END_TEST
+
+START_TEST(a_default_that_was_used_cannot_be_set_any_more)
+{
+    warm();
+    ck_assert_int_eq(run(MPROC_START_DEFAULT, tells_method, MPROC_NONE), MPROC_START_FORK);
+    ck_assert_int_eq(mproc_set_start(MPROC_START_SPAWN), MPROC_ESTATE);
+    ck_assert_int_eq(mproc_get_start(), MPROC_START_FORK);
+}
+END_TEST
+
+/* shows: START-12 */
+START_TEST(the_entry_hook_changes_nothing_in_a_normal_run)
+{
+    char program[] = "program", argument[] = "argument", *list[] = {program, argument, NULL}, **argv = list;
+    int argc = 2;
+    ck_assert_int_eq(mproc__process_main(&argc, &argv), 0);
+    ck_assert_int_eq(argc, 2);
+    ck_assert_ptr_eq(argv, list);
+    ck_assert_str_eq(argv[1], "argument");
+    setenv("MPROC_CHILD", "1", 1); /* a stranger's leftover: there is no boot socket */
+    ck_assert_int_eq(mproc__process_main(&argc, &argv), 0);
+    ck_assert_ptr_null(getenv("MPROC_CHILD"));
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    mproc__parcel_register(MPROC_TYPE_OBJECT, failing_unpack);
+    mproc__process_main(&argc, &argv);
+    Suite *suite = suite_create("launch");
+    TCase *child = support_case(suite, "one child");
+    tcase_add_loop_test(child, the_launcher_gets_pid_pidfd_and_status, MPROC_START_FORK,
+                        MPROC_START_FORKSERVER);
+    tcase_add_loop_test(child, a_child_that_dies_before_it_reads_ends_the_start_with_an_error, 0, 2);
+    tcase_add_loop_test(child, a_child_that_is_killed_before_go_ends_the_start_with_an_error,
+                        MPROC_START_FORK, MPROC_START_FORKSERVER);
+    tcase_add_loop_test(child, a_refusing_watcher_undoes_the_start, MPROC_START_FORK, MPROC_START_FORKSERVER);
+    tcase_add_test(child, a_step_that_fails_in_the_child_is_told_to_the_parent_with_its_story);
+    TCase *threads = support_case(suite, "threads");
+    tcase_add_test(threads, fork_beside_other_threads_is_refused_unless_asked_for_by_name);
+    tcase_add_loop_test(threads, a_hundred_children_of_eight_threads_own_exactly_what_they_were_given,
+                        MPROC_START_SPAWN, MPROC_START_THREAD);
+    TCase *method = support_case(suite, "the program's method");
+    tcase_add_test(method, the_default_method_is_fork_and_is_set_once_before_the_first_start);
+    tcase_add_test(method, a_default_that_was_used_cannot_be_set_any_more);
+    tcase_add_test(method, the_entry_hook_changes_nothing_in_a_normal_run);
+    return support_run(suite, argc, argv);
+}
