@@ -1,5 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where shared objects live. NULL means this host: anonymous shared memory that started processes can be given. */
+/* Where shared objects live. NULL means this host: anonymous shared memory that started processes can be given.
+ *
+ * The same program runs on threads, processes and machines by changing the address it opens:
+ *
+ *     mproc_place *place;
+ *     mproc_place_open(argc > 1 ? argv[1] : "host:", NULL, &place);
+ *     mproc_lock_create(place, MPROC_WITH(mproc_lock_options, .name = "door", .and_open = true), &lock);
+ *
+ *                    blocks                        threads  in a signal handler  in a fork child
+ *   open             server: connect_ms            any      no                   works
+ *   ping             server: to its deadline       any      no                   works (server: a connection of its own)
+ *   names, unlink    server: call_ms               any      no                   works on the child's copy; server: works
+ *   address          no                            any      no                   works
+ *   close            no                            one      no                   works
+ *
+ * What of a process's death: objects in thread: go with it; in host: they stay while another process uses them; in a
+ * server they stay until they are unlinked or the server ends.
+ * What is shared on host: is open to every process that was given it, and those trust each other: one that writes wild
+ * pointers into it harms them all. Processes that do not trust each other meet in managerd. A process in another PID or
+ * time namespace is refused (MPROC_ENAMESPACE). */
 #ifndef MPROC_PLACE_H
 #define MPROC_PLACE_H
 
@@ -16,16 +35,24 @@ typedef struct mproc_place_options {
     uint32_t    connect_ms;         /* 0: 5000 */
     uint32_t    call_ms;            /* limit of calls that take no deadline; 0: 30000 */
 } mproc_place_options;
+
 /* address: "thread:"                 this process; values may hold pointers
  *          "host:"                   as NULL
  *          "unix:/run/x.sock" "unix:@abstract"   managerd
- *          "env:"                    whatever MPROC_PLACE says */
+ *          "env:"                    whatever MPROC_PLACE says
+ * -EINVAL: no such address, or options that fit none. Of servers: -ENOENT, -ECONNREFUSED: nobody serves there; -ETIMEDOUT:
+ * no answer within connect_ms; MPROC_EAUTH: the keys differ. -ENOMEM, -EMFILE. */
 MPROC_API MPROC_CHECK int mproc_place_open(const char *address, const mproc_place_options *options, mproc_place **ret_place);
 MPROC_API void mproc_place_close(mproc_place **place);               /* objects opened from it stay usable */
-MPROC_API const char *mproc_place_address(const mproc_place *place); /* resolved: real port, private socket */
+/* Resolved, as mproc_place_open would take it; lives as long as the place. NULL place: "host:". What is no place: NULL. */
+MPROC_API const char *mproc_place_address(const mproc_place *place);
+/* 0: its server answers; thread: and host: always do. -ETIMEDOUT, MPROC_EDIED, -EINVAL. */
 MPROC_API int  mproc_place_ping(mproc_place *place, mproc_deadline deadline);
-MPROC_API int  mproc_place_names(mproc_place *place, mproc_variant *ret_list);       /* named objects: name, type, holders */
-MPROC_API int  mproc_place_unlink(mproc_place *place, const char *name);             /* handles keep working */
+/* A list of dicts, the caller's to clear: name, type, holders (of thread: and host:, the references in this process). */
+MPROC_API int  mproc_place_names(mproc_place *place, mproc_variant *ret_list);
+/* Takes a name away: nobody finds it any more, handles keep working. -ENOENT. */
+MPROC_API int  mproc_place_unlink(mproc_place *place, const char *name);
+
 /* Every shared noun X below has the same three:
  *   int  mproc_X_create(mproc_place *, ..., const mproc_X_options *, mproc_X **ret);   new; options->name makes it findable
  *   int  mproc_X_open(mproc_place *, const char *name, mproc_X **ret);                 existing; -ENOENT
