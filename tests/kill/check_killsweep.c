@@ -80,6 +80,20 @@ static void sweep_without_failure(const char *operation)
     ck_assert_msg(strncmp(output, operation, strlen(operation)) == 0, "%s", output);
 }
 
+/* shows: DEATH-1 DEATH-3 */
+START_TEST(a_lock_survives_a_kill_at_every_state_of_acquire)
+{
+    sweep_without_failure("lock acquire");
+}
+END_TEST
+
+/* shows: DEATH-1 DEATH-3 */
+START_TEST(a_lock_survives_a_kill_at_every_state_of_release)
+{
+    sweep_without_failure("lock release");
+}
+END_TEST
+
 /* shows: DEATH-1 DEATH-2 */
 START_TEST(a_queue_survives_a_kill_at_every_state_of_put)
 {
@@ -105,6 +119,8 @@ int main(int argc, char **argv)
     tcase_add_test(harness, an_unknown_operation_is_no_success);
     TCase *sweeps = support_case(suite, "sweeps");
     tcase_set_timeout(sweeps, support_ms(SWEEP_LIMIT_MS) / 1000.0);
+    tcase_add_test(sweeps, a_lock_survives_a_kill_at_every_state_of_acquire);
+    tcase_add_test(sweeps, a_lock_survives_a_kill_at_every_state_of_release);
     tcase_add_test(sweeps, a_queue_survives_a_kill_at_every_state_of_put);
     tcase_add_test(sweeps, a_queue_survives_a_kill_at_every_state_of_get);
     return support_run(suite, argc, argv);
