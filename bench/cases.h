@@ -1,2 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of measured cases: one line for each bench_case that a bench_*.c defines. Included twice by bench.c. */
+BENCH_CASE(bench_queue_rate)
+BENCH_CASE(bench_queue_round_trip)

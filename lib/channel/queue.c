@@ -21,8 +21,8 @@ enum {
  * its parent's. */
 static void queue_settle(mproc_queue *queue)
 {
-    if (queue->process_shared && atomic_load(&queue->user) == mproc__incarnation())
-        mproc__queue_sweep(queue->segment, (unsigned)atomic_load(&queue->user_row), NULL);
+    if (queue->process_shared && atomic_load(&queue->stamper) == mproc__incarnation())
+        mproc__queue_sweep(queue->segment, (unsigned)atomic_load(&queue->stamp_row), NULL);
 }
 
 static void queue_destroy(mproc__handle *handle)
@@ -190,19 +190,10 @@ int mproc__queue_unpack(mproc__parcel *parcel, const void *blob, size_t blob_byt
 int mproc__queue_enter(mproc_queue *queue)
 {
     int rc = mproc__handle_check(queue, MPROC_TYPE_QUEUE);
-    if (rc == 0)
+    if (rc == 0 && !queue->process_shared)
         rc = mproc__segment_check(queue->segment);
-    if (MPROC__UNLIKELY(rc < 0))
-        return rc;
     /* Every caller is a participant: one that dies between its commit and its wake is noticed by its life word. */
-    int row = mproc__segment_join(queue->segment);
-    uint64_t user = mproc__incarnation();
-    if (MPROC__UNLIKELY(row >= 0 && (atomic_load_explicit(&queue->user, memory_order_relaxed) != user ||
-                                     atomic_load_explicit(&queue->user_row, memory_order_relaxed) != row))) {
-        atomic_store_explicit(&queue->user_row, row, memory_order_relaxed);
-        atomic_store_explicit(&queue->user, user, memory_order_relaxed);
-    }
-    return row;
+    return MPROC__LIKELY(rc == 0) ? mproc__segment_join(queue->segment) : rc;
 }
 
 int mproc__queue_answer(mproc_queue *queue, int rc)

@@ -42,6 +42,9 @@ int mproc__queue_block_make(mproc_queue *queue, size_t size_bytes, unsigned kind
     mproc__block_shared *at = mproc__arena_data(queue->arena, *ret_block);
     if (!at)
         return MPROC_ECORRUPT;
+    mproc__block_state state;
+    if (mproc__arena_get(queue->arena, *ret_block, &state))
+        mproc__queue_stamps(queue, state.owner);
     *at = (mproc__block_shared){.size_bytes = size_bytes, .magic = MPROC__BLOCK_MAGIC, .kind = kind};
     return 0;
 }
