@@ -68,7 +68,7 @@ int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_byt
 
 mproc__arena_shared *mproc__arena_at(mproc__segment *segment, size_t offset)
 {
-    return (mproc__arena_shared *)((unsigned char *)mproc__segment_root(segment) + offset);
+    return (void *)((unsigned char *)mproc__segment_root(segment) + offset);
 }
 
 /* ---- words ---- */

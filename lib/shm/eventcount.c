@@ -19,7 +19,8 @@ enum {
 static atomic_bool waitv_missing;
 
 /* Exactly one poster turns the bit off, and wakes. One that finds it off came after that one's commit was ordered:
- * its own commit is seen by the sleeper that is being woken. */
+ * its own commit is seen by the sleeper that is being woken. A poster that is stopped (not killed) between the two holds
+ * those sleepers up until it goes on: to wake before turning the bit off would cost a second system call each time. */
 void mproc__eventcount_wake(mproc__eventcount_shared *event, bool shared)
 {
     uint32_t word = atomic_load_explicit(&event->word, memory_order_relaxed);

@@ -391,6 +391,38 @@ START_TEST(a_thread_that_ends_with_the_lock_leaves_it_to_the_next)
 }
 END_TEST
 
+static pthread_barrier_t holding;
+
+static void *hold_then_end(void *waiter_tid)
+{
+    if (mproc_lock_acquire(lock, MPROC_NOW) != 0)
+        return lock;
+    pthread_barrier_wait(&holding);
+    while (atomic_load((_Atomic pid_t *)waiter_tid) == 0)
+        usleep(100);
+    return support_until_asleep(atomic_load((_Atomic pid_t *)waiter_tid), 5000) ? NULL : lock;
+}
+
+/* shows: DEATH-3 */
+START_TEST(a_sleeping_thread_gets_the_lock_when_its_owners_thread_ends)
+{
+    pthread_t thread;
+    void *failed;
+    _Atomic pid_t tid = 0;
+    lock_make(_i, NULL);
+    pthread_barrier_init(&holding, NULL, 2);
+    ck_assert_int_eq(pthread_create(&thread, NULL, hold_then_end, &tid), 0);
+    pthread_barrier_wait(&holding);
+    atomic_store(&tid, mproc__tid());
+    ck_assert_int_eq(mproc_lock_acquire(lock, mproc_after_ms(support_ms(10000))), MPROC_RECOVERED);
+    ck_assert_int_eq(mproc_lock_release(lock), 0);
+    pthread_join(thread, &failed);
+    ck_assert_ptr_null(failed);
+    pthread_barrier_destroy(&holding);
+    lock_drop();
+}
+END_TEST
+
 /* shows: DEATH-3 */
 START_TEST(a_poisoned_lock_fails_for_all_until_it_is_repaired)
 {
@@ -587,6 +619,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(death, a_killed_owners_lock_goes_to_the_next_who_is_told_once, 0, 2);
     tcase_add_test(death, a_sleeper_gets_the_lock_as_soon_as_its_owner_is_killed);
     tcase_add_loop_test(death, a_thread_that_ends_with_the_lock_leaves_it_to_the_next, 0, 2);
+    tcase_add_loop_test(death, a_sleeping_thread_gets_the_lock_when_its_owners_thread_ends, 0, 2);
     tcase_add_test(death, a_poisoned_lock_fails_for_all_until_it_is_repaired);
     tcase_add_test(death, tokens_grow_with_every_hold_also_over_a_death);
     TCase *handle = support_case(suite, "handle");
