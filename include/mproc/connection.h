@@ -1,5 +1,35 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Two ends, whole messages; listeners and authentication. */
+/* Two ends, whole messages; listeners and authentication.
+ *
+ * A connection carries messages both ways, as bytes or as variants, between threads, processes and unrelated programs of
+ * one machine. What is sent as one piece is received as one piece; an empty message is a message. A pair of them replaces
+ * Pipe(), a listener and mproc_connection_open replace Listener and Client.
+ *
+ * Addresses are "unix:PATH" and "unix:@NAME" (a name without a file, gone with its listener). "tcp:" and "tls:" are
+ * MPROC_EPLACE; text of another form is -EINVAL.
+ *
+ * The end. When the other end is closed, or every process that has it is dead, what it sent is still received, then
+ * MPROC_EEND. An end in the middle of a message is MPROC_EPROTOCOL. Sending to a closed end is -EPIPE and raises no signal.
+ * Close the ends you do not use: an end is closed when its last copy is, and a forked child has copies of all.
+ *
+ * Security. A Unix socket made by a listener has mode 0600, and a peer whose uid is not ours is refused before its first
+ * byte is looked at. With a key both sides prove that they know it (HMAC-SHA-256, both ways, fresh random numbers); the
+ * key itself never travels. Another key, or a key on one side only: MPROC_EAUTH at both, with the reason. Data is not
+ * encrypted; it stays in the kernel of this machine.
+ *
+ *                      blocks    threads                     processes     in a signal  after fork
+ * ..._pair, one_way    no        any                         own           no           -
+ * ..._open             deadline  any                         own           no           -
+ * ..._wrap             no        any                         own           no           -
+ * ..._send, _recv      deadline  one sends and one receives  one and one   no           works, shared with the parent
+ * ..._peer, _address   no        any                         own           no           works
+ * listener_create      no (1)    any                         own           no           -
+ * listener_accept      deadline  any, one after another      any           no           works, shared with the parent
+ * ..._close            no        last user                   own           no           closes this process's copy
+ *
+ * (1) up to 2 s while another process is making a socket in the same directory.
+ * "one and one": several processes may have the same end, but two that send (or receive) at the same time tear each other's
+ * messages: give each its own connection, or use a queue. */
 #ifndef MPROC_CONNECTION_H
 #define MPROC_CONNECTION_H
 
@@ -10,25 +40,68 @@ MPROC_BEGIN
 
 typedef struct mproc_connection_options {
     size_t      size;
-    const void *key; size_t key_bytes; const char *key_file;                 /* NULL: no handshake */
-    size_t      max_message_bytes;  /* received; 0: 64 MiB */
-    uint32_t    backlog;            /* listener */
+    /* Neither: no handshake, and MPROC_EAUTH when the other side wants one. The program's key (mproc_set_key) is for
+     * places and servers; here a key is given or there is none. */
+    const void *key;                /* any number of bytes up to 1024, also none: an empty key is a key */
+    size_t      key_bytes;
+    const char *key_file;           /* instead: a file of this user, mode 0600, 16 bytes or more; a line end does not count */
+    size_t      max_message_bytes;  /* longest message received; 0: 64 MiB. Told from its header, nothing is allocated */
+    uint32_t    backlog;            /* listener: clients that wait for accept; 0: the system's most */
 } mproc_connection_options;
-MPROC_API MPROC_CHECK int mproc_connection_pair(mproc_connection **ret_a, mproc_connection **ret_b);        /* Pipe() */
+
+/* Makes two connected ends. No key, no name: they are given to children, or by a message over another connection.
+ * -EMFILE, -ENFILE, -ENOMEM. */
+MPROC_API MPROC_CHECK int mproc_connection_pair(mproc_connection **ret_a, mproc_connection **ret_b);
+/* The same with one direction: the reader's send and the writer's recv answer MPROC_ESTATE. */
 MPROC_API MPROC_CHECK int mproc_connection_one_way(mproc_connection **ret_reader, mproc_connection **ret_writer);
+
+/* Connects to a listener; with a key, also waits until both sides have proved it, which takes an accept on the other side.
+ * -ENOENT, -ECONNREFUSED: nobody listens there; at once. -ETIMEDOUT: the deadline passed. MPROC_EAUTH: refused, by them or by
+ * us; the story says why. -EACCES, -ENOENT, MPROC_EAUTH for the key file, naming it. */
 MPROC_API MPROC_CHECK int mproc_connection_open(const char *address, const mproc_connection_options *options,
                                                 mproc_deadline deadline, mproc_connection **ret_connection);
-MPROC_API MPROC_CHECK int mproc_connection_wrap(int fd, mproc_connection **ret_connection);                 /* takes fd */
+/* Makes a connection of a connected stream socket, for which the other side must do the same. On success fd belongs to the
+ * connection and is close-on-exec; on failure it stays yours. -EBADF; -ENOTSOCK (also a pipe); -EINVAL: no stream socket. */
+MPROC_API MPROC_CHECK int mproc_connection_wrap(int fd, mproc_connection **ret_connection);
+/* Closes this end, sets *connection to NULL; NULL is allowed. Messages already sent are still received. */
 MPROC_API void mproc_connection_close(mproc_connection **connection);
-MPROC_API MPROC_CHECK int mproc_connection_send(mproc_connection *connection, const void *data, size_t size_bytes, mproc_deadline deadline);
+
+/* Sends size_bytes (0 and more) at data (NULL when 0) as one message. Returns when the kernel has all of it: the other side
+ * need not be receiving yet, as long as the socket's buffer (about 200 KiB) has room.
+ * -ETIMEDOUT: up to 32 KiB, nothing was sent. Above, a part may be out already: then this end can send no more (-EPIPE) and
+ * the other one will see MPROC_EPROTOCOL; give large messages a deadline that they can keep. -EPIPE: nobody will receive it.
+ * MPROC_EAUTH: the listener has refused us since. */
+MPROC_API MPROC_CHECK int mproc_connection_send(mproc_connection *connection, const void *data, size_t size_bytes,
+                                                mproc_deadline deadline);
+/* Receives one message into buffer; the rest of the buffer is not touched once the call has returned 0.
+ * MPROC_ETOOSMALL: *ret_size_bytes is what is needed, the message is kept (buffer NULL with capacity 0 asks for the size).
+ * -ETIMEDOUT: nothing whole was there; what has come in part is kept. MPROC_EARGUMENT: the message is a variant, and is kept.
+ * Final, the next call says the same: MPROC_EEND; MPROC_EPROTOCOL; -EMSGSIZE (above max_message_bytes); MPROC_EAUTH. */
 MPROC_API MPROC_CHECK int mproc_connection_recv(mproc_connection *connection, void *buffer, size_t capacity_bytes,
                                                 mproc_deadline deadline, size_t *ret_size_bytes);
+/* The same with a value. Handles and descriptors inside travel too, as copies: yours stays open. A value that cannot travel is
+ * MPROC_EARGUMENT or MPROC_ECANNOTCROSS, and nothing is sent. */
 MPROC_API MPROC_CHECK int mproc_connection_send_variant(mproc_connection *connection, mproc_variant item, mproc_deadline deadline);
-MPROC_API MPROC_CHECK int mproc_connection_recv_variant(mproc_connection *connection, mproc_deadline deadline, mproc_variant *ret_item);
+/* *ret_item is owned (mproc_variant_clear). A message of bytes comes as bytes. MPROC_EPROTOCOL for one that makes no sense: it
+ * is gone, the next can be received. */
+MPROC_API MPROC_CHECK int mproc_connection_recv_variant(mproc_connection *connection, mproc_deadline deadline,
+                                                        mproc_variant *ret_item);
+/* Who is there, for messages: the address that was opened, or "pid 4711" for one that came to a listener. Valid until close;
+ * NULL for a wrong handle. */
 MPROC_API const char *mproc_connection_peer(const mproc_connection *connection);
-MPROC_API MPROC_CHECK int mproc_listener_create(const char *address /* NULL: private Unix socket */, const mproc_connection_options *options, mproc_listener **ret_listener);
+
+/* Listens. address NULL: a socket of its own in a private directory (mproc_listener_address tells). A socket file that a
+ * killed process left is replaced; one that is served is -EADDRINUSE. -ENOTSOCK: the path is another kind of file. -EACCES,
+ * -ENOENT: the directory, or the key file. -ENAMETOOLONG: over 107 bytes. Close removes the file, unless a forked child calls. */
+MPROC_API MPROC_CHECK int mproc_listener_create(const char *address, const mproc_connection_options *options,
+                                                mproc_listener **ret_listener);
+/* Stops listening; NULL is allowed. Connections accepted before live on. */
 MPROC_API void mproc_listener_close(mproc_listener **listener);
-MPROC_API MPROC_CHECK int mproc_listener_accept(mproc_listener *listener, mproc_deadline deadline, mproc_connection **ret_connection);
+/* The next client. With a key the handshakes of all that wait run side by side, and one that is silent is refused after 5 s:
+ * it delays nobody. -ETIMEDOUT. MPROC_EAUTH, -EACCES: *one* client was refused, the story says which and why; call again. */
+MPROC_API MPROC_CHECK int mproc_listener_accept(mproc_listener *listener, mproc_deadline deadline,
+                                                mproc_connection **ret_connection);
+/* What a client opens: "unix:" and an absolute path, or the abstract name. Valid until close; NULL for a wrong handle. */
 MPROC_API const char *mproc_listener_address(const mproc_listener *listener);
 
 MPROC_END_DECLS
