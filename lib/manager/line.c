@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Calls over one connection. Locks: `sending` around one frame, `state` for lists; a thread holds at most one. */
+/* Calls over one connection. One lock, `state`, never held over a system call that may wait. */
 #include "platform/base.h"
 
 #include <poll.h>
@@ -39,6 +39,7 @@ static void line_break(mproc__line *line, int code, const char *why)
     }
     for (mproc__link *at = line->calls.next; at != &line->calls; at = at->next)
         pthread_cond_signal(&flight_of(at)->wake);
+    pthread_cond_broadcast(&line->sendable);
 }
 
 static int broken(const mproc__line *line)
@@ -78,36 +79,50 @@ static int out_send(mproc__line *line, mproc_deadline deadline, bool *ret_fatal)
     return 0;
 }
 
-static int sending_lock(mproc__line *line, mproc_deadline deadline)
+/* Appends and sends one frame; the caller has the right to send. Without `state`. */
+static int frame_send(mproc__line *line, const mproc__envelope *request, const mproc_variant *args,
+                      mproc_deadline deadline, bool *ret_fatal)
 {
-    struct timespec until;
-    if (deadline.ns == INT64_MAX)
-        return -pthread_mutex_lock(&line->sending);
-    until = mproc__deadline_timespec(deadline);
-    return -pthread_mutex_clocklock(&line->sending, CLOCK_MONOTONIC, &until);
+    int rc = mproc__wire_append(&line->out, request, args, line->max_request_bytes);
+    if (rc < 0)
+        return rc;
+    rc = out_send(line, deadline, ret_fatal);
+    if (rc < 0)
+        mproc__fail(rc, "the server at %s does not take the request: %s", line->address, mproc_strerror(rc));
+    mproc__outbox_took(&line->out, mproc__outbox_left(&line->out));
+    return rc;
 }
 
+/* Waits, with `state` given up. false: the deadline has passed. */
+static bool condition_wait(mproc__line *line, pthread_cond_t *condition, mproc_deadline deadline)
+{
+    if (deadline.ns == INT64_MAX) {
+        pthread_cond_wait(condition, &line->state);
+        return true;
+    }
+    struct timespec until = mproc__deadline_timespec(deadline);
+    return pthread_cond_timedwait(condition, &line->state, &until) != ETIMEDOUT;
+}
+
+/* Sends one frame when the others have sent theirs. Under `state`, which it gives up meanwhile. */
 static int line_send(mproc__line *line, const mproc__envelope *request, const mproc_variant *args,
                      mproc_deadline deadline)
 {
-    bool fatal = false;
-    int rc = sending_lock(line, deadline);
-    if (rc < 0)
-        return mproc__fail(rc, "the server at %s takes no requests", line->address);
-    rc = mproc__wire_append(&line->out, request, args, line->max_request_bytes);
-    if (rc == 0) {
-        rc = out_send(line, deadline, &fatal);
-        if (rc < 0)
-            mproc__fail(rc, "the server at %s does not take the request: %s", line->address,
-                        mproc_strerror(rc));
-        mproc__outbox_took(&line->out, mproc__outbox_left(&line->out));
-    }
-    pthread_mutex_unlock(&line->sending);
-    if (fatal) {
-        pthread_mutex_lock(&line->state);
+    bool fatal = false, in_time = true;
+    while (line->sending && line->broken == 0 && in_time)
+        in_time = condition_wait(line, &line->sendable, deadline);
+    if (line->broken)
+        return broken(line);
+    if (line->sending)
+        return mproc__fail(-ETIMEDOUT, "the server at %s takes no requests", line->address);
+    line->sending = true;
+    pthread_mutex_unlock(&line->state);
+    int rc = frame_send(line, request, args, deadline, &fatal);
+    pthread_mutex_lock(&line->state);
+    line->sending = false;
+    pthread_cond_signal(&line->sendable);
+    if (fatal)
         line_break(line, -ECONNRESET, "it broke while a request was sent");
-        pthread_mutex_unlock(&line->state);
-    }
     return rc;
 }
 
@@ -115,10 +130,9 @@ void mproc__line_tell(mproc__line *line, mproc__envelope *request)
 {
     enum { PATIENCE_MS = 1000 };
     request->kind = MPROC__WIRE_REQUEST;
-    if (line_send(line, request, NULL, mproc_after_ms(PATIENCE_MS)) == 0)
-        return;
     pthread_mutex_lock(&line->state);
-    line_break(line, -ECONNRESET, "the server did not take what it was told");
+    if (line_send(line, request, NULL, mproc_after_ms(PATIENCE_MS)) < 0)
+        line_break(line, -ECONNRESET, "the server did not take what it was told");
     pthread_mutex_unlock(&line->state);
 }
 
@@ -218,16 +232,6 @@ static void read_for_all(mproc__line *line, mproc_deadline deadline)
         line_break(line, rc, mproc_strerror(rc));
 }
 
-static void wait_for_reader(mproc__line *line, flight *call, mproc_deadline deadline)
-{
-    if (deadline.ns == INT64_MAX) {
-        pthread_cond_wait(&call->wake, &line->state);
-    } else {
-        struct timespec until = mproc__deadline_timespec(deadline);
-        pthread_cond_clockwait(&call->wake, &line->state, CLOCK_MONOTONIC, &until);
-    }
-}
-
 /* Out of the list; another thread may have been told to read on that is not there yet, so somebody is told again. */
 static void flight_leave(mproc__line *line, flight *call)
 {
@@ -241,7 +245,7 @@ static void flight_await(mproc__line *line, flight *call, mproc_deadline deadlin
 {
     while (!call->done && line->broken == 0) {
         if (line->reading)
-            wait_for_reader(line, call, deadline);
+            condition_wait(line, &call->wake, deadline);
         else
             read_for_all(line, deadline);
         if (!call->done && mproc__deadline_past(deadline))
@@ -267,15 +271,28 @@ static int flight_outcome(mproc__line *line, const flight *call, mproc__line_end
 
 /* ---- a call ---- */
 
-static int flight_start(mproc__line *line, flight *call)
+void mproc__line_condition(pthread_cond_t *ret_condition)
 {
-    pthread_mutex_lock(&line->state);
-    int rc = line->broken ? broken(line) : 0;
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(ret_condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+/* Under `state`. In the list before it is sent, because the answer may be read by another thread at once. */
+static int flight_run(mproc__line *line, flight *call, mproc__envelope *request, const mproc_variant *args,
+                      mproc_deadline deadline, mproc__line_end *ret_end)
+{
+    request->kind = MPROC__WIRE_REQUEST;
+    request->id = call->id = ++line->last_id;
+    mproc__link_append(&line->calls, &call->link);
+    int rc = line_send(line, request, args, deadline);
     if (rc == 0) {
-        call->id = ++line->last_id;
-        mproc__link_append(&line->calls, &call->link);
+        flight_await(line, call, deadline);
+        rc = flight_outcome(line, call, ret_end);
     }
-    pthread_mutex_unlock(&line->state);
+    flight_leave(line, call);
     return rc;
 }
 
@@ -286,20 +303,10 @@ int mproc__line_call(mproc__line *line, mproc__envelope *request, const mproc_va
     *ret_reply = (mproc__reply){.result = mproc_null()};
     *ret_end = MPROC__LINE_NOT_SENT;
     mproc__link_init(&call.link);
-    pthread_cond_init(&call.wake, NULL);
-    int rc = flight_start(line, &call);
-    if (rc == 0) {
-        request->kind = MPROC__WIRE_REQUEST;
-        request->id = call.id;
-        rc = line_send(line, request, args, deadline);
-        pthread_mutex_lock(&line->state);
-        if (rc == 0) {
-            flight_await(line, &call, deadline);
-            rc = flight_outcome(line, &call, ret_end);
-        }
-        flight_leave(line, &call);
-        pthread_mutex_unlock(&line->state);
-    }
+    mproc__line_condition(&call.wake);
+    pthread_mutex_lock(&line->state);
+    int rc = flight_run(line, &call, request, args, deadline, ret_end);
+    pthread_mutex_unlock(&line->state);
     pthread_cond_destroy(&call.wake);
     return rc;
 }

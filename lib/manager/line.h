@@ -20,9 +20,10 @@ typedef struct mproc__line {
     char *address;                      /* for stories; owned */
     uint64_t life, session;             /* the server's, and ours in it */
     size_t max_request_bytes;
-    pthread_mutex_t sending;            /* held for one frame, so that frames do not mix; guards out */
-    mproc__outbox out;
     pthread_mutex_t state;              /* guards what follows; never held while the socket is waited for */
+    bool sending;                       /* one thread sends its frame, so that frames do not mix; `out` is that thread's */
+    pthread_cond_t sendable;            /* it has */
+    mproc__outbox out;
     bool reading;                       /* one of the waiting threads has the reader */
     int broken;                         /* a code: the connection is over */
     char broken_story[MPROC__WIRE_STORY_BYTES];
@@ -39,6 +40,8 @@ typedef struct mproc__reply {
 /* Connects and shakes hands. Errors of mproc__address_connect; MPROC_EAUTH, MPROC_EPROTOCOL, MPROC_ELIMIT (the server is
  * full), -ETIMEDOUT. One reference. */
 int mproc__line_open(const char *address, const mproc__key *key, mproc_deadline deadline, mproc__line **ret_line);
+/* A condition whose timed waits use our clock; timedwait with it, because race detectors know that one. */
+void mproc__line_condition(pthread_cond_t *ret_condition);
 void mproc__line_keep(mproc__line *line);
 void mproc__line_release(mproc__line *line);    /* the last one closes */
 bool mproc__line_works(mproc__line *line);

@@ -181,8 +181,8 @@ int mproc__line_open(const char *address, const mproc__key *key, mproc_deadline 
         return mproc__fail(-ENOMEM, "no memory for a connection");
     atomic_init(&line->references, 1);
     line->fd = -1;
-    pthread_mutex_init(&line->sending, NULL);
     pthread_mutex_init(&line->state, NULL);
+    mproc__line_condition(&line->sendable);
     mproc__link_init(&line->calls);
     mproc__frame_reader_init(&line->reader, MPROC__WIRE_HANDSHAKE_BYTES);
     int rc = line_connect(line, address, key, deadline);
@@ -214,8 +214,8 @@ void mproc__line_release(mproc__line *line)
 {
     if (!line || atomic_fetch_sub_explicit(&line->references, 1, memory_order_acq_rel) > 1)
         return;
-    pthread_mutex_destroy(&line->sending);
     pthread_mutex_destroy(&line->state);
+    pthread_cond_destroy(&line->sendable);
     line_free(line);
 }
 

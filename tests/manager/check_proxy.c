@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -579,6 +580,75 @@ START_TEST(a_waiting_acquire_ends_when_the_server_is_killed)
 }
 END_TEST
 
+/* The acquire's own clock ends it, the cancel reaches the server later, and undoes the grant it made meanwhile.
+ * shows: DEATH-11 */
+START_TEST(a_stopped_server_keeps_no_acquire_beyond_its_deadline)
+{
+    mproc_lock *lock = lock_new(NULL, false, false);
+    kill(server, SIGSTOP);
+    int64_t start = mproc__now_ns();
+    ck_assert_int_eq(mproc_lock_acquire(lock, mproc_after_ms(50)), -ETIMEDOUT);
+    ck_assert_int_lt(mproc__now_ns() - start, support_ms(250) * INT64_C(1000000));
+    kill(server, SIGCONT);
+    ck_assert(!mproc_lock_is_held(lock));
+    ck_assert_int_eq(mproc_lock_acquire(lock, MPROC_NOW), 0);
+    ck_assert_int_eq(mproc_lock_release(lock), 0);
+    mproc_lock_close(&lock);
+}
+END_TEST
+
+/* shows: REMOTE-3 */
+START_TEST(a_lost_answer_is_told_apart_from_a_refusal)
+{
+    mproc_place *quick = NULL;
+    mproc_dict *dict = NULL;
+    mproc_variant item;
+    ck_assert_int_eq(mproc_place_open(common_address("s"),
+                                      MPROC_WITH(mproc_place_options, .key = TEST_KEY,
+                                                 .key_bytes = sizeof TEST_KEY - 1, .call_ms = 50),
+                                      &quick),
+                     0);
+    while (mproc_dict_create(quick, NULL, &dict) < 0)
+        ck_assert_int_eq(mproc_error_code(mproc_last_error()), MPROC_EUNKNOWN); /* a slow machine */
+    kill(server, SIGSTOP);
+    ck_assert_int_eq(mproc_dict_set(dict, mproc_int(1), mproc_int(2)), MPROC_EUNKNOWN);
+    ck_assert_int_eq(mproc_dict_get(dict, mproc_int(1), &item), -ETIMEDOUT);
+    kill(server, SIGCONT);
+    mproc_dict_close(&dict);
+    mproc_place_close(&quick);
+}
+END_TEST
+
+/* Each call with the n-th allocation failing: an error, nothing left behind, and the handle goes on working. */
+START_TEST(a_client_without_memory_fails_cleanly)
+{
+    mproc_dict *dict = dict_new(NULL);
+    mproc_variant pairs = mproc_null();
+    bool failed = true;
+    for (unsigned n = 1; failed; n++) {
+        mproc_dict *other = NULL;
+        mproc_place *there = NULL;
+        support_fail_allocation(n);
+        int rc = mproc_place_open(
+            common_address("s"),
+            MPROC_WITH(mproc_place_options, .key = TEST_KEY, .key_bytes = sizeof TEST_KEY - 1), &there);
+        if (rc == 0)
+            rc = mproc_dict_create(
+                there, MPROC_WITH(mproc_data_options, .initial = MPROC_ARGS(MPROC_ARGS(1, "x"))), &other);
+        if (rc == 0)
+            rc = mproc_dict_copy(other, &pairs);
+        failed = support_allocation_failed();
+        support_fail_allocation(0);
+        ck_assert(failed || rc == 0);
+        mproc_variant_clear(&pairs);
+        mproc_dict_close(&other);
+        mproc_place_close(&there);
+        ck_assert_int_eq(mproc_dict_add(dict, mproc_text("n"), mproc_int(1), NULL), 0);
+    }
+    mproc_dict_close(&dict);
+}
+END_TEST
+
 /* shows: REMOTE-3 MGR-14 */
 START_TEST(a_handle_from_before_a_restart_is_stale)
 {
@@ -627,6 +697,9 @@ int main(int argc, char **argv)
     tcase_add_test(many, handles_cross_as_addresses);
     tcase_add_test(many, a_killed_server_ends_every_call_with_a_story);
     tcase_add_test(many, a_waiting_acquire_ends_when_the_server_is_killed);
+    tcase_add_test(many, a_stopped_server_keeps_no_acquire_beyond_its_deadline);
+    tcase_add_test(many, a_lost_answer_is_told_apart_from_a_refusal);
+    tcase_add_test(many, a_client_without_memory_fails_cleanly);
     tcase_add_test(many, a_handle_from_before_a_restart_is_stale);
     return support_run(suite, argc, argv);
 }
