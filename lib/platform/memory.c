@@ -11,27 +11,30 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 
+#define ROOM_NO_LIMIT (INT64_C(1) << 62)
+
 enum {
     ROOM_MARGIN_BYTES = 16 << 20, /* what stays free for everything else */
     RESERVE_STEP_BYTES = 16 << 20 /* one fallocate: a signal undoes only this much */
 };
 
-/* What a group may still take, its caches given back; lowers *context (bytes). */
+/* What a group may still take, its caches given back; lowers *context (bytes). The caches are asked for only when they
+ * matter: that file is the dearest of the three. */
 static void room_visit(const char *directory, bool version_2, void *context)
 {
     int64_t *room = context;
     int64_t limit = mproc__cgroup_number(directory, version_2 ? "memory.max" : "memory.limit_in_bytes", 0);
-    int64_t used, cache;
+    int64_t used = 0, left;
 
-    if (limit == INT64_MAX)
-        return;
-    used = mproc__cgroup_number(directory, version_2 ? "memory.current" : "memory.usage_in_bytes", 0);
-    if (used == INT64_MAX)
-        return;
-    cache =
-        mproc__cgroup_keyed(directory, "memory.stat", version_2 ? "inactive_file" : "total_inactive_file");
-    if (limit - used + cache < *room)
-        *room = limit - used + cache;
+    /* Version 1 says "no limit" as the largest number of whole pages. */
+    if (limit < ROOM_NO_LIMIT)
+        used = mproc__cgroup_number(directory, version_2 ? "memory.current" : "memory.usage_in_bytes", 0);
+    left = used == INT64_MAX ? INT64_MAX : limit - used;
+    if (left < *room)
+        left += mproc__cgroup_keyed(directory, "memory.stat",
+                                    version_2 ? "inactive_file" : "total_inactive_file");
+    if (left < *room)
+        *room = left;
 }
 
 int mproc__memory_room(size_t bytes)

@@ -32,7 +32,6 @@ static int look_after_fork(void *context)
     return 0;
 }
 
-/* shows: START-24 */
 START_TEST(a_forked_child_is_a_new_incarnation_with_its_own_ids)
 {
     uint64_t mine = mproc__incarnation();
