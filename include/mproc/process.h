@@ -1,5 +1,42 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A handle is a started process (or thread). There is no "built but not started". */
+/* Processes: one function, run elsewhere, by any of four start methods. What runs is the same by all of them.
+ *
+ * A handle is a started process (or thread). There is no "built but not started".
+ *
+ *   method      the child is                 arguments            the program's descriptors   needs mproc_init
+ *   fork        a copy of this process       its memory, as is    open, as they are           no
+ *   spawn       this program, exec'd anew    travel as a parcel   closed but 0 to 2           yes
+ *   forkserver  forked by the nursery        travel as a parcel   closed but 0 to 2           yes
+ *   thread      a thread of this process     copied               shared                      no
+ *
+ * The default is fork, or what mproc_set_start said; in a child, the method by which it was started. Fork by
+ * default is refused beside other threads (MPROC_ETHREADS), because what they have locked stays locked in the
+ * copy; who asks for MPROC_START_FORK by name gets it. Handles and descriptors (mproc_fd) cross in the
+ * arguments by every method; a bare pointer only to threads.
+ *
+ * A child finds: default signal dispositions and an empty mask; the null device as standard input
+ * (processes); its own name, pid and numbering; the program's key; the directory and environment of the
+ * moment of start. A forkserver child has umask, limits and credentials of the moment when the nursery was
+ * made. Exit handlers that the child registers run at its end, those it inherits by fork do not. Its streams
+ * are flushed, whatever the function returned.
+ *
+ * The nursery is one small process of the library's own, made at the first start that is no thread: this
+ * program exec'd anew, or, where mproc_init was not called, a fork of it. It kills every child with SIGKILL
+ * when this process dies for any reason, and ends with it. No thread and no SIGCHLD handler is made in the
+ * program, and no child but the library's is waited for. A program that waits for any child, or ignores
+ * SIGCHLD, takes exit codes away: Linux 6.15 on still tells them, before that join answers MPROC_EUNKNOWN.
+ *
+ *                 blocks            threads         processes            in a signal handler  after fork
+ *   start         until it runs     any, at once    one family each      no                   a new family
+ *   join, stop    to the deadline   any, at once    who started it       no                   -ECHILD
+ *   signal        no                any             who started it       no                   -ECHILD
+ *   is_alive      no                any             who started it       no                   false
+ *   pid, name     no                any             all                  yes                  work
+ *   close         no                the last user   all                  no                   works
+ *   self, parent  no                any             each its own         no                   the new one's
+ *
+ * At normal exit (exit, return from main) running children are joined, also those whose handles were closed:
+ * a program that shall not wait stops them first. */
 #ifndef MPROC_PROCESS_H
 #define MPROC_PROCESS_H
 
@@ -10,20 +47,54 @@ MPROC_BEGIN
 
 typedef struct mproc_process_options {
     size_t      size;
-    const char *name;               /* NULL: Process-N */
-    mproc_start start;
-    uint32_t    grace_ms;           /* between SIGTERM and SIGKILL; 0: 2000 */
+    const char *name;               /* copied, up to 127 bytes; NULL: Process-N, in a child Process-N:M */
+    mproc_start start;              /* 0: the program's default */
+    uint32_t    grace_ms;           /* mproc_process_stop: between SIGTERM and SIGKILL; 0: 2000 */
 } mproc_process_options;
-MPROC_API MPROC_CHECK int mproc_process_start(mproc_fn *fn, mproc_variant args, const mproc_process_options *options, mproc_process **ret_process);
-MPROC_API void mproc_process_close(mproc_process **process); /* running: joined at program exit, as the reference does */
-MPROC_API int  mproc_process_join(mproc_process *process, mproc_deadline deadline, int *ret_exit_code);  /* -N: signal N */
-MPROC_API bool mproc_process_is_alive(const mproc_process *process);
-MPROC_API int  mproc_process_pid(const mproc_process *process);
-MPROC_API const char *mproc_process_name(const mproc_process *process);
-MPROC_API int  mproc_process_signal(mproc_process *process, int signal_number);       /* by pidfd: never a recycled pid */
-MPROC_API int  mproc_process_stop(mproc_process *process, mproc_deadline deadline);   /* flag, SIGTERM, SIGKILL, reaped */
-MPROC_API mproc_process *mproc_process_self(void);           /* borrowed */
-MPROC_API mproc_process *mproc_process_parent(void);         /* borrowed; NULL in the first process; waitable */
+
+/* Starts fn(call) with the arguments `args` (MPROC_ARGS(...) or MPROC_NONE), which the caller may free at
+ * once. Returns when the child is about to run fn: whatever fails before that is this call's error, and no
+ * child is left.
+ *   MPROC_EARGUMENT, MPROC_ECANNOTCROSS   an argument that cannot travel; the story names it
+ *   MPROC_ETHREADS   fork by default beside other threads: name a method
+ *   MPROC_ENOINIT    spawn or forkserver in a program that did not call mproc_init first in main
+ *   MPROC_EFUNCTION  fn is no function of the program or of a library that the child has too
+ *   MPROC_EDIED      the child ended on the way: killed, out of memory, or its main came not to mproc_init
+ *   MPROC_ELIMIT     4096 children live        -ENAMETOOLONG  the name
+ *   -EAGAIN, -EMFILE, -ENOMEM, ...             the system's, with the step in the story
+ * The child's exit code is what fn returns, modulo 256; a negative code is printed with its story as one line
+ * on stderr and becomes 1. */
+MPROC_API MPROC_CHECK int mproc_process_start(mproc_fn *fn, mproc_variant args,
+                                              const mproc_process_options *options, mproc_process **ret_process);
+
+/* Lets go of the handle. The child runs on, is collected by a later start when it has ended, and joined at
+ * normal exit. */
+MPROC_API void mproc_process_close(mproc_process **process);
+
+/* Waits for the end; any number of times. *ret_exit_code (may be NULL): what the function returned or exit
+ * was given, -N when signal N ended it. -ETIMEDOUT: it runs. MPROC_EUNKNOWN: it has ended, the code was taken
+ * by another (above) or it is the parent. MPROC_ESTATE: this process itself. */
+MPROC_API int  mproc_process_join(mproc_process *process, mproc_deadline deadline, int *ret_exit_code);
+
+MPROC_API bool mproc_process_is_alive(const mproc_process *process);   /* false also for a wrong handle */
+MPROC_API int  mproc_process_pid(const mproc_process *process);        /* a thread's: this process's */
+MPROC_API const char *mproc_process_name(const mproc_process *process); /* lives as long as the handle */
+
+/* By pidfd: never a recycled pid. 0 also when it has ended. A thread gets no signal: its stopping flag is
+ * set. */
+MPROC_API int  mproc_process_signal(mproc_process *process, int signal_number);
+
+/* Ends it: mproc_call_stopping turns true in it and it gets SIGTERM; grace_ms later, or at the deadline,
+ * SIGKILL. 0: ended and collected, join has the exit code. -ETIMEDOUT: the deadline passed, SIGKILL is sent,
+ * its end is not seen yet. A thread is only asked: -EBUSY when it has not looked by the deadline; it runs on.
+ * MPROC_ESTATE: not a child of this process. */
+MPROC_API int  mproc_process_stop(mproc_process *process, mproc_deadline deadline);
+
+/* Borrowed; closing them only clears the pointer. self: NULL only without memory. parent: the process that
+ * called start (not the nursery), NULL in the first process; it can be asked for pid, name and life, and
+ * joined. */
+MPROC_API mproc_process *mproc_process_self(void);
+MPROC_API mproc_process *mproc_process_parent(void);
 
 MPROC_END_DECLS
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* How a process ended, asked of the kernel after somebody else has reaped it (Linux 6.15 on; before: unknown). */
+/* How a process ended, asked of the kernel after somebody else has reaped it (Linux 6.15 on; before:
+ * unknown). */
 #include "platform/base.h"
 
 #include <string.h>

@@ -102,7 +102,8 @@ int mproc__boot_pack_surroundings(mproc__boot_load *load)
 {
     load->fds[MPROC__BOOT_STDOUT] = fcntl(1, F_GETFD) >= 0 ? 1 : -1;
     load->fds[MPROC__BOOT_STDERR] = fcntl(2, F_GETFD) >= 0 ? 2 : -1;
-    /* As a descriptor, not a name: the directory may have been renamed, or be one that only this process can reach. */
+    /* As a descriptor, not a name: the directory may have been renamed, or be one that only this process can
+     * reach. */
     load->fds[MPROC__BOOT_DIRECTORY] = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (load->fds[MPROC__BOOT_DIRECTORY] < 0)
         return mproc__fail(-errno, "start: cannot open the working directory: %s", mproc_strerror(-errno));

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The conversation between a starting child and its parent, over a socket pair of their own. L5.
  *
- *     spawn, forkserver:  parent -> child   boot record with descriptors; arguments' descriptors; key, environment, arguments
+ *     spawn, forkserver:  parent -> child   boot record with its descriptors; the arguments' descriptors;
+ *                                           key, environment, arguments
  *     fork:               parent -> child   one byte, "go"
  *     all:                child -> parent   one report: 0, or the step that failed
  *
- * Every wait of the parent is on {socket, pidfd}: a child that dies, wherever, ends it, also while a stranger's fork
- * holds a copy of the socket. A child waits on the socket with SIGKILL set for the parent's death. Both ends are the
- * same build, so records cross as they lie in memory; magic and size find the library replaced under a running program. */
+ * Every wait of the parent is on {socket, pidfd}: a child that dies, wherever, ends it, also while a
+ * stranger's fork holds a copy of the socket. A child waits on the socket with SIGKILL set for the parent's
+ * death. Both ends are the same build, so records cross as they lie in memory; magic and size find the
+ * library replaced under a running program. */
 #ifndef MPROC__PROCESS_BOOT_H
 #define MPROC__PROCESS_BOOT_H
 
@@ -36,8 +38,8 @@ typedef struct mproc__boot {
     mproc__function_id function;
 } mproc__boot;
 
-/* A boot record with all that follows it: packed by the parent before there is a child, so that nothing need be undone
- * when an argument cannot cross; filled in again by the child. */
+/* A boot record with all that follows it: packed by the parent before there is a child, so that nothing need
+ * be undone when an argument cannot cross; filled in again by the child. */
 typedef struct mproc__boot_load {
     mproc__boot boot;
     mproc__parcel parcel;
@@ -47,8 +49,8 @@ typedef struct mproc__boot_load {
 } mproc__boot_load;
 
 /* ---- parent ---- */
-/* Moves a descriptor from 0 to 2: a program with a closed standard stream gives it back its number some time, and would
- * overwrite what the library keeps there. -1 with errno: it is closed. */
+/* Moves a descriptor from 0 to 2: a program with a closed standard stream gives it back its number some time,
+ * and would overwrite what the library keeps there. -1 with errno: it is closed. */
 int mproc__boot_above_standard(int fd);
 int mproc__boot_pair(int type, int ret_sockets[2]); /* close-on-exec, neither below 3 */
 void mproc__boot_self(const mproc__launch_options *options, mproc__self *ret_self);
@@ -56,7 +58,8 @@ int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret
 /* forkserver: what an exec would have carried over: directory, environment, stdout and stderr. */
 int mproc__boot_pack_surroundings(mproc__boot_load *load);
 void mproc__boot_load_clear(mproc__boot_load *load, bool received);
-/* Waits for the socket to be ready for `events`: 0, or MPROC_EDIED: pidfd (-1: nobody is watched) has ended first. */
+/* Waits for the socket to be ready for `events`: 0, or MPROC_EDIED: pidfd (-1: nobody is watched) has ended
+ * first. */
 int mproc__boot_wait(int socket, short events, int pidfd);
 int mproc__boot_send(int socket, int pidfd, const mproc__boot_load *load);
 int mproc__boot_send_go(int socket);

@@ -3,19 +3,20 @@
  *
  * Each step stands where it does because of a hazard; the parent hears of a failing one by name.
  *
- *  1  all signals blocked (the parent did so across the fork; a spawned child was exec'd with defaults already): no
+ *  1  all signals blocked (the parent did so across the fork; a spawned child was exec'd with defaults): no
  *     handler of the parent runs here.
- *  2  SIGKILL for the parent's death, until step 8: nobody watches this process yet. It comes when the parent's *thread*
- *     ends, which sits in the start call meanwhile. A parent that died before the prctl shows in getppid.
+ *  2  SIGKILL for the parent's death, until step 8: nobody watches this process yet. It comes when the parent's
+ *     *thread* ends, which sits in the start call meanwhile. A parent that died before shows in getppid.
  *  3  what was received (spawn, forkserver) or is memory (fork): the boot record.
- *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; a child of the
- *     nursery closes everything that is the nursery's and takes the requester's directory, environment, stdout, stderr.
+ *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; a child
+ *     of the nursery closes all that is the nursery's and takes the requester's directory, environment, streams.
  *  5  identity, key, stop word, name.
  *  6  signals: default dispositions, then the empty mask.
  *  7  function and arguments: last, because it runs code of every noun that was handed over.
  *  8  wait for "go" (fork), drop the parent-death signal unless it shall stay, report, close the boot socket.
  *  9  the function.
- * 10  the end: exit(), so that exit handlers of this child run; those that it inherited by fork do not, see child_leave. */
+ * 10  the end: exit(), so that exit handlers of this child run; those that it inherited by fork do not, see
+ *     child_leave. */
 #include "platform/base.h"
 
 #include <fcntl.h>
@@ -35,8 +36,8 @@
 
 /* ---- the end ---- */
 
-/* Exit handlers run latest first. This one was registered as the child's first: behind it are only those of the process
- * it was forked from, which belong to that process alone. */
+/* Exit handlers run latest first. This one was registered as the child's first: behind it are only those of
+ * the process it was forked from, which belong to that process alone. */
 static void child_leave(int status, void *unused)
 {
     (void)unused;
@@ -129,7 +130,8 @@ static void step_go(int socket, bool die_with_parent)
     close(socket);
 }
 
-/* A child of the nursery tells the requester who it is: the requester gets a descriptor of it while it certainly lives. */
+/* A child of the nursery tells the requester who it is: the requester gets a descriptor of it while it
+ * certainly lives. */
 static void step_hello(int socket)
 {
     int pidfd = mproc__pidfd_open(mproc__pid());

@@ -11,12 +11,12 @@ enum { MPROC__CHILD_SOCKET = 3 };         /* where its boot socket is */
 
 /* In the child of a fork, all signals blocked: takes the steps, runs the function, exits. */
 _Noreturn void mproc__child_forked(const mproc__launch_options *options, const mproc__self *self, int socket);
-/* In a process that the nursery forked or the kernel exec'd: the same by what comes over the socket. `forked`: exit
- * handlers that were there before are the nursery's and do not run. */
+/* In a process that the nursery forked or the kernel exec'd: the same by what comes over the socket.
+ * `forked`: exit handlers that were there before are the nursery's and do not run. */
 _Noreturn void mproc__child_received(int socket, pid_t parent, bool forked);
 
-/* Runs a process's function, also in a thread: its exit code. A negative one is printed to stderr, as the reference prints
- * a traceback, and becomes 1. */
+/* Runs a process's function, also in a thread: its exit code. A negative one is printed to stderr, as the
+ * reference prints a traceback, and becomes 1. */
 int mproc__child_call(const char *process_name, const _Atomic uint32_t *stop_word, mproc_fn *fn,
                       mproc_variant args);
 

@@ -44,8 +44,9 @@ static int lock_init(void)
     return rc;
 }
 
-/* In a fork child, among the hooks of all layers: the parent's children are not ours. Their handles answer -ECHILD, so
- * the descriptors behind them can go; letting go of memory waits until the other hooks have run. */
+/* In a fork child, among the hooks of all layers: the parent's children are not ours. Their handles answer
+ * -ECHILD, so the descriptors behind them can go; letting go of memory waits until the other hooks have run.
+ * */
 static void family_forget(void)
 {
     lock_init(); /* its owner is the parent's thread */
@@ -82,8 +83,8 @@ static void family_once_begin(void)
         family_code = -pthread_atfork(mproc__family_lock, mproc__family_unlock, family_forget);
 }
 
-/* The program's end: every child is joined, as the reference does; then the nursery may go. A thread that calls exit
- * itself is not waited for. */
+/* The program's end: every child is joined, as the reference does; then the nursery may go. A thread that
+ * calls exit itself is not waited for. */
 static void family_exit(void)
 {
     if (family.exit_incarnation != mproc__incarnation())

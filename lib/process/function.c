@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Functions as (build-id of their object file, offset): any function of the program or of a loaded library, static ones
- * too, without registration. The receiver finds the object with that build-id and checks that the offset is code.
+/* Functions as (build-id of their object file, offset): any function of the program or of a loaded library,
+ * static ones too, without registration. The receiver finds the object with that build-id and checks that the
+ * offset is code.
  *
- * Build-ids are a default of the distribution's linker, not of every linker; an object without one is identified by a
- * SHA-1 over its executable segments, which two builds share only when their code is the same. Results are remembered
- * per thread (no lock, no false sharing) until the dynamic loader unloads something. */
+ * Build-ids are a default of the distribution's linker, not of every linker; an object without one is
+ * identified by a SHA-1 over its executable segments, which two builds share only when their code is the
+ * same. Results are remembered per thread (no lock, no false sharing) until the dynamic loader unloads
+ * something. */
 #include "platform/base.h"
 
 #include <dlfcn.h>

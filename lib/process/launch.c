@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Starting a child: by fork, or by running this program anew.
  *
- * Rejected: vfork or a raw clone for the fork method (libc's idea of the thread id stays the parent's, which poisons
- * robust locks), and a child that runs on without a word: until "go" it waits, so that its pidfd is taken while it
- * certainly lives (a program that ignores SIGCHLD has no zombies to hold the pid) and a watcher has it before the first
- * line of user code. That costs one socket pair and one wake-up, 40 us beside the 150 us of the smallest fork. */
+ * Rejected: vfork or a raw clone for the fork method (libc's idea of the thread id stays the parent's, which
+ * poisons robust locks), and a child that runs on without a word: until "go" it waits, so that its pidfd is
+ * taken while it certainly lives (a program that ignores SIGCHLD has no zombies to hold the pid) and a
+ * watcher has it before the first line of user code. That costs one socket pair and one wake-up, 40 us beside
+ * the 150 us of the smallest fork. */
 #include "platform/base.h"
 
 #include <dirent.h>
@@ -24,7 +25,8 @@
 
 /* ---- threads ---- */
 
-/* Field 9 of a thread's stat: PF_EXITING. A thread that was joined may stay in the list for some microseconds more. */
+/* Field 9 of a thread's stat: PF_EXITING. A thread that was joined may stay in the list for some microseconds
+ * more. */
 static bool thread_exits(const char *tid)
 {
     enum { PF_EXITING = 4 };
@@ -69,8 +71,8 @@ int mproc__launch_threads_check(void)
         count);
 }
 
-/* Buffered output must not come out once per process. A thread may sleep in a read with its stream locked, where
- * fflush(NULL) would wait for it; then the two that matter are flushed if they are free. */
+/* Buffered output must not come out once per process. A thread may sleep in a read with its stream locked,
+ * where fflush(NULL) would wait for it; then the two that matter are flushed if they are free. */
 static void flush_streams(void)
 {
     if (threads_running() <= 1) {
@@ -92,7 +94,8 @@ typedef struct launch {
     int pidfd, socket;
 } launch;
 
-/* The child is gone when this returns. Closing the socket ends one that still waits; the pidfd ends it anywhere. */
+/* The child is gone when this returns. Closing the socket ends one that still waits; the pidfd ends it
+ * anywhere. */
 static int launch_undo(launch *child, int code)
 {
     siginfo_t info;
@@ -177,7 +180,8 @@ static char **environment_marked(char *marker)
     return copy;
 }
 
-/* dup2 onto itself takes close-on-exec away (glibc 2.29 on), so this is right also when the socket is number 3. */
+/* dup2 onto itself takes close-on-exec away (glibc 2.29 on), so this is right also when the socket is number
+ * 3. */
 static int spawn_prepare(const mproc__launch_options *options, int socket,
                          posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes)
 {

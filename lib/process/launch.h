@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Starting a child process that runs one function: what processes, the nursery and the pool's supervisor share. L5.
+/* Starting a child process that runs one function: what processes, the nursery and the pool's supervisor
+ * share. L5.
  *
- * MPROC_START_FORK: fork() here and now; arguments are memory the child already has.
- * MPROC_START_SPAWN: /proc/self/exe anew; function (build-id, offset) and arguments cross as a parcel over a socket, and
- * mproc_init in the child's main takes over. A caller that never called mproc_init gets MPROC_ENOINIT.
- * The child's first steps are numbered in child.c. */
+ * MPROC_START_FORK: fork() here and now; arguments are memory the child already has. MPROC_START_SPAWN:
+ * /proc/self/exe anew; function (build-id, offset) and arguments cross as a parcel over a socket, and
+ * mproc_init in the child's main takes over. A caller that never called mproc_init gets MPROC_ENOINIT. The
+ * child's first steps are numbered in child.c. */
 #ifndef MPROC__PROCESS_LAUNCH_H
 #define MPROC__PROCESS_LAUNCH_H
 
@@ -24,28 +25,30 @@ typedef struct mproc__launch_options {
     const int *keep_fds;  /* fork: the library's descriptors that stay open (by fork the program's own do) */
     size_t keep_count;
     /* The rest may stay zero. */
-    bool
-        keep_blocked; /* signals stay blocked until the function changes that: a supervisor's, until it has begun */
+    bool keep_blocked;  /* signals stay blocked until the function changes that: for supervisors */
     mproc_start method; /* what mproc_get_start answers in the child; 0: as `start` */
     const char *path;   /* its place in the family, "2:1", for the names of its children; NULL: none */
-    /* A word that turns 1 when the child shall stop: fork sees the address, spawn maps the descriptor. NULL: none. */
+    /* A word that turns 1 when the child shall stop: fork sees the address, spawn maps the descriptor. NULL:
+     * none. */
     const _Atomic uint32_t *stop_word;
     int stop_fd;
     size_t stop_offset_bytes;
-    /* Runs in the parent when the child exists and before it may go on: hand its pidfd to whoever kills it when this
-     * process dies, and there is no moment without a watcher. Negative: the start is undone and answers that. */
+    /* Runs in the parent when the child exists and before it may go on: hand its pidfd to whoever kills it
+     * when this process dies, and there is no moment without a watcher. Negative: the start is undone and
+     * answers that. */
     int (*before_go)(pid_t pid, int pidfd, void *context);
     void *context;
 } mproc__launch_options;
 
-/* 0 with pid and pidfd (both the caller's: reap with waitid), or negative with a story naming the step; no child left. */
+/* 0 with pid and pidfd (both the caller's: reap with waitid), or negative with a story naming the step; no
+ * child left. */
 int mproc__launch(const mproc__launch_options *options, pid_t *ret_pid, int *ret_pidfd);
 
 /* 0, or MPROC_ETHREADS: this process has other threads, whose locks a forked copy would hold for ever. */
 int mproc__launch_threads_check(void);
 
-/* The middle of mproc_init: serves a spawned child and then does not return; in the first process it remembers that it
- * was called, without which spawn and forkserver are MPROC_ENOINIT. */
+/* The middle of mproc_init: serves a spawned child and then does not return; in the first process it
+ * remembers that it was called, without which spawn and forkserver are MPROC_ENOINIT. */
 int mproc__process_main(int *argc, char ***argv);
 bool mproc__process_main_called(void);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What mproc_init does for processes: in a child that was exec'd by a start, everything; in the first process, next to
- * nothing.
+/* What mproc_init does for processes: in a child that was exec'd by a start, everything; in the first
+ * process, next to nothing.
  *
- * No fork bomb: only a process that came here starts others by exec, the others run the same main, and so come here too
- * and never see what follows. */
+ * No fork bomb: only a process that came here starts others by exec, the others run the same main, and so
+ * come here too and never see what follows. */
 #include "platform/base.h"
 
 #include <fcntl.h>
@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "channel/connection.h"
+#include "channel/queue.h"
+#include "data/parcel.h"
 #include "platform/story.h"
 #include "process/child.h"
 #include "sync/lock.h"
@@ -75,6 +77,7 @@ int mproc__process_main(int *argc, char ***argv)
     main_called = true;
     mproc__lock_register();
     mproc__connection_register();
+    mproc__parcel_register(MPROC_TYPE_QUEUE, mproc__queue_unpack);
     if (marker_take(&parent)) {
         fcntl(MPROC__CHILD_SOCKET, F_SETFD, FD_CLOEXEC);
         mproc__child_received(MPROC__CHILD_SOCKET, parent, false);

@@ -169,13 +169,15 @@ int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, int pidfd)
 
 void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot)
 {
-    /* No waiting and no story: one that is not told keeps a descriptor of a dead child until the slot is used again. */
+    /* No waiting and no story: one that is not told keeps a descriptor of a dead child until the slot is used
+     * again. */
     mproc__nursery_command command = {.verb = MPROC__NURSERY_UNWATCH, .slot = slot};
     if (send(nursery->socket, &command, sizeof command, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
         mproc__eventcount_post(&nursery->shared->command, true);
 }
 
-/* A child of the nursery that failed on the way: killed, and waited for so that its slot can be given to another. */
+/* A child of the nursery that failed on the way: killed, and waited for so that its slot can be given to
+ * another. */
 static void served_undo(mproc__nursery *nursery, unsigned slot, int pidfd)
 {
     int exit_code;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The program's nursery: one single-threaded process of the library's own, made at the first start that needs it. L5.
+/* The program's nursery: one single-threaded process of the library's own, made at the first start that needs
+ * it. L5.
  *
- * It forks the children of the forkserver method, tells their ends, and kills every child it started or was given to
- * watch when its owner dies (DEATH-9). It is this program exec'd anew, so its forks cost the same however large the owner
- * is; a program that never called mproc_init gets a forked one, which watches but serves no forkserver.
+ * It forks the children of the forkserver method, tells their ends, and kills every child it started or was
+ * given to watch when its owner dies (DEATH-9). It is this program exec'd anew, so its forks cost the same
+ * however large the owner is; a program that never called mproc_init gets a forked one, which watches but
+ * serves no forkserver.
  *
  *      owner                              nursery
  *      command message, post command  ->  START slot + boot socket; WATCH slot + pidfd; UNWATCH slot
@@ -23,8 +25,8 @@ enum {
     MPROC__SLOTS = 4096 /* children at a time; 128 KiB of slots, touched as used */
 };
 
-/* One child of the nursery.
- * state:      written by the nursery (RUNNING at fork, ENDED last, release), by the owner only while no child has the slot.
+/* One child of the nursery. state:      written by the nursery (RUNNING at fork, ENDED last, release), by the
+ * owner only while no child has the slot.
  *             A reader that sees RUNNING for ever has outlived the nursery: its row is dead then.
  * exit_code:  written by the nursery before ENDED; read after an acquire of ENDED. */
 typedef struct mproc__slot_shared {
@@ -33,10 +35,9 @@ typedef struct mproc__slot_shared {
 } mproc__slot_shared;
 enum { MPROC__SLOT_FREE, MPROC__SLOT_RUNNING, MPROC__SLOT_ENDED };
 
-/* What owner and nursery share.
- * command, ended: event counts, posted by owner and nursery after their stores; a poster's death wakes the sleepers.
- * row:            1 + the nursery's row, written once by it before it takes a command; 0: not yet.
- * stop:           written by the owner: leave, kill nobody. */
+/* What owner and nursery share. command, ended: event counts, posted by owner and nursery after their stores;
+ * a poster's death wakes the sleepers. row:            1 + the nursery's row, written once by it before it
+ * takes a command; 0: not yet. stop:           written by the owner: leave, kill nobody. */
 typedef struct mproc__nursery_shared {
     _Alignas(MPROC__LINE) mproc__eventcount_shared command;
     _Atomic uint32_t stop;
@@ -57,17 +58,20 @@ typedef struct mproc__nursery mproc__nursery;
 int mproc__nursery_get(mproc__nursery **ret_nursery);
 int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, int pidfd);
 void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot);
-/* Starts a child by the forkserver method, not under the lock. MPROC_EDIED when it was the nursery that died: again. */
+/* Starts a child by the forkserver method, not under the lock. MPROC_EDIED when it was the nursery that died:
+ * again. */
 int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__launch_options *options,
                          pid_t *ret_pid, int *ret_pidfd);
-/* How the ended child of a slot ended: waits for the nursery to tell, as long as the nursery lives. MPROC_EDIED. */
+/* How the ended child of a slot ended: waits for the nursery to tell, as long as the nursery lives.
+ * MPROC_EDIED. */
 int mproc__nursery_exit_code(mproc__nursery *nursery, unsigned slot, int *ret_exit_code);
 bool mproc__nursery_lives(mproc__nursery *nursery);
 void mproc__nursery_keep(mproc__nursery *nursery);
 void mproc__nursery_release(mproc__nursery *nursery);
 /* At the program's end: tells it to go, and waits. */
 void mproc__nursery_stop(void);
-/* In a fork child: the parent's is not ours. First the descriptors, in the fork's hook; memory when all hooks have run. */
+/* In a fork child: the parent's is not ours. First the descriptors, in the fork's hook; memory when all hooks
+ * have run. */
 void mproc__nursery_forget(void);
 void mproc__nursery_clear_forgotten(void);
 

@@ -105,7 +105,8 @@ static void children_reap(void)
         child_ended(pid, exit_code);
 }
 
-/* The owner is dead. What it had sent before still counts: a child may have been given to watch in its last moment. */
+/* The owner is dead. What it had sent before still counts: a child may have been given to watch in its last
+ * moment. */
 static void everybody_kill(void)
 {
     commands_run(false);
@@ -117,7 +118,8 @@ static void everybody_kill(void)
 
 /* ---- life ---- */
 
-/* Out of the way of the program's own streams: a reader of them must see their end when the program ends them. */
+/* Out of the way of the program's own streams: a reader of them must see their end when the program ends
+ * them. */
 static void standard_fds_leave(void)
 {
     int fd = open("/dev/null", O_RDWR);

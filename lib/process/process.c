@@ -121,8 +121,8 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline)
     return 0;
 }
 
-/* Only this very child is waited for. A program that ignores SIGCHLD, or waits for everything, has taken the status
- * before us; then the kernel is asked for what it remembers. */
+/* Only this very child is waited for. A program that ignores SIGCHLD, or waits for everything, has taken the
+ * status before us; then the kernel is asked for what it remembers. */
 static bool child_reap(mproc_process *process)
 {
     siginfo_t info = {0};

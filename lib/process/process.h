@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The process handle, from start to collected. L5.
  *
- *     start -> RUNNING -> (its pidfd or its thread says ended) -> collected: exit code known or known to be lost
+ *     start -> runs -> (its pidfd or its thread says ended) -> collected: exit code known, or known to be lost
  *
- * Collecting happens once, by whoever comes first: a join, a close, the next start's tidying, the program's end. */
+ * Collecting happens once, by whoever comes first: a join, a close, the next start's tidying, the program's
+ * end. */
 #ifndef MPROC__PROCESS_PROCESS_H
 #define MPROC__PROCESS_PROCESS_H
 
@@ -54,7 +55,8 @@ struct mproc_process {
 mproc_process *mproc__process_new(mproc__process_kind kind); /* NULL: no memory, with a story */
 /* Waits until it has ended: 0, -ETIMEDOUT. */
 int mproc__process_wait(mproc_process *process, mproc_deadline deadline);
-/* Of an ended one: takes its exit code and lets go of slot, watcher and list. Any thread, any number of times. */
+/* Of an ended one: takes its exit code and lets go of slot, watcher and list. Any thread, any number of
+ * times. */
 void mproc__process_collect(mproc_process *process);
 bool mproc__process_ended(const mproc_process *process);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The handles of this process itself and of its parent: made at the first question, borrowed by the program. */
+/* The handles of this process itself and of its parent: made at the first question, borrowed by the program.
+ * */
 #include "platform/base.h"
 
 #include <pthread.h>
@@ -27,7 +28,8 @@ static void relatives_let(void)
     pthread_mutex_unlock(&relatives.lock);
 }
 
-/* A fork child has others. The old handles stay, for a program that still points at them: they answer -ECHILD. */
+/* A fork child has others. The old handles stay, for a program that still points at them: they answer
+ * -ECHILD. */
 static void relatives_begin(void)
 {
     pthread_atfork(relatives_hold, relatives_let, relatives_let);
@@ -46,8 +48,8 @@ static mproc_process *self_new(void)
     return process;
 }
 
-/* The pid may belong to another by now; the start time tells. One that has died already has no descriptor and is known
- * to have ended. */
+/* The pid may belong to another by now; the start time tells. One that has died already has no descriptor and
+ * is known to have ended. */
 static mproc_process *parent_new(void)
 {
     const mproc__self *me = mproc__self_get();

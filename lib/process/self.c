@@ -12,13 +12,13 @@
 static mproc__self self; /* zero: the first process */
 static pthread_once_t self_once = PTHREAD_ONCE_INIT;
 
-/* 0: not set yet. METHOD_USED: starts have used the default, so that setting it now would give one program two
- * defaults. */
+/* 0: not set yet. METHOD_USED: starts have used the default, so that setting it now would give one program
+ * two defaults. */
 enum { METHOD_USED = 0x100 };
 static _Atomic unsigned default_method;
 
-/* A child that the program forked by itself begins a family of its own. One that the library forks is told who it is
- * right after. */
+/* A child that the program forked by itself begins a family of its own. One that the library forks is told
+ * who it is right after. */
 static void self_forget(void)
 {
     memset(&self, 0, sizeof self);

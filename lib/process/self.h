@@ -29,7 +29,8 @@ mproc__self *mproc__self_get(void);
 /* Fills what a child shall know of the calling process as its parent. */
 void mproc__self_for_child(mproc__self *ret_child);
 
-/* Whether mproc_set_start has named the default; and that a start uses it, after which it cannot be set any more. */
+/* Whether mproc_set_start has named the default; and that a start uses it, after which it cannot be set any
+ * more. */
 bool mproc__start_named(void);
 void mproc__start_use_default(void);
 

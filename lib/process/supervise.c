@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The core of a supervisor: sleep until something happens, reap, kill everything. One per process, single-threaded. */
+/* The core of a supervisor: sleep until something happens, reap, kill everything. One per process,
+ * single-threaded. */
 #include "platform/base.h"
 
 #include <dirent.h>
@@ -24,8 +25,8 @@ static struct supervisor {
     bool shared;
 } supervisor;
 
-/* Only atomics and one system call: all that may stand in a signal handler. The post cancels a sleep that is being
- * prepared, so that a child's end between look and sleep is not slept over. */
+/* Only atomics and one system call: all that may stand in a signal handler. The post cancels a sleep that is
+ * being prepared, so that a child's end between look and sleep is not slept over. */
 static void supervisor_poke(int signal_number)
 {
     (void)signal_number;
@@ -34,8 +35,8 @@ static void supervisor_poke(int signal_number)
     errno = error;
 }
 
-/* SIGCHLD and the signal for the owner's death get through; Ctrl-C and the like are the program's to handle, and a
- * supervisor that died of them would take its workers along. Faults kill also when blocked. */
+/* SIGCHLD and the signal for the owner's death get through; Ctrl-C and the like are the program's to handle,
+ * and a supervisor that died of them would take its workers along. Faults kill also when blocked. */
 static void supervisor_signals(void)
 {
     struct sigaction action = {.sa_handler = supervisor_poke, .sa_flags = SA_RESTART};
@@ -49,8 +50,8 @@ static void supervisor_signals(void)
     sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
-/* The life word is the quick proof (0.1 ms after the kill), the parent's pid the sure one: the word's thread may have
- * ended before the process, and then only the kernel's parent-death signal wakes us. */
+/* The life word is the quick proof (0.1 ms after the kill), the parent's pid the sure one: the word's thread
+ * may have ended before the process, and then only the kernel's parent-death signal wakes us. */
 static bool owner_gone(void)
 {
     return getppid() != supervisor.owner_pid ||
@@ -99,7 +100,8 @@ pid_t mproc__supervise_reap(int *ret_exit_code, struct rusage *ret_usage)
 
 /* ---- killing everything ---- */
 
-/* A pid is read and killed while its process is this one's unreaped child, so it cannot have been given to another. */
+/* A pid is read and killed while its process is this one's unreaped child, so it cannot have been given to
+ * another. */
 static void kill_listed(FILE *list)
 {
     int pid;
@@ -149,7 +151,8 @@ static void kill_children(void)
 void mproc__supervise_kill_all(void)
 {
     pid_t pid;
-    /* A dead child's own children have come here before it can be reaped: look again after each, until none is left. */
+    /* A dead child's own children have come here before it can be reaped: look again after each, until none
+     * is left. */
     do {
         kill_children();
         do

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The child's first steps and its end as it sees them: surroundings, descriptors, signals, streams, exit handlers. */
+/* The child's first steps and its end as it sees them: surroundings, descriptors, signals, streams, exit
+ * handlers. */
 #include "platform/base.h"
 
 #include <dirent.h>

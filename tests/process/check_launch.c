@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Launching: watchers before the first step, children that die or fail on the way, threads, the default method. */
+/* Launching: watchers before the first step, children that die or fail on the way, threads, the default
+ * method. */
 #include "platform/base.h"
 
 #include <pthread.h>

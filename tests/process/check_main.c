@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A program that forgets mproc_init: an error at its first spawn, not a fork bomb; fork and threads just work. */
+/* A program that forgets mproc_init: an error at its first spawn, not a fork bomb; fork and threads just
+ * work. */
 #include "platform/base.h"
 
 #include "process/process_support.h"

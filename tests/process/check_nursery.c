@@ -54,7 +54,8 @@ typedef struct owner {
     int method, write_fd;
 } owner;
 
-/* A process that starts children by one method, tells their pids and its nursery's, and waits to be killed. */
+/* A process that starts children by one method, tells their pids and its nursery's, and waits to be killed.
+ * */
 static int owner_main(void *context)
 {
     const owner *me = context;

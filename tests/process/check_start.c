@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a started function is given: arguments, names, the family's method and key; one body over all methods. */
+/* What a started function is given: arguments, names, the family's method and key; one body over all methods.
+ * */
 #include "platform/base.h"
 
 #include <ctype.h>
@@ -166,7 +167,8 @@ static int names_a_child(mproc_call *call)
     (void)call;
     mproc_process *child;
     int exit_code = 99;
-    /* The method is that by which this process was started: the default of the first process does not count here. */
+    /* The method is that by which this process was started: the default of the first process does not count
+     * here. */
     if (mproc_process_start(tells_its_name, MPROC_ARGS("Process-2:1"), NULL, &child) != 0)
         return 10;
     if (mproc_process_join(child, mproc_after_ms(LIMIT_MS), &exit_code) != 0)

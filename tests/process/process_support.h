@@ -14,7 +14,8 @@
 #include "process/launch.h"
 #include "support/support.h"
 
-/* Loop tests run over [FIRST_METHOD, ALL_METHODS); those that need a process of its own stop before threads. */
+/* Loop tests run over [FIRST_METHOD, ALL_METHODS); those that need a process of its own stop before threads.
+ * */
 enum { FIRST_METHOD = MPROC_START_FORK, PROCESS_METHODS = MPROC_START_THREAD, ALL_METHODS };
 
 enum { LIMIT_MS = 10000 };
@@ -51,7 +52,8 @@ __attribute__((unused)) static int nothing(mproc_call *call)
     return 0;
 }
 
-/* The nursery and the stop words live as long as the program; after this the leak hunter looks for what is more. */
+/* The nursery and the stop words live as long as the program; after this the leak hunter looks for what is
+ * more. */
 __attribute__((unused)) static void warm(void)
 {
     ck_assert_int_eq(run(MPROC_START_FORK, nothing, MPROC_NONE), 0);
