@@ -3,11 +3,11 @@
  *
  * A handle is a started process (or thread). There is no "built but not started".
  *
- *   method      the child is                 arguments            the program's descriptors   needs mproc_init
- *   fork        a copy of this process       its memory, as is    open, as they are           no
- *   spawn       this program, exec'd anew    travel as a parcel   closed but 0 to 2           yes
- *   forkserver  forked by the nursery        travel as a parcel   closed but 0 to 2           yes
- *   thread      a thread of this process     copied               shared                      no
+ *   method      the child is                arguments            the program's descriptors  needs mproc_init
+ *   fork        a copy of this process      its memory, as is    open, as they are          no
+ *   spawn       this program, exec'd anew   travel as a parcel   closed but 0 to 2          yes
+ *   forkserver  forked by the nursery       travel as a parcel   closed but 0 to 2          yes
+ *   thread      a thread of this process    copied               shared                     no
  *
  * The default is fork, or what mproc_set_start said; in a child, the method by which it was started. Fork by
  * default is refused beside other threads (MPROC_ETHREADS), because what they have locked stays locked in the
@@ -65,7 +65,8 @@ typedef struct mproc_process_options {
  * The child's exit code is what fn returns, modulo 256; a negative code is printed with its story as one line
  * on stderr and becomes 1. */
 MPROC_API MPROC_CHECK int mproc_process_start(mproc_fn *fn, mproc_variant args,
-                                              const mproc_process_options *options, mproc_process **ret_process);
+                                              const mproc_process_options *options,
+                                              mproc_process **ret_process);
 
 /* Lets go of the handle. The child runs on, is collected by a later start when it has ended, and joined at
  * normal exit. */

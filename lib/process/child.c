@@ -5,11 +5,12 @@
  *
  *  1  all signals blocked (the parent did so across the fork; a spawned child was exec'd with defaults): no
  *     handler of the parent runs here.
- *  2  SIGKILL for the parent's death, until step 8: nobody watches this process yet. It comes when the parent's
- *     *thread* ends, which sits in the start call meanwhile. A parent that died before shows in getppid.
+ *  2  SIGKILL for the parent's death, until step 8: nobody watches this process yet. It comes when the
+ *     parent's *thread* ends, which sits in the start call meanwhile. A parent dead before shows in getppid.
  *  3  what was received (spawn, forkserver) or is memory (fork): the boot record.
- *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; a child
- *     of the nursery closes all that is the nursery's and takes the requester's directory, environment, streams.
+ *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; a
+ *     nursery's child closes all that is the nursery's and takes the requester's directory, environment and
+ *     streams.
  *  5  identity, key, stop word, name.
  *  6  signals: default dispositions, then the empty mask.
  *  7  function and arguments: last, because it runs code of every noun that was handed over.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The process handle, from start to collected. L5.
  *
- *     start -> runs -> (its pidfd or its thread says ended) -> collected: exit code known, or known to be lost
+ *     start -> runs -> (its pidfd or its thread says ended) -> collected: exit code known, or lost
  *
  * Collecting happens once, by whoever comes first: a join, a close, the next start's tidying, the program's
  * end. */

@@ -81,11 +81,11 @@ START_TEST(a_childs_descriptors_are_those_it_was_given_however_many_siblings_liv
     ck_assert_int_eq(run(_i, counts_descriptors, MPROC_NONE), alone);
     if (_i != MPROC_START_FORK)
         ck_assert_int_eq(alone, 3);
+    for (int i = 0; i < SIBLINGS; i++)
+        gate_open(&hold); /* whichever comes first passes */
     for (int i = 0; i < SIBLINGS; i++) {
-        gate_open(&hold);
-        ck_assert_int_eq(join(siblings[0]), _i == MPROC_START_FORK ? alone : alone + 2);
-        mproc_process_close(&siblings[0]);
-        memmove(siblings, siblings + 1, (SIBLINGS - 1) * sizeof siblings[0]);
+        ck_assert_int_eq(join(siblings[i]), _i == MPROC_START_FORK ? alone : alone + 2);
+        mproc_process_close(&siblings[i]);
     }
     gate_destroy(&said);
     gate_destroy(&hold);
@@ -101,6 +101,10 @@ static int checks_signals(mproc_call *call)
         return 1;
     for (int number = 1; number < NSIG; number++) {
         struct sigaction action;
+#ifdef __SANITIZE_ADDRESS__
+        if (number == SIGSEGV || number == SIGBUS || number == SIGFPE)
+            continue; /* the sanitizer's own, set in every program before main */
+#endif
         if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL)
             return number;
     }
@@ -278,8 +282,11 @@ static int passes_gate_and_says(mproc_call *call)
 static int leaves_a_helper_at_the_gate(mproc_call *call)
 {
     mproc_process *helper;
-    return mproc_process_start(passes_gate_and_says, call->args,
-                               MPROC_WITH(mproc_process_options, .start = MPROC_START_THREAD), &helper);
+    int rc = mproc_process_start(passes_gate_and_says, call->args,
+                                 MPROC_WITH(mproc_process_options, .start = MPROC_START_THREAD), &helper);
+    if (rc == 0)
+        mproc_process_close(&helper);
+    return rc;
 }
 
 /* shows: PROC-38 */

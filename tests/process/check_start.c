@@ -252,7 +252,7 @@ static int tells_its_path(mproc_call *call)
     int method = (int)mproc_call_int(call, 2);
     dprintf(fd, "[%s]", path);
     for (int i = 0; i < 2 && strlen(path) < 2; i++) {
-        char child_path[8];
+        char child_path[32];
         mproc_process *child;
         int exit_code = 99;
         snprintf(child_path, sizeof child_path, "%s%d", path, i);
