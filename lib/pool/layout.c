@@ -2,6 +2,7 @@
 #include "platform/base.h"
 
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "platform/story.h"
@@ -50,6 +51,17 @@ static void plan_fill(mproc__pool_plan_shared *plan, const mproc__pool_limits *l
     plan->region_bytes = region_bytes;
 }
 
+/* The addresses of a pool are many gibibytes, nearly all of them empty: left out of core files, which take seconds to
+ * write otherwise, while the dead worker's task waits for its reason. */
+static void view_leave_out_of_cores(const mproc__pool_view *view)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const mproc__pool_plan_shared *plan = &view->shared->plan;
+    uintptr_t begin = mproc__round_up((uintptr_t)view->root + plan->arena, page);
+    uintptr_t end = ((uintptr_t)view->root + plan->region + plan->region_bytes) / page * page;
+    (void)madvise((void *)begin, end - begin, MADV_DONTDUMP);
+}
+
 static void view_point(mproc__pool_view *view)
 {
     view->root = mproc__segment_root(view->segment);
@@ -58,6 +70,7 @@ static void view_point(mproc__pool_view *view)
     view->slots = mproc__view_at(view, view->shared->plan.slots);
     view->ring = mproc__view_at(view, view->shared->plan.ring);
     view->arena = mproc__arena_at(view->segment, view->shared->plan.arena);
+    view_leave_out_of_cores(view);
 }
 
 static int segment_create(const mproc__pool_limits *limits, mproc__pool_plan_shared *plan,

@@ -288,7 +288,7 @@ static void supervisor_end(supervisor *self, bool kill)
     mproc__pool_post(self->view, &self->shared->done);
 }
 
-static int supervisor_loop(supervisor *self)
+static void supervisor_loop(supervisor *self)
 {
     for (;;) {
         uint32_t ticket = mproc__supervise_prepare();
@@ -296,29 +296,39 @@ static int supervisor_loop(supervisor *self)
         bool kill = atomic_load(&self->shared->state) == MPROC__POOL_KILL || mproc__pool_broken(self->view);
         if (kill || (supervisor_ending(self) && self->alive == 0)) {
             supervisor_end(self, kill);
-            return 0;
+            return;
         }
         if (mproc__supervise_wait(ticket, (mproc_deadline){self->wake_ns}) == -EOWNERDEAD) {
             mproc__supervise_kill_all();
-            return 0;
+            return;
         }
     }
 }
 
+static int supervisor_begin(supervisor *self)
+{
+    self->death_ns = calloc(self->shared->plan.restarts_per_minute, sizeof *self->death_ns);
+    if (!self->death_ns)
+        return mproc__fail(-ENOMEM, "no memory for a pool's supervisor");
+    /* The terminal's Ctrl-C is for the owner: what it decides ends or keeps the whole pool. */
+    (void)setpgid(0, 0);
+    return mproc__supervise_begin(self->view->segment, &self->shared->command, self->shared->plan.owner_row);
+}
+
+/* 0 always: what goes wrong is the pool's to tell, not a process's. */
 int mproc__supervisor_run(const mproc__crew *crew)
 {
     static supervisor self;
     self = (supervisor){.crew = *crew, .view = crew->view, .shared = crew->view->shared};
-    self.death_ns = calloc(self.shared->plan.restarts_per_minute, sizeof *self.death_ns);
-    if (!self.death_ns)
-        return -ENOMEM;
-    (void)setpgid(
-        0, 0); /* the terminal's Ctrl-C is for the owner: what it decides ends or keeps the whole pool */
-    int rc = mproc__supervise_begin(self.view->segment, &self.shared->command, self.shared->plan.owner_row);
-    if (rc < 0)
-        return rc;
-    atomic_store(&self.shared->supervisor_row, (uint32_t)mproc__segment_join(self.view->segment) + 1);
-    rc = supervisor_loop(&self);
+    int rc = supervisor_begin(&self);
+    if (rc < 0) {
+        mproc__breakage_shared reason = {.code = rc};
+        snprintf(reason.text, sizeof reason.text, "%.300s", mproc_error_text(mproc_last_error()));
+        mproc__pool_break(self.view, &reason);
+    } else {
+        atomic_store(&self.shared->supervisor_row, (uint32_t)mproc__segment_join(self.view->segment) + 1);
+        supervisor_loop(&self);
+    }
     free(self.death_ns);
-    return rc;
+    return 0;
 }

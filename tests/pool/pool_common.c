@@ -28,6 +28,52 @@ void pool_end(mproc_pool **pool)
     ck_assert_ptr_null(*pool);
 }
 
+mproc_future *submit(mproc_pool *pool, mproc_fn *fn, mproc_variant args)
+{
+    mproc_future *future = NULL;
+    int rc = mproc_pool_submit(pool, fn, args, NULL, &future);
+    ck_assert_msg(rc == 0, "%s: %s", mproc_errname(rc), mproc_error_text(mproc_last_error()));
+    return future;
+}
+
+int64_t result_int(mproc_future *future)
+{
+    mproc_variant value;
+    int64_t number = -1;
+    int rc = mproc_future_result(future, mproc_after_ms(support_ms(10000)), &value);
+    ck_assert_msg(rc == 0, "%s: %s", mproc_errname(rc), mproc_error_text(mproc_last_error()));
+    ck_assert_int_eq(mproc_variant_get_int(value, &number), 0);
+    mproc_future_close(&future);
+    return number;
+}
+
+int result_code(mproc_future *future)
+{
+    int rc = mproc_future_result(future, mproc_after_ms(support_ms(10000)), NULL);
+    ck_assert_int_ne(rc, -ETIMEDOUT);
+    return rc;
+}
+
+int64_t stat_of(mproc_pool *pool, const char *key)
+{
+    mproc_variant stats;
+    int64_t number = -1;
+    ck_assert_int_eq(mproc_pool_stats(pool, &stats), 0);
+    ck_assert_int_eq(mproc_variant_get_int(mproc_variant_find(stats, key), &number), 0);
+    mproc_variant_clear(&stats);
+    return number;
+}
+
+bool is_running(void *future)
+{
+    return mproc_future_get_state(future) == MPROC_FUTURE_RUNNING;
+}
+
+bool is_finished(void *future)
+{
+    return mproc_future_get_state(future) > MPROC_FUTURE_RUNNING;
+}
+
 int task_square(mproc_call *call)
 {
     int64_t n = mproc_call_int(call, 0);

@@ -15,6 +15,17 @@ mproc_pool *pool_make(mproc_start start, unsigned workers);
 /* Stops it by draining, closes it. */
 void pool_end(mproc_pool **pool);
 
+/* A task with default options, or the test fails with the story. */
+mproc_future *submit(mproc_pool *pool, mproc_fn *fn, mproc_variant args);
+/* Its result, which must be an int; the future is closed. */
+int64_t result_int(mproc_future *future);
+/* The code it ends with within 10 s (scaled), not -ETIMEDOUT. */
+int result_code(mproc_future *future);
+/* An entry of mproc_pool_stats. */
+int64_t stat_of(mproc_pool *pool, const char *key);
+bool is_running(void *future); /* for support_until */
+bool is_finished(void *future);
+
 /* ---- tasks ---- */
 int task_square(mproc_call *call); /* (int) -> int */
 int task_echo(mproc_call *call);   /* (anything) -> the same */

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Submitting: many, large, and more than fits. */
+#include "platform/base.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pool/pool_common.h"
+
+/* shows: EXEC-12 POOL-03 */
+START_TEST(ten_thousand_tasks_give_their_results_in_order)
+{
+    enum { TASKS = 10000 };
+    mproc_future **futures = calloc(TASKS, sizeof *futures);
+    mproc_pool *pool = pool_make(METHOD, 2);
+    for (int i = 0; i < TASKS; i++)
+        futures[i] = submit(pool, task_square, MPROC_ARGS(i));
+    for (int i = 0; i < TASKS; i++)
+        ck_assert_int_eq(result_int(futures[i]), (int64_t)i * i);
+    ck_assert_int_eq(stat_of(pool, "completed"), TASKS);
+    pool_end(&pool);
+    free(futures);
+}
+END_TEST
+
+static mproc_pool *pool_small(mproc_start start, size_t tasks, size_t bytes)
+{
+    mproc_pool *pool = NULL;
+    int rc = mproc_pool_create(MPROC_WITH(mproc_pool_options, .start = start, .workers = 1,
+                                          .max_queued_tasks = tasks, .max_queued_bytes = bytes),
+                               &pool);
+    ck_assert_msg(rc == 0, "%s", mproc_error_text(mproc_last_error()));
+    return pool;
+}
+
+/* shows: WORK-3 EXEC-09 */
+START_TEST(a_full_pool_lets_submit_wait)
+{
+    mproc_future *futures[3] = {NULL}, *refused = NULL;
+    mproc_pool *pool = pool_small(METHOD, 3, 0);
+    futures[0] = submit(pool, task_until_stopped, MPROC_NONE);
+    for (int i = 1; i < 3; i++)
+        futures[i] = submit(pool, task_square, MPROC_ARGS(i));
+    ck_assert_int_eq(mproc_pool_submit(pool, task_square, MPROC_ARGS(5),
+                                       MPROC_WITH(mproc_task_options, .submit_deadline = mproc_after_ms(20)),
+                                       &refused),
+                     -ETIMEDOUT);
+    ck_assert_ptr_null(refused);
+    ck_assert_int_eq(mproc_future_cancel(futures[1], false), 0);
+    mproc_future *late = submit(pool, task_square, MPROC_ARGS(5));
+    ck_assert(support_until(is_running, futures[0], 5000));
+    ck_assert_int_eq(mproc_future_cancel(futures[0], true), 0);
+    ck_assert_int_eq(result_int(late), 25);
+    ck_assert_int_eq(result_int(futures[2]), 4);
+    mproc_future_close(&futures[0]);
+    mproc_future_close(&futures[1]);
+    pool_end(&pool);
+}
+END_TEST
+
+/* shows: WORK-3 POOL-32 */
+START_TEST(more_tasks_than_fit_pass_through_unread)
+{
+    enum { TASKS = 2000 };
+    mproc_future **futures = calloc(TASKS, sizeof *futures);
+    mproc_pool *pool = pool_small(METHOD, 16, 0);
+    for (int i = 0; i < TASKS; i++)
+        futures[i] = submit(pool, task_square, MPROC_ARGS(i));
+    for (int i = TASKS - 1; i >= 0; i--)
+        ck_assert_int_eq(result_int(futures[i]), (int64_t)i * i);
+    pool_end(&pool);
+    free(futures);
+}
+END_TEST
+
+/* shows: WORK-3 POOL-07 EXEC-27 */
+START_TEST(bytes_are_bounded_and_large_arguments_pass)
+{
+    enum { TASKS = 40, BYTES = 100000, LIMIT = 300000 };
+    char *data = malloc(BYTES);
+    memset(data, 'x', BYTES);
+    mproc_future *futures[TASKS], *refused = NULL;
+    mproc_pool *pool = pool_small(METHOD, 0, LIMIT);
+    for (int i = 0; i < TASKS; i++)
+        futures[i] = submit(pool, task_echo, MPROC_ARGS(mproc_bytes(data, BYTES)));
+    for (int i = 0; i < TASKS; i++) {
+        mproc_variant value;
+        size_t size = 0;
+        ck_assert_int_eq(mproc_future_result(futures[i], mproc_after_ms(support_ms(10000)), &value), 0);
+        ck_assert_ptr_nonnull(mproc_variant_get_bytes(value, &size));
+        ck_assert_uint_eq(size, BYTES);
+        mproc_future_close(&futures[i]);
+    }
+    char *huge = calloc(1, LIMIT * 2);
+    ck_assert_int_eq(
+        mproc_pool_submit(pool, task_echo, MPROC_ARGS(mproc_bytes(huge, LIMIT * 2)), NULL, &refused),
+        -EMSGSIZE);
+    ck_assert_int_eq(result_int(submit(pool, task_square, MPROC_ARGS(3))), 9);
+    pool_end(&pool);
+    free(data);
+    free(huge);
+}
+END_TEST
+
+/* shows: WORK-3 */
+START_TEST(results_nobody_reads_do_not_stop_the_pool)
+{
+    enum { TASKS = 60, BYTES = 50000 };
+    mproc_future *futures[TASKS];
+    mproc_pool *pool = pool_small(METHOD, 0, 200000);
+    for (int i = 0; i < TASKS; i++)
+        futures[i] = submit(pool, task_large, MPROC_ARGS(BYTES));
+    ck_assert_int_eq(mproc_future_wait(futures[TASKS - 1], mproc_after_ms(support_ms(10000))), 0);
+    for (int i = 0; i < TASKS; i++) {
+        ck_assert_int_eq(result_code(futures[i]), 0);
+        mproc_future_close(&futures[i]);
+    }
+    pool_end(&pool);
+}
+END_TEST
+
+START_TEST(a_result_larger_than_the_pool_fails_its_future)
+{
+    mproc_pool *pool = pool_small(METHOD, 0, 200000);
+    mproc_future *future = submit(pool, task_large, MPROC_ARGS(5000000));
+    ck_assert_int_eq(result_code(future), -EMSGSIZE);
+    mproc_future_close(&future);
+    ck_assert_int_eq(result_int(submit(pool, task_square, MPROC_ARGS(3))), 9);
+    pool_end(&pool);
+}
+END_TEST
+
+/* shows: EXEC-01 */
+START_TEST(bad_submissions_are_refused)
+{
+    mproc_future *future = NULL;
+    mproc_pool *pool = pool_small(METHOD, 0, 0);
+    ck_assert_int_eq(mproc_pool_submit(pool, NULL, MPROC_NONE, NULL, &future), -EINVAL);
+    ck_assert_int_eq(mproc_pool_submit(pool, task_square, MPROC_NONE, NULL, NULL), -EINVAL);
+    ck_assert_int_eq(mproc_pool_submit(NULL, task_square, MPROC_NONE, NULL, &future), -EINVAL);
+    ck_assert_int_eq(mproc_pool_submit(pool, task_square, MPROC_NONE,
+                                       MPROC_WITH(mproc_task_options, .retries = 5000), &future),
+                     -EINVAL);
+    mproc_task_options stale = {.size = 3};
+    ck_assert_int_eq(mproc_pool_submit(pool, task_square, MPROC_NONE, &stale, &future), -EINVAL);
+    ck_assert_ptr_null(future);
+    pool_end(&pool);
+}
+END_TEST
+
+static void add(TCase *all)
+{
+    tcase_add_loop_test(all, ten_thousand_tasks_give_their_results_in_order, 0, METHODS);
+    tcase_add_loop_test(all, a_full_pool_lets_submit_wait, 0, METHODS);
+    tcase_add_loop_test(all, more_tasks_than_fit_pass_through_unread, 0, METHODS);
+    tcase_add_loop_test(all, bytes_are_bounded_and_large_arguments_pass, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, results_nobody_reads_do_not_stop_the_pool, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_result_larger_than_the_pool_fails_its_future, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, bad_submissions_are_refused, 0, METHODS);
+}
+
+int main(int argc, char **argv)
+{
+    return pool_tests_main(argc, argv, "submit", add);
+}

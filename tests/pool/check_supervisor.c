@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Deaths: of workers at work and idle, of the owner, of the supervisor; time limits; replacement and its limit. */
+#include "platform/base.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "platform/platform.h"
+#include "pool/pool_common.h"
+
+static mproc_future *submit_with(mproc_pool *pool, mproc_fn *fn, const mproc_task_options *options)
+{
+    mproc_future *future = NULL;
+    int rc = mproc_pool_submit(pool, fn, MPROC_NONE, options, &future);
+    ck_assert_msg(rc == 0, "%s", mproc_error_text(mproc_last_error()));
+    return future;
+}
+
+/* shows: DEATH-6 EXEC-20 POOL-29 */
+START_TEST(nine_hundred_and_ninety_nine_tasks_do_not_notice)
+{
+    enum { TASKS = 1000, VICTIM = 500 };
+    mproc_future *futures[TASKS];
+    mproc_pool *pool = pool_make(METHOD, 2);
+    for (int i = 0; i < TASKS; i++)
+        futures[i] =
+            i == VICTIM ? submit(pool, task_abort, MPROC_NONE) : submit(pool, task_square, MPROC_ARGS(i));
+    for (int i = 0; i < TASKS; i++) {
+        if (i != VICTIM) {
+            ck_assert_int_eq(result_int(futures[i]), i * i);
+            continue;
+        }
+        ck_assert_int_eq(result_code(futures[i]), MPROC_EDIED);
+        mproc_future_close(&futures[i]);
+    }
+    ck_assert_int_eq(stat_of(pool, "died"), 1);
+    pool_end(&pool);
+}
+END_TEST
+
+static bool pid_died(void *pool)
+{
+    return stat_of(pool, "restarted") == 1;
+}
+
+/* shows: POOL-29 */
+START_TEST(a_worker_killed_while_idle_is_replaced)
+{
+    mproc_pool *pool = pool_make(METHOD, 1);
+    pid_t pid = (pid_t)result_int(submit(pool, task_pid, MPROC_NONE));
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert(support_until(pid_died, pool, 5000));
+    ck_assert_int_ne(result_int(submit(pool, task_pid, MPROC_NONE)), pid);
+    pool_end(&pool);
+}
+END_TEST
+
+/* shows: WORK-2 DEATH-6 */
+START_TEST(a_task_is_tried_again_after_a_death)
+{
+    mproc_pool *pool = pool_make(METHOD, 2);
+    ck_assert_int_eq(
+        result_int(submit_with(pool, task_die_once, MPROC_WITH(mproc_task_options, .retries = 3))), 2);
+    mproc_future *future = submit_with(pool, task_abort, MPROC_WITH(mproc_task_options, .retries = 2));
+    int64_t attempt = 0;
+    ck_assert_int_eq(result_code(future), MPROC_EDIED);
+    ck_assert_int_eq(mproc_error_number(mproc_error_of(future), MPROC_ERROR_ATTEMPT, &attempt), 0);
+    ck_assert_int_eq(attempt, 3);
+    mproc_future_close(&future);
+    pool_end(&pool);
+}
+END_TEST
+
+/* shows: WORK-1 */
+START_TEST(a_time_limit_ends_a_task_that_looks)
+{
+    mproc_pool *pool = pool_make(METHOD, 1);
+    mproc_future *future =
+        submit_with(pool, task_until_stopped, MPROC_WITH(mproc_task_options, .time_limit_ms = 50));
+    ck_assert_int_eq(result_code(future), -ETIME);
+    ck_assert_int_eq(mproc_future_get_state(future), MPROC_FUTURE_FAILED);
+    mproc_future_close(&future);
+    ck_assert_int_eq(result_int(submit(pool, task_square, MPROC_ARGS(4))), 16);
+    ck_assert_int_eq(stat_of(pool, "died"), 0);
+    pool_end(&pool);
+}
+END_TEST
+
+/* shows: WORK-1 */
+START_TEST(a_time_limit_kills_a_task_that_does_not_look)
+{
+    mproc_pool *pool = pool_make(METHOD, 1);
+    int64_t began = mproc__now_ns();
+    mproc_future *future =
+        submit_with(pool, task_hang, MPROC_WITH(mproc_task_options, .time_limit_ms = 50, .grace_ms = 50));
+    ck_assert_int_eq(result_code(future), -ETIME);
+    ck_assert_int_lt((mproc__now_ns() - began) / 1000000, support_ms(1000));
+    mproc_future_close(&future);
+    ck_assert_int_eq(result_int(submit(pool, task_square, MPROC_ARGS(4))), 16);
+    pool_end(&pool);
+}
+END_TEST
+
+/* shows: WORK-1 */
+START_TEST(cancelling_kills_a_task_that_does_not_look)
+{
+    mproc_pool *pool = pool_make(METHOD, 2);
+    mproc_future *future = submit_with(pool, task_hang, MPROC_WITH(mproc_task_options, .grace_ms = 50));
+    ck_assert(support_until(is_running, future, 5000));
+    ck_assert_int_eq(mproc_future_cancel(future, true), 0);
+    ck_assert_int_eq(result_code(future), -ECANCELED);
+    mproc_future_close(&future);
+    for (int i = 0; i < 10; i++)
+        ck_assert_int_eq(result_int(submit(pool, task_square, MPROC_ARGS(i))), i * i);
+    pool_end(&pool);
+}
+END_TEST
+
+static int task_with_child(mproc_call *call)
+{
+    pid_t child = fork();
+    if (child > 0)
+        mproc_call_progress(call, (uint64_t)child, 0);
+    return task_hang(call);
+}
+
+static bool child_gone(void *pid)
+{
+    return kill(*(pid_t *)pid, 0) < 0;
+}
+
+static bool child_known(void *future)
+{
+    uint64_t pid = 0, total;
+    return mproc_future_progress(future, &pid, &total) == 0 && pid != 0;
+}
+
+/* shows: WORK-1 */
+START_TEST(a_killed_tasks_children_are_killed)
+{
+    mproc_pool *pool = pool_make(METHOD, 1);
+    mproc_future *future = submit_with(pool, task_with_child, MPROC_WITH(mproc_task_options, .grace_ms = 50));
+    uint64_t child = 0, total;
+    ck_assert(support_until(child_known, future, 5000));
+    ck_assert_int_eq(mproc_future_progress(future, &child, &total), 0);
+    pid_t pid = (pid_t)child;
+    ck_assert_int_eq(kill(pid, 0), 0);
+    ck_assert_int_eq(mproc_future_cancel(future, true), 0);
+    ck_assert_int_eq(result_code(future), -ECANCELED);
+    ck_assert(support_until(child_gone, &pid, 5000));
+    mproc_future_close(&future);
+    pool_end(&pool);
+}
+END_TEST
+
+/* shows: WORK-5 EXEC-31 */
+START_TEST(too_many_deaths_break_the_pool_and_say_so)
+{
+    mproc_pool *pool = NULL;
+    mproc_future *future = NULL;
+    int rc = mproc_pool_create(
+        MPROC_WITH(mproc_pool_options, .start = METHOD, .workers = 1, .restarts_per_minute = 3), &pool);
+    ck_assert_int_eq(rc, 0);
+    for (int i = 0; i < 4; i++) {
+        future = submit(pool, task_abort, MPROC_NONE);
+        ck_assert_int_eq(result_code(future), MPROC_EDIED);
+        mproc_future_close(&future);
+    }
+    mproc_deadline limit = mproc_after_ms(support_ms(5000));
+    while ((rc = mproc_pool_submit(pool, task_square, MPROC_ARGS(1), NULL, &future)) == 0 &&
+           mproc_left_ms(limit) > 0) {
+        rc = mproc_future_result(future, limit, NULL);
+        mproc_future_close(&future);
+        if (rc < 0)
+            break;
+    }
+    ck_assert_int_eq(rc, MPROC_EDIED);
+    ck_assert_int_eq(mproc_pool_submit(pool, task_square, MPROC_ARGS(1), NULL, &future), MPROC_EDIED);
+    ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_last_error()), "too many workers died"));
+    mproc_pool_close(&pool);
+}
+END_TEST
+
+static bool nothing_left(void *unused)
+{
+    char left[1000];
+    (void)unused;
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    return support_leaks_find(left, sizeof left) == 0;
+}
+
+/* shows: EXEC-20 */
+START_TEST(the_supervisors_death_fails_what_is_open)
+{
+    char path[64];
+    int pid = 0;
+    mproc_pool *pool = pool_make(METHOD, 1);
+    mproc_future *future = submit(pool, task_hang, MPROC_NONE);
+    ck_assert(support_until(is_running, future, 5000));
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *children = fopen(path, "re");
+    ck_assert_ptr_nonnull(children);
+    ck_assert_int_eq(fscanf(children, "%d", &pid), 1);
+    fclose(children);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(result_code(future), MPROC_EDIED);
+    mproc_future_close(&future);
+    ck_assert_int_eq(mproc_pool_submit(pool, task_square, MPROC_ARGS(1), NULL, &future), MPROC_EDIED);
+    mproc_pool_close(&pool);
+    ck_assert(
+        support_until(nothing_left, NULL, 5000)); /* the workers have come to this process, a subreaper */
+}
+END_TEST
+
+static int own_a_pool(void *context)
+{
+    mproc_pool *pool = NULL;
+    mproc_future *future = NULL;
+    if (mproc_pool_create(MPROC_WITH(mproc_pool_options, .start = *(mproc_start *)context, .workers = 2),
+                          &pool) < 0)
+        return 1;
+    if (mproc_pool_submit(pool, task_hang, MPROC_NONE, NULL, &future) < 0)
+        return 2;
+    if (!support_until(is_running, future, 5000))
+        return 3;
+    raise(SIGKILL);
+    return 4;
+}
+
+/* shows: DEATH-9 DEATH-10 */
+START_TEST(a_killed_owner_leaves_no_process)
+{
+    mproc_start start = METHOD;
+    ck_assert_int_eq(support_reap(support_fork(own_a_pool, &start), 10000), 256 + SIGKILL);
+    ck_assert(support_until(nothing_left, NULL, 5000));
+}
+END_TEST
+
+static int leave_a_pool(void *context)
+{
+    mproc_pool *pool = NULL;
+    if (mproc_pool_create(MPROC_WITH(mproc_pool_options, .start = *(mproc_start *)context, .workers = 2),
+                          &pool) < 0)
+        return 1;
+    return 0;
+}
+
+/* shows: POOL-31 */
+START_TEST(a_program_may_end_without_closing_its_pool)
+{
+    mproc_start start = METHOD;
+    ck_assert_int_eq(support_reap(support_fork(leave_a_pool, &start), 10000), 0);
+    ck_assert(support_until(nothing_left, NULL, 5000));
+}
+END_TEST
+
+static void add(TCase *all)
+{
+    tcase_add_loop_test(all, nine_hundred_and_ninety_nine_tasks_do_not_notice, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_worker_killed_while_idle_is_replaced, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_task_is_tried_again_after_a_death, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_time_limit_ends_a_task_that_looks, 0, METHODS);
+    tcase_add_loop_test(all, a_time_limit_kills_a_task_that_does_not_look, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, cancelling_kills_a_task_that_does_not_look, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_killed_tasks_children_are_killed, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, too_many_deaths_break_the_pool_and_say_so, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, the_supervisors_death_fails_what_is_open, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_killed_owner_leaves_no_process, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_program_may_end_without_closing_its_pool, 0, METHODS);
+}
+
+int main(int argc, char **argv)
+{
+    return pool_tests_main(argc, argv, "supervisor", add);
+}
