@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Shared objects as arguments: queues, locks, connections and descriptors cross a start by every method, and on. */
+#include "platform/base.h"
+
+#include <signal.h>
+
+#include <mproc/connection.h>
+#include <mproc/queue.h>
+#include <mproc/sync.h>
+#include "process/process_support.h"
+
+static mproc_deadline soon(void)
+{
+    return mproc_after_ms(support_ms(LIMIT_MS));
+}
+
+static int put_one(mproc_queue *queue, int64_t number)
+{
+    return mproc_queue_put(queue, &number, sizeof number, soon());
+}
+
+static int64_t get_one(mproc_queue *queue)
+{
+    int64_t number = 0;
+    size_t size_bytes;
+    ck_assert_int_eq(mproc_queue_get(queue, &number, sizeof number, soon(), &size_bytes), 0);
+    return number;
+}
+
+/* ---- queue ---- */
+
+static int puts_two_as_a_grandchild(mproc_call *call)
+{
+    mproc_queue *queue = mproc_call_queue(call, 0);
+    return put_one(queue, 2);
+}
+
+static int puts_one_and_passes_on(mproc_call *call)
+{
+    mproc_queue *queue = mproc_call_queue(call, 0);
+    mproc_process *child;
+    int exit_code = 99;
+    int rc = put_one(queue, 1);
+    if (rc == 0)
+        rc = mproc_process_start(puts_two_as_a_grandchild, MPROC_ARGS(queue), NULL, &child);
+    if (rc == 0)
+        rc = mproc_process_join(child, soon(), &exit_code);
+    if (rc < 0)
+        return rc;
+    mproc_process_close(&child);
+    return exit_code;
+}
+
+/* shows: START-09 */
+START_TEST(a_child_passes_a_queue_it_was_given_on_to_its_child)
+{
+    mproc_queue *queue;
+    warm();
+    ck_assert_int_eq(mproc_queue_create(NULL, NULL, &queue), 0);
+    ck_assert_int_eq(run(_i, puts_one_and_passes_on, MPROC_ARGS(queue)), 0);
+    ck_assert_int_eq(get_one(queue), 1);
+    ck_assert_int_eq(get_one(queue), 2);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+static int echoes(mproc_call *call)
+{
+    mproc_queue *from = mproc_call_queue(call, 0), *to = mproc_call_queue(call, 1);
+    for (;;) {
+        int64_t number;
+        size_t size_bytes;
+        int rc = mproc_queue_get(from, &number, sizeof number, soon(), &size_bytes);
+        if (rc == 0)
+            rc = put_one(to, number * 2);
+        if (rc < 0)
+            return rc;
+        if (number == 0)
+            return 0;
+    }
+}
+
+/* shows: START-08 START-D */
+START_TEST(one_queue_is_handed_to_processes_of_all_methods_at_once)
+{
+    mproc_queue *to, *from;
+    mproc_process *processes[ALL_METHODS];
+    int64_t sum = 0;
+    warm();
+    ck_assert_int_eq(mproc_queue_create(NULL, NULL, &to), 0);
+    ck_assert_int_eq(mproc_queue_create(NULL, NULL, &from), 0);
+    for (int method = FIRST_METHOD; method < ALL_METHODS; method++)
+        processes[method] = start(method, echoes, MPROC_ARGS(to, from));
+    for (int i = 1; i <= 100; i++)
+        ck_assert_int_eq(put_one(to, i), 0);
+    for (int i = 1; i <= 100; i++)
+        sum += get_one(from);
+    ck_assert_int_eq(sum, 2 * 5050);
+    for (int method = FIRST_METHOD; method < ALL_METHODS; method++)
+        ck_assert_int_eq(put_one(to, 0), 0);
+    for (int method = FIRST_METHOD; method < ALL_METHODS; method++) {
+        ck_assert_int_eq(join(processes[method]), 0);
+        mproc_process_close(&processes[method]);
+    }
+    mproc_queue_close(&to);
+    mproc_queue_close(&from);
+}
+END_TEST
+
+/* ---- lock ---- */
+
+static int takes_lock_and_dies(mproc_call *call)
+{
+    mproc_lock *lock = mproc_call_lock(call, 0);
+    if (mproc_lock_acquire(lock, MPROC_NOW) != -ETIMEDOUT)
+        return 1;
+    gate_say(call, 1);
+    if (mproc_lock_acquire(lock, soon()) != 0)
+        return 2;
+    raise(SIGKILL);
+    return 3;
+}
+
+/* shows: DEATH-3 */
+START_TEST(a_lock_crosses_and_tells_of_the_child_that_died_with_it)
+{
+    mproc_lock *lock;
+    warm();
+    gate said = gate_make();
+    ck_assert_int_eq(mproc_lock_create(NULL, NULL, &lock), 0);
+    ck_assert_int_eq(mproc_lock_acquire(lock, MPROC_NOW), 0);
+    mproc_process *process = start(_i, takes_lock_and_dies, MPROC_ARGS(lock, mproc_fd(said.write_fd)));
+    gate_await(&said);
+    ck_assert_int_eq(mproc_lock_release(lock), 0);
+    ck_assert_int_eq(join(process), -SIGKILL);
+    ck_assert_int_eq(mproc_lock_acquire(lock, soon()), MPROC_RECOVERED);
+    ck_assert_int_eq(mproc_lock_release(lock), 0);
+    mproc_process_close(&process);
+    mproc_lock_close(&lock);
+    gate_destroy(&said);
+}
+END_TEST
+
+/* ---- connection and descriptor ---- */
+
+static int sends_hello(mproc_call *call)
+{
+    return mproc_connection_send(mproc_call_connection(call, 0), "hello", 5, soon());
+}
+
+START_TEST(a_connection_crosses_and_its_end_is_seen_when_the_child_is_gone)
+{
+    mproc_connection *own, *its;
+    char text[16];
+    size_t size_bytes;
+    warm();
+    ck_assert_int_eq(mproc_connection_pair(&own, &its), 0);
+    mproc_process *process = start(_i, sends_hello, MPROC_ARGS(its));
+    mproc_connection_close(&its);
+    ck_assert_int_eq(mproc_connection_recv(own, text, sizeof text, soon(), &size_bytes), 0);
+    ck_assert_uint_eq(size_bytes, 5);
+    ck_assert_int_eq(join(process), 0);
+    mproc_process_close(&process);
+    ck_assert_int_eq(mproc_connection_recv(own, text, sizeof text, soon(), &size_bytes), MPROC_EEND);
+    mproc_connection_close(&own);
+}
+END_TEST
+
+static int writes_foo(mproc_call *call)
+{
+    return write((int)mproc_call_arg(call, 0).number, "foo", 3) == 3 ? 0 : 1;
+}
+
+/* shows: FDS-01 */
+START_TEST(a_file_handed_to_a_child_is_written_by_it_and_may_be_closed_at_once)
+{
+    char path[512], text[8] = {0};
+    warm();
+    snprintf(path, sizeof path, "%s/foo", support_directory());
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600),
+        reader = open(path, O_RDONLY | O_CLOEXEC);
+    mproc_process *process = start(_i, writes_foo, MPROC_ARGS(mproc_fd(fd)));
+    close(fd);
+    ck_assert_int_eq(join(process), 0);
+    mproc_process_close(&process);
+    ck_assert_int_eq(read(reader, text, sizeof text), 3);
+    ck_assert_str_eq(text, "foo");
+    close(reader);
+    unlink(path);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    mproc__process_main(&argc, &argv);
+    Suite *suite = suite_create("crossing");
+    TCase *objects = support_case(suite, "shared objects");
+    tcase_add_loop_test(objects, a_child_passes_a_queue_it_was_given_on_to_its_child, FIRST_METHOD,
+                        PROCESS_METHODS);
+    tcase_add_test(objects, one_queue_is_handed_to_processes_of_all_methods_at_once);
+    tcase_add_loop_test(objects, a_lock_crosses_and_tells_of_the_child_that_died_with_it, FIRST_METHOD,
+                        PROCESS_METHODS);
+    tcase_add_loop_test(objects, a_connection_crosses_and_its_end_is_seen_when_the_child_is_gone,
+                        FIRST_METHOD, PROCESS_METHODS);
+    tcase_add_loop_test(objects, a_file_handed_to_a_child_is_written_by_it_and_may_be_closed_at_once,
+                        FIRST_METHOD, ALL_METHODS);
+    return support_run(suite, argc, argv);
+}
