@@ -30,7 +30,6 @@ START_TEST(a_result_is_the_calls_own)
 }
 END_TEST
 
-/* shows: START-D */
 START_TEST(an_argument_of_another_kind_fails_the_call_by_name_and_position)
 {
     mproc_call call;

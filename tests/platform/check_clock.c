@@ -7,7 +7,6 @@
 #include "platform/platform.h"
 #include "support/support.h"
 
-/* shows: TIME-1 */
 START_TEST(a_deadline_lies_on_the_monotonic_clock)
 {
     struct timespec now;

@@ -16,7 +16,6 @@ static const struct {
 #undef X
 };
 
-/* shows: ERR-01 */
 START_TEST(every_code_of_the_house_has_its_own_name_and_text)
 {
     for (size_t i = 0; i < MPROC__COUNT(house_codes); i++) {

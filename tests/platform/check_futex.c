@@ -80,7 +80,6 @@ static int wait_for_any(void *context)
     return index < 0 ? 100 : index;
 }
 
-/* shows: IDLE-1 */
 START_TEST(a_wait_for_many_tells_which_word_woke_it)
 {
     _Atomic uint32_t *words = words_map();

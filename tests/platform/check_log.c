@@ -32,7 +32,6 @@ START_TEST(nothing_is_logged_unless_asked_for)
 }
 END_TEST
 
-/* shows: LOG-01 */
 START_TEST(only_messages_at_or_above_the_level_are_heard)
 {
     heard ear = {0};
