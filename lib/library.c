@@ -10,7 +10,7 @@
 
 int mproc_init(int *argc, char ***argv)
 {
-    /* Before the process layer, whose spawned children unpack their arguments and never come back from there. */
+    /* First, because a spawned child unpacks its arguments in the process layer and never comes back. */
     mproc__lock_register();
     mproc__parcel_register(MPROC_TYPE_QUEUE, mproc__queue_unpack);
     mproc__connection_register();

@@ -58,8 +58,8 @@ bool mproc__line_works(mproc__line *line)
 
 /* ---- sending ---- */
 
-/* Sends all of `out`. Returns 0; -ETIMEDOUT with nothing sent; other errors, and a frame cut in two by the deadline, are the
- * end of the connection. */
+/* Sends all of `out`. Returns 0; -ETIMEDOUT with nothing sent; other errors, and a frame cut in two by the
+ * deadline, are the end of the connection. */
 static int out_send(mproc__line *line, mproc_deadline deadline, bool *ret_fatal)
 {
     size_t all = mproc__outbox_left(&line->out);
@@ -199,15 +199,11 @@ static int bytes_read(mproc__line *line, mproc_deadline deadline)
     void *space = NULL;
     size_t size_bytes = 0;
     int rc = mproc__frame_reader_space(&line->reader, &space, &size_bytes);
+    if (rc == 0)
+        rc = mproc__fd_poll(line->fd, POLLIN, deadline);
     if (rc < 0)
         return rc;
     ssize_t n = recv(line->fd, space, size_bytes, MSG_DONTWAIT);
-    if (n < 0 && errno == EAGAIN) {
-        rc = mproc__fd_poll(line->fd, POLLIN, deadline);
-        if (rc < 0)
-            return rc;
-        n = recv(line->fd, space, size_bytes, MSG_DONTWAIT);
-    }
     if (n > 0)
         mproc__frame_reader_fed(&line->reader, (size_t)n);
     else if (n == 0)
@@ -232,7 +228,8 @@ static void read_for_all(mproc__line *line, mproc_deadline deadline)
         line_break(line, rc, mproc_strerror(rc));
 }
 
-/* Out of the list; another thread may have been told to read on that is not there yet, so somebody is told again. */
+/* Out of the list; another thread may have been told to read on that is not there yet, so somebody is told
+ * again. */
 static void flight_leave(mproc__line *line, flight *call)
 {
     mproc__link_remove(&call->link);

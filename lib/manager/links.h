@@ -7,7 +7,7 @@
 
 typedef struct mproc__link mproc__link;
 struct mproc__link {
-    mproc__link *next, *previous;       /* to itself: alone, or an empty ring's head */
+    mproc__link *next, *previous; /* to itself: alone, or an empty ring's head */
 };
 
 static inline void mproc__link_init(mproc__link *link)

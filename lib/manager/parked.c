@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Sessions, and the requests of theirs that wait: a blocked call is an entry in three lists, never a thread. */
+/* Sessions, and their requests that wait: a blocked call is an entry in three lists, never a thread. */
 #include "platform/base.h"
 
 #include <stdlib.h>

@@ -142,8 +142,9 @@ void mproc__peer_turn_away_full(int fd, size_t max_clients)
 
 /* ---- answers ---- */
 
-/* A reply that cannot go becomes an error that can; when even that fails, the client would wait in vain: it is
- * disconnected instead, and learns that its calls' fate is unknown. Not ended here: requests of it may be in work. */
+/* A reply that cannot go becomes an error that can; when even that fails, the client would wait in vain: it
+ * is disconnected instead, and learns that its calls' fate is unknown. Not ended here: requests of it may be
+ * in work. */
 static void answer_send(mproc__client *client, const mproc__answer *answer)
 {
     mproc__peer *peer = MPROC__CONTAINER(client, mproc__peer, client);
@@ -335,8 +336,8 @@ static int watch(mproc_server *server, int fd, mproc__source *source, uint32_t e
     return 0;
 }
 
-/* The socket's end tells of a death, unless a forked child of the client keeps a copy of it: then only the process
- * itself tells. Not to be had for a client of another pid namespace; then the socket alone has to do. */
+/* The socket's end tells of a death, unless a forked child of the client keeps a copy of it: then only the
+ * process itself tells. Not to be had for a client of another pid namespace: then the socket has to do. */
 static void watch_process(mproc__peer *peer)
 {
     peer->pidfd = peer->pid > 0 ? mproc__pidfd_open(peer->pid) : -1;

@@ -14,15 +14,18 @@
 
 enum {
     MPROC__LISTENERS = 8,
-    MPROC__FRAMES_A_TURN = 64,              /* of one connection, before others have their turn */
-    /* Replies that a client has not read: above it no further request of that client is read. So what a client can pile
-     * up is this, one reply more, and the small answers to its parked requests. */
+    MPROC__FRAMES_A_TURN = 64, /* of one connection, before others have their turn */
+    /* Replies that a client has not read: above it no further request of that client is read. So what a
+     * client can pile up is this, one reply more, and the small answers to its parked requests. */
     MPROC__UNREAD_BYTES = 4 * 1024 * 1024
 };
 
 /* What an epoll event points to. */
 typedef enum mproc__source_kind {
-    MPROC__SOURCE_STOP, MPROC__SOURCE_LISTENER, MPROC__SOURCE_SOCKET, MPROC__SOURCE_PROCESS
+    MPROC__SOURCE_STOP,
+    MPROC__SOURCE_LISTENER,
+    MPROC__SOURCE_SOCKET,
+    MPROC__SOURCE_PROCESS
 } mproc__source_kind;
 typedef struct mproc__source {
     mproc__source_kind kind;
@@ -35,21 +38,27 @@ typedef struct mproc__server_listener {
 
 struct mproc_server {
     mproc__handle handle;
-    uint64_t incarnation;                   /* of the process that may run it */
+    uint64_t incarnation; /* of the process that may run it */
     mproc__key *key;
     size_t max_clients, max_message_bytes;
-    int epoll, stop;                        /* stop: an eventfd, so that a signal handler can write it */
+    int epoll, stop; /* stop: an eventfd, so that a signal handler can write it */
     mproc__source stop_source;
     mproc__server_listener listeners[MPROC__LISTENERS];
     size_t listener_count;
-    mproc__timer accept_timer;              /* set while accepting pauses for want of descriptors */
+    mproc__timer accept_timer; /* set while accepting pauses for want of descriptors */
     mproc__registry registry;
-    mproc__link peers, busy, dirty, dead;   /* all living; with requests left over; with replies to send; to be freed */
+    /* All living; with requests left over; with replies to send; to be freed. */
+    mproc__link peers, busy, dirty, dead;
     size_t peer_count;
     uint64_t last_session;
 };
 
-typedef enum mproc__peer_state { MPROC__PEER_AUTH, MPROC__PEER_HELLO, MPROC__PEER_READY, MPROC__PEER_DEAD } mproc__peer_state;
+typedef enum mproc__peer_state {
+    MPROC__PEER_AUTH,
+    MPROC__PEER_HELLO,
+    MPROC__PEER_READY,
+    MPROC__PEER_DEAD
+} mproc__peer_state;
 
 typedef struct mproc__peer {
     mproc__source socket, process;
@@ -57,19 +66,19 @@ typedef struct mproc__peer {
     mproc__client client;
     mproc__peer_state state;
     int fd;
-    int pidfd;                              /* of who connected; -1: not to be had */
+    int pidfd; /* of who connected; -1: not to be had */
     pid_t pid;
-    uint32_t interest;                      /* what epoll watches fd for */
-    mproc__timer timer;                     /* the handshake's */
-    bool paused;                            /* requests are left unread until the client has read more replies */
-    mproc__auth *auth;                      /* while the handshake lasts */
+    uint32_t interest;  /* what epoll watches fd for */
+    mproc__timer timer; /* the handshake's */
+    bool paused;        /* requests are left unread until the client has read more replies */
+    mproc__auth *auth;  /* while the handshake lasts */
     mproc__frame_reader reader;
     mproc__outbox out;
     size_t max_reply_bytes;
     mproc__link in_peers, in_busy, in_dirty;
 } mproc__peer;
 
-/* Takes fd, already checked to be of an allowed user. -ENOMEM and the like: fd is closed, the server goes on. */
+/* Takes fd, already checked to be of an allowed user. On failure fd is closed and the server goes on. */
 int mproc__peer_create(mproc_server *server, int fd, pid_t pid);
 /* Tells a socket that is no peer yet why it will not become one, and closes it. */
 void mproc__peer_turn_away(int fd, unsigned frame_kind, const void *message, size_t size_bytes);
@@ -78,7 +87,8 @@ void mproc__peer_event(mproc__peer *peer, uint32_t events);
 /* Goes on with requests that were left over. */
 void mproc__peer_continue(mproc__peer *peer);
 void mproc__peer_flush(mproc__peer *peer);
-/* Ends the session now; the memory stays until mproc__peer_free, because events of this turn may still name it. */
+/* Ends the session now; the memory stays until mproc__peer_free, because events of this turn may still name
+ * it. */
 void mproc__peer_end(mproc__peer *peer);
 void mproc__peer_free(mproc__peer *peer);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* From an address to a place; and server places and their objects as parcels.
  *
- * A parcel names its server by address. So that many handles that come to a process share one connection, the server places of
- * a process are in a list, weakly. */
+ * A parcel names its server by address. So that many handles that come to a process share one connection, the
+ * server places of a process are in a list, weakly. */
 #include "platform/base.h"
 
 #include <pthread.h>
@@ -209,7 +209,7 @@ int mproc_place_open(const char *address, const mproc_place_options *options, mp
 
 /* ---- parcels ---- */
 
-/* What a blob says; the address with its NUL follows. Both ends are of one build or at least of one machine. */
+/* What a blob says; the address with its NUL follows. Both ends are on one machine: no byte order. */
 typedef struct blob_head {
     char remote[MPROC__PARCEL_REMOTE_BYTES];
     uint64_t object, life;

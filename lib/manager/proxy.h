@@ -9,9 +9,9 @@
 
 typedef struct mproc__proxy {
     mproc__handle handle;
-    mproc__server_place *place;         /* one reference */
+    mproc__server_place *place; /* one reference */
     uint64_t object, life;
-    _Atomic uint64_t session;           /* that holds the object for this handle; 0: none yet */
+    _Atomic uint64_t session; /* that holds the object for this handle; 0: none yet */
 } mproc__proxy;
 
 /* A handle of a type: its operations, and how large it is, the proxy included. */
@@ -24,16 +24,18 @@ extern const mproc__proxy_type mproc__proxy_dict, mproc__proxy_list, mproc__prox
 /* A new object, or with and_open an existing one, and its handle. `args`: for the type. */
 int mproc__proxy_create(mproc_place *place, const mproc__proxy_type *type, const char *name, bool and_open,
                         mproc_variant args, mproc__proxy **ret_proxy);
-int mproc__proxy_open(mproc_place *place, const mproc__proxy_type *type, const char *name, mproc__proxy **ret_proxy);
-/* A handle to what another process has described; nothing is asked yet. Takes the place's reference on success. */
-int mproc__proxy_attach(mproc__server_place *place, const mproc__proxy_type *type, uint64_t object, uint64_t life,
-                        mproc__proxy **ret_proxy);
+int mproc__proxy_open(mproc_place *place, const mproc__proxy_type *type, const char *name,
+                      mproc__proxy **ret_proxy);
+/* A handle to what another process has described; nothing is asked yet. Takes the place's reference on
+ * success. */
+int mproc__proxy_attach(mproc__server_place *place, const mproc__proxy_type *type, uint64_t object,
+                        uint64_t life, mproc__proxy **ret_proxy);
 
-/* Calls a method with `count` arguments, within the place's limit. ret_result NULL: none is wanted. The story of a failure
- * also goes to the handle. */
+/* Calls a method with `count` arguments, within the place's limit. ret_result NULL: none is wanted. The story
+ * of a failure also goes to the handle. */
 typedef struct mproc__proxy_call {
     mproc__method method;
-    bool changes;                       /* see session.h */
+    bool changes; /* see session.h */
     size_t count;
     mproc_variant args[3];
 } mproc__proxy_call;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The served lock's handle. The owner is a thread, as with local locks: each thread has a number of its own, used for no
- * other as long as the process lives, so that a thread that ended is not confused with one that has its tid now. */
+/* The served lock's handle. The owner is a thread, as with local locks: each thread has a number of its own,
+ * used for no other as long as the process lives, so that a thread that ended is not confused with one that
+ * has its tid now. */
 #include "platform/base.h"
 
 #include "manager/proxy.h"
@@ -39,8 +40,9 @@ static int request_send(lock *self, mproc__envelope *request, mproc_deadline dea
 
 /* ---- acquire ---- */
 
-/* How long the server may keep the request, and how long we wait for its answer. A try has to wait for the answer too. The
- * server's own clock should end a wait, for then nothing has to be cancelled: so it gets a head start. */
+/* How long the server may keep the request, and how long we wait for its answer. A try has to wait for the
+ * answer too. The server's own clock should end a wait, for then nothing has to be cancelled: so it gets a
+ * head start. */
 static int64_t acquire_limits(const lock *self, mproc_deadline deadline, mproc_deadline *ret_wait)
 {
     enum { HEAD_START_MS = 5 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The objects of one server life: found by id or name, alive while a session holds them or a name keeps them. */
+/* The objects of one server life: found by id or name, alive while a session or a name holds them. */
 #include "platform/base.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The served list. Every change is a splice: a range of items goes, copies of others come, whole or not at all. */
+/* The served list. Every change is a splice: a range of items goes, copies of others come, whole or not at
+ * all. */
 #include "platform/base.h"
 
 #include <stdlib.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The served lock. Its owner is a thread of a session; who waits is parked; it goes from hand to hand, oldest first.
+/* The served lock. Its owner is a thread of a session; who waits is parked; it goes from hand to hand, oldest
+ * first.
  *
- * A client that stops waiting by its own clock cannot know whether the grant is already on its way. So it cancels the
- * request by number, and the lock undoes a grant that it made for just that request. */
+ * A client that stops waiting by its own clock cannot know whether the grant is already on its way. So it
+ * cancels the request by number, and the lock undoes a grant that it made for just that request. */
 #include "platform/base.h"
 
 #include <stdlib.h>
@@ -103,7 +104,7 @@ static int lock_release(lock *self, const mproc__request *request, mproc__answer
     if (--self->depth == 0)
         lock_pass_on(self);
     else
-        answer->token = self->token;    /* says that the hold goes on */
+        answer->token = self->token; /* says that the hold goes on */
     return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The event loop. Each turn: read what came, run it, send each client's replies with one call, free the dead.
  *
- * One thread, no locks: a request runs from start to end before the next, which is what makes `add` and `compare_set`
- * indivisible. Nothing in a turn may wait. */
+ * One thread, no locks: a request runs from start to end before the next, which is what makes `add` and
+ * `compare_set` indivisible. Nothing in a turn may wait. */
 #include "platform/base.h"
 
 #include <errno.h>

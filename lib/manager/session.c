@@ -27,8 +27,8 @@ static mproc__session *session_new(mproc__session *stale)
     return session;
 }
 
-/* Whoever swaps a stale session out closes this process's copy of the parent's socket: as long as it is open the server
- * would not see the parent's connection end. */
+/* Whoever swaps a stale session out closes this process's copy of the parent's socket: as long as it is open
+ * the server would not see the parent's connection end. */
 static mproc__session *session_of(mproc__server_place *place)
 {
     mproc__session *session = atomic_load(&place->session);
@@ -82,7 +82,8 @@ static int line_renew(mproc__server_place *place, mproc__session *session)
     return rc;
 }
 
-/* With a reference for the caller. Waits no longer than connect_ms for another thread's attempt: that is its limit too. */
+/* With a reference for the caller. Waits no longer than connect_ms for another thread's attempt: that is its
+ * limit too. */
 static int line_get(mproc__server_place *place, mproc__line **ret_line)
 {
     mproc__session *session = session_of(place);
@@ -127,7 +128,8 @@ int mproc__session_call(mproc__server_place *place, mproc__envelope *request,
                         const mproc__request_options *options, mproc__reply *ret_reply)
 {
     mproc__line_end end = MPROC__LINE_NOT_SENT;
-    /* Twice: a connection that broke while nobody looked is found at the first attempt, before anything is sent. */
+    /* Twice: a connection that broke while nobody looked is found at the first attempt, before anything is
+     * sent. */
     for (int attempt = 1;; attempt++) {
         mproc__line *line = NULL;
         int rc = line_get(place, &line);

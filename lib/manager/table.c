@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Entries in an array in order of insertion, and beside it an index of 32-bit entry numbers: copies come out oldest
- * first without sorting, and the index, where probing jumps about, stays small. */
+/* Entries in an array in order of insertion, and beside it an index of 32-bit entry numbers: copies come out
+ * oldest first without sorting, and the index, where probing jumps about, stays small. */
 #include "platform/base.h"
 
 #include <stdlib.h>
@@ -15,7 +15,8 @@ enum { ENTRIES_LEAST = 8 };
 void mproc__table_init(mproc__table *table)
 {
     *table = (mproc__table){0};
-    /* Without randomness the order of probing is guessable, nothing more: those who may ask have proved the key. */
+    /* Without randomness the order of probing is guessable, nothing more: those who may ask have proved the
+     * key. */
     if (mproc__random(&table->seed, sizeof table->seed) < 0)
         table->seed = (uintptr_t)table;
 }
@@ -143,7 +144,7 @@ static void table_compact(mproc__table *table)
         slot_fill(table, i);
 }
 
-/* The index has at least twice as many slots as there are entries, removed ones included: probes stay short. */
+/* The index has at least two slots for each entry, removed ones included: probes stay short. */
 static int table_grow(mproc__table *table, size_t capacity)
 {
     size_t slot_count = 2 * ENTRIES_LEAST;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A heap, because ten thousand parked requests with a deadline each must not cost a scan per turn of the loop. */
+/* A heap, because ten thousand parked requests with a deadline each must not cost a scan per turn of the
+ * loop. */
 #include "platform/base.h"
 
 #include <stdlib.h>

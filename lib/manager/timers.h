@@ -21,8 +21,8 @@ typedef struct mproc__timers {
 void mproc__timers_fini(mproc__timers *timers);
 /* A deadline of MPROC_FOREVER takes no place. -ENOMEM. */
 int mproc__timers_set(mproc__timers *timers, mproc__timer *timer, mproc_deadline deadline);
-void mproc__timers_unset(mproc__timers *timers, mproc__timer *timer);   /* harmless when not set */
-mproc_deadline mproc__timers_first(const mproc__timers *timers);        /* MPROC_FOREVER: none */
+void mproc__timers_unset(mproc__timers *timers, mproc__timer *timer); /* harmless when not set */
+mproc_deadline mproc__timers_first(const mproc__timers *timers);      /* MPROC_FOREVER: none */
 /* Fires all that were due when it began. */
 void mproc__timers_run(mproc__timers *timers);
 

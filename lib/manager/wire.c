@@ -154,8 +154,8 @@ int mproc__wire_append_raw(mproc__outbox *outbox, unsigned kind, const void *dat
 
 /* ---- decoding ---- */
 
-/* protobuf-c keeps unknown fields, 24 bytes and an allocation each: without the budget a hostile message of two-byte
- * fields would take 25 times its size in memory. */
+/* protobuf-c keeps unknown fields, 24 bytes and an allocation each: without the budget a hostile message of
+ * two-byte fields would take 25 times its size in memory. */
 static void *scratch_alloc(void *context, size_t size)
 {
     mproc__decoder *decoder = context;

@@ -580,8 +580,8 @@ START_TEST(a_waiting_acquire_ends_when_the_server_is_killed)
 }
 END_TEST
 
-/* The acquire's own clock ends it, the cancel reaches the server later, and undoes the grant it made meanwhile.
- * shows: DEATH-11 */
+/* The acquire's own clock ends it, the cancel reaches the server later, and undoes the grant it made
+ * meanwhile. shows: DEATH-11 */
 START_TEST(a_stopped_server_keeps_no_acquire_beyond_its_deadline)
 {
     mproc_lock *lock = lock_new(NULL, false, false);
@@ -619,7 +619,7 @@ START_TEST(a_lost_answer_is_told_apart_from_a_refusal)
 }
 END_TEST
 
-/* Each call with the n-th allocation failing: an error, nothing left behind, and the handle goes on working. */
+/* Each call with the n-th allocation failing: an error, nothing left behind, and the handle still works. */
 START_TEST(a_client_without_memory_fails_cleanly)
 {
     mproc_dict *dict = dict_new(NULL);

@@ -10,12 +10,12 @@
 
 #define TEST_KEY "a key of the tests, long enough"
 
-/* Listens at unix:<scratch>/<name>, or at an abstract address of that kind when name begins with '@'; ready when it
- * returns. The child ends by SIGTERM (exit 0) or SIGKILL. */
+/* Listens at unix:<scratch>/<name>, or at an abstract address of that kind when name begins with '@'; ready
+ * when it returns. The child ends by SIGTERM (exit 0) or SIGKILL. */
 pid_t common_serve(const char *name, const mproc_server_options *options);
 /* The same address again, in a buffer that the next call overwrites. */
 const char *common_address(const char *name);
-void common_stop(pid_t server);             /* SIGTERM, and checks the exit status */
+void common_stop(pid_t server); /* SIGTERM, and checks the exit status */
 /* A place there with the tests' key; ck_asserts. */
 mproc_place *common_open(const char *name);
 /* A bare socket connected to it. */
