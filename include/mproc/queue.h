@@ -1,5 +1,41 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One queue: bytes or variants; bounded; joinable; acknowledged; loans. */
+/* One queue: bytes or variants; bounded; joinable; acknowledged; loans.
+ *
+ *     mproc_queue *jobs;
+ *     if (mproc_queue_create(NULL, NULL, &jobs) < 0) ...
+ *     mproc_queue_put(jobs, &job, sizeof job, MPROC_FOREVER);              producer
+ *     mproc_queue_get(jobs, &job, sizeof job, MPROC_FOREVER, NULL);        consumer
+ *
+ * First in, first out; one producer's items come out in the order put. Any number of producers and consumers, threads and
+ * processes. An item is there whole, or not at all, whoever is killed when. put returned: the item no longer needs its
+ * producer. A plain queue loses an item whose consumer is killed while it takes it; an acknowledged one (redeliver) gives
+ * it to another, marked, until done was called. There is no helper thread, nothing to flush at exit, no system call unless
+ * somebody sleeps.
+ *
+ *                               blocks              threads  processes  in a signal handler  in a fork child
+ *   create, open                no                  any      any        no                   works
+ *   put, reserve, put_many      to its deadline (1) any      any        no                   works (2)
+ *   get, take, get_many         to its deadline     any      any        no                   works (2)
+ *   commit                      until there is room any      its own    no                   MPROC_ESTATE: the parent's loan
+ *   done, give_back             no                  any      any        no                   works (2)
+ *   join                        to its deadline     any      any        no                   works (2)
+ *   drop, shutdown, counts      no                  any      any        no                   works (2)
+ *   loan_variant                no                  one      its own    no                   works
+ *   close                       no                  one      any        no                   works: the parent's stays as it is
+ *   (1) of the ring's locks, held for under a microsecond, even MPROC_NOW waits up to 20 ms: for a holder that lost its CPU
+ *   (2) host home; of the home thread: -ECHILD
+ *
+ *   home       lives in           yes or no
+ *   thread:    this process       yes
+ *   host:      anonymous memory   yes; may be given to fork children, to processes at their start, over Unix connections
+ *   unix:      managerd           MPROC_EPLACE
+ *
+ * Memory. All of it is reserved at creation: up to max_bytes for messages of up to 1 KiB and as much again for larger ones
+ * (acknowledged: for all). Each message costs 8 to 15 bytes beside its own, larger ones and acknowledged ones 56 and the
+ * rounding to granules (64 bytes in a queue of up to 1 MiB).
+ *
+ * Errors that every call may have: -EINVAL: no open queue, or a wrong argument. MPROC_ECORRUPT: its memory was overwritten
+ * (found before anything is done with it). MPROC_ELIMIT: more than 120 processes use it. -ECHILD: see (2). */
 #ifndef MPROC_QUEUE_H
 #define MPROC_QUEUE_H
 
@@ -9,46 +45,78 @@ MPROC_BEGIN
 
 typedef struct mproc_queue_options {
     MPROC_OBJECT_OPTIONS;
-    size_t      max_items;          /* 0: bounded by max_bytes only */
-    size_t      max_bytes;          /* 0: 1 MiB on this host, the server's limit elsewhere; reserved at creation */
-    bool        redeliver;          /* a taken item whose taker died goes to another */
-    uint32_t    max_deliveries;     /* then it is dead-lettered; 0: 5 */
+    size_t      max_items;          /* exact, at most 16 million; 0: bounded by max_bytes only */
+    size_t      max_bytes;          /* at most 32 GiB; 0: 1 MiB, or 64 bytes for each of max_items if that is more */
+    bool        redeliver;          /* acknowledged: a taken item whose taker died goes to another */
+    uint32_t    max_deliveries;     /* then the item is dropped and counted; at most 250; 0: 5 */
 } mproc_queue_options;
+/* A new, empty queue; with a name, one that mproc_queue_open finds while it exists. and_open: one of that name is opened as
+ * it is, whatever the other options say.
+ * -EEXIST: there is one of that name. -ENOMEM, -ENOSPC: no room. -EMFILE, -ENFILE: no descriptor left. MPROC_EPLACE. */
 MPROC_API MPROC_CHECK int mproc_queue_create(mproc_place *place, const mproc_queue_options *options, mproc_queue **ret_queue);
+/* The named one. thread: and host: know the names given in this process (and before its fork). -ENOENT; -EINVAL: an object
+ * of another type. */
 MPROC_API MPROC_CHECK int mproc_queue_open(mproc_place *place, const char *name, mproc_queue **ret_queue);
+/* Drops this handle. The last one of this process gives its open loans back and drops its unfinished ones: their data is no
+ * longer valid. NULL and a pointer to NULL do nothing. */
 MPROC_API void mproc_queue_close(mproc_queue **queue);
-/* Bytes: the C programmer's struct. put returned: it no longer needs its producer. Deadline past: -ETIMEDOUT, also for NOW. */
+
+/* Bytes. data is copied; size 0 is a message, too.
+ * -ETIMEDOUT: full (also for MPROC_NOW). MPROC_ECLOSED: shut down. -EMSGSIZE: more than max_bytes; told at once. */
 MPROC_API MPROC_CHECK int mproc_queue_put(mproc_queue *queue, const void *data, size_t size_bytes, mproc_deadline deadline);
+/* The oldest into buffer; in acknowledged mode that is take and done. ret_size_bytes may be NULL.
+ * -ETIMEDOUT: empty. MPROC_EEND: shut down and empty. MPROC_ETOOSMALL: the message stays, its size is returned.
+ * MPROC_EARGUMENT: the next message is a variant other than bytes, and stays. */
 MPROC_API MPROC_CHECK int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity_bytes, mproc_deadline deadline,
-                                          size_t *ret_size_bytes);   /* MPROC_ETOOSMALL: kept, needed size returned */
-/* Variants: put copies, get gives an owned one (mproc_variant_clear). A bytes message is a BYTES variant and the reverse. */
+                                          size_t *ret_size_bytes);
+/* Variants: put copies, get gives an owned one (mproc_variant_clear). A bytes message is a BYTES variant and the reverse.
+ * put: as above, and MPROC_EARGUMENT: an invalid value inside. MPROC_ECANNOTCROSS: a pointer, a descriptor, or a handle that
+ * needs one (lock, queue, connection: give those at start); in the home thread as well. Nothing was put.
+ * get: as above; an item that could not be decoded (-ENOMEM) goes back and counts as delivered once more. */
 MPROC_API MPROC_CHECK int mproc_queue_put_variant(mproc_queue *queue, mproc_variant item, mproc_deadline deadline);
 MPROC_API MPROC_CHECK int mproc_queue_get_variant(mproc_queue *queue, mproc_deadline deadline, mproc_variant *ret_item);
-/* Many of one size: at least one, as many as fit now. */
+/* Many of one size, items[count][item_bytes]: the first by the deadline, then as many as go at once, at most 64 KiB a lock
+ * hold. *ret_count (1 to count) says how many. get stops before a message of another size; if that is the first:
+ * MPROC_ETOOSMALL (larger), MPROC_EARGUMENT (smaller, or no bytes). Several times as fast as one by one. */
 MPROC_API MPROC_CHECK int mproc_queue_put_many(mproc_queue *queue, const void *items, size_t item_bytes, size_t count,
                                                mproc_deadline deadline, size_t *ret_count);
 MPROC_API MPROC_CHECK int mproc_queue_get_many(mproc_queue *queue, void *items, size_t item_bytes, size_t count,
                                                mproc_deadline deadline, size_t *ret_count);
+
 /* Loans. Producer: reserve, write at data, commit (or drop). Consumer: take, read at data, done (or give_back).
- * take + done is at once zero copy, acknowledgement and task_done; get is take, copy, done. join waits for done. */
+ * take + done is at once zero copy (messages above 1 KiB, and all acknowledged ones), acknowledgement and task_done. A loan
+ * holds no lock and stops nobody; any number may be open, in any order. Over (after commit, drop, done, give_back) it is
+ * MPROC_LOAN_INIT again; a second such call, also with a copy, is MPROC_ESTATE and changes nothing. */
 typedef struct mproc_loan {
     size_t   size;                  /* sizeof, set by MPROC_LOAN_INIT */
-    uint64_t id;                    /* may travel: done from another process needs only this */
+    uint64_t id;                    /* may travel: done from another process needs only this (acknowledged mode) */
     uint32_t delivery;              /* 1, or more when redelivered */
-    void    *data;
+    void    *data;                  /* in the queue's memory, or a private copy; until the loan is over or the handle closed */
     size_t   data_bytes;            /* may be made smaller before commit */
 } mproc_loan;
 #define MPROC_LOAN_INIT { sizeof(mproc_loan), 0, 0, NULL, 0 }
+/* Room for a message of this size; not yet in the queue. Errors as put. */
 MPROC_API MPROC_CHECK int mproc_queue_reserve(mproc_queue *queue, size_t size_bytes, mproc_deadline deadline, mproc_loan *ret_loan);
+/* Puts it; waits while max_items are queued. MPROC_ECLOSED: still yours, drop it. -EINVAL: data_bytes was made larger. */
 MPROC_API int  mproc_queue_commit(mproc_queue *queue, mproc_loan *loan);
 MPROC_API int  mproc_queue_drop(mproc_queue *queue, mproc_loan *loan);
+/* The oldest. Errors as get; -ENOMEM: nothing was taken. A variant other than bytes: data is its encoding, for loan_variant. */
 MPROC_API MPROC_CHECK int mproc_queue_take(mproc_queue *queue, mproc_deadline deadline, mproc_loan *ret_loan);
-MPROC_API int  mproc_queue_done(mproc_queue *queue, mproc_loan *loan);           /* twice: MPROC_ESTATE */
-MPROC_API int  mproc_queue_give_back(mproc_queue *queue, mproc_loan *loan);      /* to the front, counted as a delivery */
-MPROC_API int  mproc_queue_loan_variant(const mproc_loan *loan, mproc_variant *ret_item);  /* a taken variant, borrowed */
-MPROC_API int  mproc_queue_join(mproc_queue *queue, mproc_deadline deadline);    /* until everything put is done */
-/* End. After shutdown put answers MPROC_ECLOSED; get drains, then MPROC_EEND. discard: drained at once. */
+MPROC_API int  mproc_queue_done(mproc_queue *queue, mproc_loan *loan);
+/* To the front, older before newer, counted as a delivery; above max_deliveries it is dropped. -ENOSPC (a small message of
+ * a plain queue only): no room for it now; the loan stays open. */
+MPROC_API int  mproc_queue_give_back(mproc_queue *queue, mproc_loan *loan);
+/* What was taken as a variant, borrowed until done. -EINVAL: not a taken loan. */
+MPROC_API int  mproc_queue_loan_variant(const mproc_loan *loan, mproc_variant *ret_item);
+
+/* Until everything put is done (plain queue: until it is drained), by whomever. An item whose taker died is not done:
+ * join waits for the next taker's done, or until it is dropped. -ETIMEDOUT. */
+MPROC_API int  mproc_queue_join(mproc_queue *queue, mproc_deadline deadline);
+/* The end. After it put answers MPROC_ECLOSED; get drains, then MPROC_EEND; all who sleep wake. discard: what is queued is
+ * gone at once, and join waits only for what is taken. MPROC_EEND does not wait for items that others have taken and may
+ * yet give back: join first if that matters. Again: the stronger one holds. */
 MPROC_API int  mproc_queue_shutdown(mproc_queue *queue, bool discard);
+/* At rest exact; each pointer may be NULL. taken: not yet done, acknowledged mode only. max_items: 0 for none. */
 MPROC_API int  mproc_queue_counts(const mproc_queue *queue, size_t *ret_items, size_t *ret_taken, size_t *ret_max_items);
 
 MPROC_END_DECLS
