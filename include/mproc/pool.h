@@ -1,5 +1,32 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Workers: processes or threads; one pool. */
+/* Workers: processes or threads; one pool.
+ *
+ * A pool runs functions in workers: single tasks (mproc_pool_submit gives a future), maps over arrays (results in place,
+ * no message an item), maps over variants (results of any size, one after the other). `start` says what workers are:
+ *
+ *     FORK         copies of the program as of mproc_pool_create, replacements too
+ *     SPAWN        the program run anew; FORKSERVER: copies of one that was. Both need mproc_init first in main, and find
+ *                  functions by build-id and offset, so any function works, static ones too
+ *     THREAD       threads of this process: no kill, no copy; values may hold pointers and handles
+ *
+ * A pool of processes has one more, its supervisor, which starts, stops and replaces workers, and ends them when the
+ * program dies. Workers are single-threaded at first, have stdin from /dev/null and default signal dispositions, and leave
+ * the terminal's process group: Ctrl-C is the program's to handle.
+ *
+ * A worker's death costs the one task, or the one item of a map, that it ran: that fails with MPROC_EDIED, or is tried
+ * again where `retries` says so; the worker is replaced. A supervisor's death, or more deaths than restarts_per_minute,
+ * breaks the pool: everything open and everything new fails with the story of that.
+ *
+ *                        blocks            threads  processes               in a signal handler  after fork
+ * create                 until ready       yes      -                       no                   a pool of its own
+ * submit                 when full         yes      creator only: -ECHILD   no                   -ECHILD
+ * map                    to the end        yes      creator only            no                   -ECHILD
+ * map_start, map_variants copies the input yes      creator only            no                   -ECHILD
+ * results_next           to its deadline   one at a time                    no                   -ECHILD
+ * results_close          no                one at a time                    no                   frees the copy
+ * stop                   to its deadline   yes      creator only            no                   -ECHILD
+ * close                  2 s at most       last use creator only            no                   frees the copy
+ * stats                  no                yes      creator only            no                   -ECHILD */
 #ifndef MPROC_POOL_H
 #define MPROC_POOL_H
 
@@ -10,53 +37,82 @@ MPROC_BEGIN
 
 typedef struct mproc_pool_options {
     size_t      size;
-    unsigned    workers;            /* 0: usable CPUs */
-    mproc_start start;
-    const char *name;
-    mproc_fn   *initializer;        /* in every worker, before its first task */
-    mproc_variant initializer_args;
-    unsigned    tasks_per_worker;   /* then it is replaced; 0: no limit */
-    unsigned    restarts_per_minute;/* after which mproc_pool_create or submit reports the first death; 0: 60 */
-    size_t      max_queued_tasks;   /* submit blocks; 0: 65536 */
-    size_t      max_queued_bytes;   /* 0: 256 MiB */
+    unsigned    workers;            /* 0: usable CPUs; 112 at most */
+    mproc_start start;              /* DEFAULT: the program's; then fork is refused beside other threads, MPROC_ETHREADS */
+    const char *name;               /* of its processes and threads: NAME-1, NAME-2; 40 bytes of it */
+    mproc_fn   *initializer;        /* in every worker, replacements too, before its first task; may mproc_call_set_self
+                                     * what tasks get from mproc_call_self; that lives as long as the worker */
+    mproc_variant initializer_args; /* copied; may hold handles: the way to give workers queues and locks */
+    unsigned    tasks_per_worker;   /* then it is replaced (of a map: stretches of items); 0: no limit; threads: -EINVAL */
+    unsigned    restarts_per_minute;/* unplanned deaths after which the pool is broken; 0: 60 */
+    size_t      max_queued_tasks;   /* accepted and not ended; submit blocks; 0: 65536; at most 1 Mi */
+    size_t      max_queued_bytes;   /* of their arguments, if larger than 192 bytes each; results may take as much again,
+                                     * workers wait for room; 0: 256 MiB */
 } mproc_pool_options;
 typedef struct mproc_task_options {
     size_t      size;
-    uint32_t    time_limit_ms;      /* of its run, not of its wait; 0: none */
-    uint32_t    grace_ms;           /* flag, signal, then SIGKILL; 0: 2000 */
-    unsigned    retries;            /* after confirmed death only */
-    const char *label;              /* in stories and logs */
+    uint32_t    time_limit_ms;      /* of its run, not of its wait; then it is stopped and fails with -ETIME; 0: none */
+    uint32_t    grace_ms;           /* to stop it: at once mproc_call_stopping, half of this later SIGTERM, all of it later
+                                     * SIGKILL, to its child processes too; 0: 2000. Threads: only mproc_call_stopping */
+    unsigned    retries;            /* after confirmed death only; 1022 at most */
+    const char *label;              /* in stories; copied */
     mproc_deadline submit_deadline; /* for room; zero means forever */
 } mproc_task_options;
 typedef struct mproc_map_options {
     size_t      size;
-    size_t      chunk;              /* 0: adapts */
-    uint32_t    time_limit_ms;      /* per item */
-    unsigned    retries;
-    mproc_variant args;             /* further arguments, the same for every item */
-    int        *status;             /* count codes, one an item; NULL: only the first failure is told */
+    size_t      chunk;              /* arrays: items a worker takes at once; 0: adapts, to about 10 us of work */
+    uint32_t    time_limit_ms;      /* per item; the grace is 2000 ms */
+    unsigned    retries;            /* of an item, after a death; 62 at most */
+    mproc_variant args;             /* further arguments, a list, the same for every item; copied. Arrays: from position 0;
+                                     * variants: from position 1, after the item */
+    int        *status;             /* arrays: count codes, one an item, written at the end; NULL: only the first failure is told */
     bool        unordered;          /* of mproc_results: as they finish */
     size_t      ahead;              /* of mproc_results: items submitted and not yet read; 0: 4 a worker */
 } mproc_map_options;
+/* One item: reads in, writes out, returns 0 or a failure. */
 typedef int mproc_map_fn(mproc_call *call, const void *in, void *out);
 
+/* Returns when all workers have come through their initializer. The failure of one is returned here, with its story; one
+ * that dies meanwhile: MPROC_EDIED. Nothing is left of a pool that could not be made. -EINVAL: an option, named;
+ * MPROC_ENOINIT, MPROC_ETHREADS, MPROC_EFUNCTION (an initializer that no other process can find), -ENOMEM. */
 MPROC_API MPROC_CHECK int mproc_pool_create(const mproc_pool_options *options, mproc_pool **ret_pool);
+
+/* args: a list (MPROC_ARGS) or null; copied. The future is the caller's to close, which does not touch the task.
+ * Tasks begin in the order of submission. -ETIMEDOUT: full until submit_deadline; -EMSGSIZE: arguments above
+ * max_queued_bytes; MPROC_ECANNOTCROSS: arguments hold a handle (processes); MPROC_ECLOSED: stopped; MPROC_ELIMIT: more
+ * than 256 different functions; MPROC_EDIED or the initializer's code: broken, with the reason. */
 MPROC_API MPROC_CHECK int mproc_pool_submit(mproc_pool *pool, mproc_fn *fn, mproc_variant args, const mproc_task_options *options, mproc_future **ret_future);
-/* Arrays: results in place, no message an item. Waits; 0 or the first failure, after all items were tried. */
+
+/* Arrays: item i reads in_bytes at in + i * in_bytes and writes out_bytes at out + i * out_bytes. Processes: `in` is copied
+ * to shared memory and `out` back at the end (what a failed item leaves there is unspecified); threads work in place. Waits; 0,
+ * or the code of the failing item with the lowest index, after all items were tried: story with MPROC_ERROR_ITEM.
+ * A zero-sized array may be NULL. -ENOMEM: no room for the arrays; -EMSGSIZE; MPROC_ELIMIT: 32 maps run already. */
 MPROC_API MPROC_CHECK int mproc_pool_map(mproc_pool *pool, mproc_map_fn *fn, const void *in, size_t in_bytes, void *out, size_t out_bytes,
                                          size_t count, const mproc_map_options *options);
+/* The same without waiting. `out` and `status` are written by the wait that finds the map at its end, and must stay until the
+ * future is closed; threads: `in` too. Closing it earlier cancels the map and waits until no worker is in it. */
 MPROC_API MPROC_CHECK int mproc_pool_map_start(mproc_pool *pool, mproc_map_fn *fn, const void *in, size_t in_bytes, void *out, size_t out_bytes,
                                                size_t count, const mproc_map_options *options, mproc_future **ret_future);
-/* Items and results of any size: from an array of variants, or from an endless source. */
+
+/* Items and results of any size: fn gets (item, args...). Items are copied. At most `ahead` items are submitted and not yet
+ * read; reading submits more, so memory is bounded whatever the results are. */
 MPROC_API MPROC_CHECK int mproc_pool_map_variants(mproc_pool *pool, mproc_fn *fn, const mproc_variant *items, size_t count,
                                                   const mproc_map_options *options, mproc_results **ret_results);
+/* code 0: value. Else a failure of this item alone, error its story. Both are borrowed until the next call or close. */
 typedef struct mproc_result { size_t index; int code; mproc_variant value; const mproc_error *error; } mproc_result;
-MPROC_API MPROC_CHECK int mproc_results_next(mproc_results *results, mproc_deadline deadline, mproc_result *ret_result);  /* borrowed till next; MPROC_EEND */
-MPROC_API void mproc_results_close(mproc_results **results);         /* cancels what is left */
-/* End. stop refuses new work; drain finishes what was accepted, else it is cancelled; by the deadline all is ended. */
+/* 0: one result, in order of the items, or (unordered) of their ends. MPROC_EEND: all were read. -ETIMEDOUT: nothing is lost. */
+MPROC_API MPROC_CHECK int mproc_results_next(mproc_results *results, mproc_deadline deadline, mproc_result *ret_result);
+MPROC_API void mproc_results_close(mproc_results **results);         /* cancels what is left, running ones too */
+
+/* End. New work is refused with MPROC_ECLOSED. drain: what was accepted is finished; else what has not begun is cancelled,
+ * and what runs sees mproc_call_stopping. At the deadline all that is left is cancelled and its workers are killed;
+ * dropped counts tasks and maps that were cancelled. Futures keep their results. Again: 0.
+ * -EBUSY: threads that do not look at mproc_call_stopping go on, and are not waited for; -ETIMEDOUT: another thread is
+ * stopping it. */
 MPROC_API int  mproc_pool_stop(mproc_pool *pool, bool drain, mproc_deadline deadline, size_t *ret_dropped_tasks);
-MPROC_API void mproc_pool_close(mproc_pool **pool);          /* a running pool: as stop(no drain, grace) */
-MPROC_API int  mproc_pool_stats(const mproc_pool *pool, mproc_variant *ret_dict);   /* workers, queued, running, died, ... */
+MPROC_API void mproc_pool_close(mproc_pool **pool);          /* a running pool: as stop(no drain, 2000 ms) */
+/* An owned dict of ints: workers, queued, running, completed, died (unplanned), restarted (for whatever reason). */
+MPROC_API int  mproc_pool_stats(const mproc_pool *pool, mproc_variant *ret_dict);
 
 MPROC_END_DECLS
 

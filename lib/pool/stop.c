@@ -170,8 +170,9 @@ static int stop_locked(mproc__pool_core *core, bool drain, mproc_deadline deadli
     core->refusing = true;
     pthread_mutex_unlock(&core->lock);
     if (!drain) {
+        *ret_dropped +=
+            work_cancel(core, false); /* first: a worker whose task sees the flag would take the next */
         atomic_store(&core->view.shared->state, MPROC__POOL_STOPPING);
-        *ret_dropped += work_cancel(core, false);
     }
     bool idle = work_await(core, deadline);
     if (!idle)
