@@ -19,7 +19,7 @@
 
 #include <mproc.h>
 
-enum { LISTEN_MOST = 16 };
+enum { LISTEN_MOST = 8 /* of a server */ };
 
 typedef struct settings {
     const char *listen[LISTEN_MOST];
