@@ -25,6 +25,14 @@ static int sleeps(mproc_call *call)
     return 0;
 }
 
+static int sleeps_quietly(mproc_call *call)
+{
+    (void)call;
+    for (;;)
+        pause();
+    return 0;
+}
+
 /* The program's nursery is the one child of this process of that name. */
 static pid_t nursery_pid(void)
 {
@@ -107,6 +115,46 @@ START_TEST(when_the_owner_is_killed_no_child_and_no_nursery_outlives_it)
 }
 END_TEST
 
+static int starts_for_ever(void *context)
+{
+    const owner *me = context;
+    for (bool said = false;;) {
+        mproc_process *process;
+        if (mproc_process_start(sleeps_quietly, MPROC_NONE,
+                                MPROC_WITH(mproc_process_options, .start = (mproc_start)me->method),
+                                &process) != 0)
+            return 1;
+        if (!said && write(me->write_fd, "s", 1) != 1)
+            return 2;
+        said = true;
+    }
+}
+
+/* Reaps what has come to this process, a subreaper. */
+static bool nobody_is_left(void *unused)
+{
+    (void)unused;
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    return waitpid(-1, NULL, WNOHANG) < 0;
+}
+
+/* shows: DEATH-9 DEATH-10 */
+START_TEST(an_owner_killed_at_any_moment_of_a_start_leaves_nobody)
+{
+    for (int i = 0; i < 20; i++) {
+        gate said = gate_make();
+        owner context = {_i, said.write_fd};
+        pid_t pid = support_fork(starts_for_ever, &context);
+        gate_await(&said);
+        usleep((useconds_t)(i * 331)); /* nothing is ordered by this: any moment will do */
+        support_kill(pid);
+        ck_assert_msg(support_until(nobody_is_left, NULL, 1000), "round %d", i);
+        gate_destroy(&said);
+    }
+}
+END_TEST
+
 static int starts_and_returns(void *context)
 {
     const owner *me = context;
@@ -133,14 +181,6 @@ START_TEST(at_the_normal_end_of_the_program_children_are_joined_and_the_nursery_
     gate_destroy(&said);
 }
 END_TEST
-
-static int sleeps_quietly(mproc_call *call)
-{
-    (void)call;
-    for (;;)
-        pause();
-    return 0;
-}
 
 static void *makes_the_nursery(void *context)
 {
@@ -323,6 +363,8 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("nursery");
     TCase *death = support_case(suite, "deaths");
     tcase_add_loop_test(death, when_the_owner_is_killed_no_child_and_no_nursery_outlives_it, FIRST_METHOD,
+                        PROCESS_METHODS);
+    tcase_add_loop_test(death, an_owner_killed_at_any_moment_of_a_start_leaves_nobody, FIRST_METHOD,
                         PROCESS_METHODS);
     tcase_add_loop_test(death, at_the_normal_end_of_the_program_children_are_joined_and_the_nursery_is_gone,
                         FIRST_METHOD, PROCESS_METHODS);
