@@ -96,6 +96,22 @@ START_TEST(an_argument_that_cannot_travel_is_refused_at_start)
 }
 END_TEST
 
+/* shows: START-23 */
+START_TEST(more_descriptors_than_one_message_carries_are_refused)
+{
+    enum { MANY = 300 };
+    static mproc_variant items[MANY];
+    mproc_process *process = NULL;
+    warm();
+    for (int i = 0; i < MANY; i++)
+        items[i] = mproc_fd(0);
+    int rc = mproc_process_start(nothing, mproc_items(items, MANY),
+                                 MPROC_WITH(mproc_process_options, .start = (mproc_start)_i), &process);
+    ck_assert_int_eq(rc, -EMSGSIZE);
+    ck_assert_ptr_null(process);
+}
+END_TEST
+
 /* Upper-cases what comes until a null comes. */
 static int upper_worker(mproc_call *call)
 {
@@ -279,16 +295,32 @@ START_TEST(a_recursion_two_levels_deep_reports_depth_first)
 }
 END_TEST
 
+/* Whether a file of this process in /proc holds the key. */
+static bool file_has(const char *path, const void *key, size_t size_bytes)
+{
+    static char text[1 << 18];
+    FILE *file = fopen(path, "re");
+    size_t length = file ? fread(text, 1, sizeof text, file) : 0;
+    if (file)
+        fclose(file);
+    return length == 0 || memmem(text, length, key, size_bytes) != NULL;
+}
+
 static int checks_its_key(mproc_call *call)
 {
     size_t size_bytes;
     mproc__key key;
     const void *expected = mproc_call_bytes(call, 0, &size_bytes);
     mproc__key_program(&key);
-    return key.set && key.size_bytes == size_bytes && memcmp(key.bytes, expected, size_bytes) == 0 ? 0 : 1;
+    if (!key.set || key.size_bytes != size_bytes || memcmp(key.bytes, expected, size_bytes) != 0)
+        return 1;
+    return file_has("/proc/self/environ", expected, size_bytes) ||
+                   file_has("/proc/self/cmdline", expected, size_bytes)
+               ? 2
+               : 0;
 }
 
-/* shows: AUTH-10 */
+/* shows: AUTH-10 AUTH-11 */
 START_TEST(a_child_has_the_key_that_the_program_had_at_its_start)
 {
     warm();
@@ -309,6 +341,8 @@ int main(int argc, char **argv)
                         FIRST_METHOD, ALL_METHODS);
     tcase_add_loop_test(arguments, start_data_larger_than_any_socket_buffer_works, FIRST_METHOD, ALL_METHODS);
     tcase_add_loop_test(arguments, an_argument_that_cannot_travel_is_refused_at_start, MPROC_START_SPAWN,
+                        PROCESS_METHODS);
+    tcase_add_loop_test(arguments, more_descriptors_than_one_message_carries_are_refused, MPROC_START_SPAWN,
                         PROCESS_METHODS);
     tcase_add_loop_test(arguments, a_worker_with_a_pipe_of_its_own_answers_until_told_to_end, FIRST_METHOD,
                         ALL_METHODS);
