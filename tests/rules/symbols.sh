@@ -1,7 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# What the shared library exports = what lib/libmproc.map lists = what the headers declare = what a man page documents.
-# Names with two underscores after mproc are support of macros: exported, not documented.
+# What the shared library exports = what lib/libmproc.map lists = what the headers declare.
 . "${top_srcdir:-.}/tests/rules/rule.sh"
 rule_need nm
 cd "$rule_work" || exit 1
@@ -14,14 +13,9 @@ sed -n 's/^ *\(mproc_[a-z0-9_]*\);.*/\1/p' "$top_srcdir/lib/libmproc.map" | sort
 sort -u mapped | cmp -s - mapped || rule_breach "lib/libmproc.map: a name twice, or not sorted"
 cat "$top_srcdir"/include/mproc.h "$top_srcdir"/include/mproc/*.h | tr '\n' ' ' |
     grep -oE 'MPROC_API [^;]*;' | grep -oE '\bmproc_[a-z0-9_]+ *\(' | tr -d ' (' | sort -u >declared
-# A documented call is in the synopsis or the list of names of a page.
-cat "$top_srcdir"/man/*.3 "$top_srcdir"/man/*.7 2>/dev/null | sed 's/\\-/-/g; s/\\&//g' | grep -oE '\bmproc_[a-z0-9_]+' |
-    sort -u >documented
-grep -v '^mproc__' mapped >to_document
 
 comm -23 mapped exported | sed 's/$/: in the map, but not exported (declared and missing?)/' | rule_breach
 comm -13 mapped exported | sed 's/$/: exported, but not in the map/' | rule_breach
 comm -23 mapped declared | sed 's/$/: in the map, but not declared in a public header/' | rule_breach
 comm -13 mapped declared | sed 's/$/: declared in a public header, but not in the map/' | rule_breach
-comm -23 to_document documented | sed 's/$/: in no man page/' | rule_breach
 rule_end "$(wc -l <mapped)"
