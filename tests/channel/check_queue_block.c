@@ -331,7 +331,7 @@ START_TEST(damage_is_told_and_never_followed)
     mproc_queue *queue = make(false);
     char buffer[LARGE];
     ck_assert_int_eq(put_number(queue, 1), 0);
-    mproc__descriptor_shared *descriptor = (mproc__descriptor_shared *)(queue->ring.bytes + 8);
+    mproc__descriptor_shared *descriptor = (void *)(queue->ring.bytes + 8);
     uint32_t block = descriptor->block;
     descriptor->block = 0xfffff0;
     ck_assert_int_eq(mproc_queue_get(queue, buffer, sizeof buffer, soon(), NULL), MPROC_ECORRUPT);
