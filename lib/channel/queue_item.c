@@ -104,7 +104,8 @@ static int put_by_block(mproc_queue *queue, int row, unsigned kind, const void *
     rc = mproc__queue_block_put(queue, row, block, deadline);
     if (rc < 0) {
         mproc__arena_free(queue->arena, block);
-        mproc__queue_post(queue, &queue->shared->room);
+        /* With its full fence: no unlock stands between the free and the look at the sleep bit. */
+        mproc__eventcount_post(&queue->shared->room, queue->process_shared);
     }
     return rc;
 }
@@ -283,6 +284,14 @@ static bool until_spin(mproc_queue *queue, const mproc__eventcount_shared *event
     return false;
 }
 
+/* Who only ever tries never sleeps, so no death wakes it: before it says no it looks for what the dead have left. */
+static int until_too_late(mproc_queue *queue, mproc__queue_attempt_fn *attempt, void *context,
+                          mproc_deadline deadline)
+{
+    int rc = mproc__segment_sweep(queue->segment) > 0 ? attempt(queue, context, deadline) : -EAGAIN;
+    return rc == -EAGAIN ? -ETIMEDOUT : rc;
+}
+
 int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mproc_deadline deadline,
                        mproc__queue_attempt_fn *attempt, void *context)
 {
@@ -302,5 +311,5 @@ int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mpro
         if (rc != -EAGAIN)
             return rc;
     }
-    return -ETIMEDOUT;
+    return until_too_late(queue, attempt, context, deadline);
 }

@@ -177,14 +177,41 @@ START_TEST(what_the_dead_had_taken_is_delivered_again_marked_and_first)
     ck_assert_int_eq(put_number(queue, 1), 0);
     ck_assert_int_eq(put_number(queue, 2), 0);
     die_after(dies_with_taken, queue);
-    ck_assert_int_eq(mproc_queue_join(queue, MPROC_NOW), -ETIMEDOUT);
     swept(queue);
+    ck_assert_int_eq(mproc_queue_join(queue, MPROC_NOW), -ETIMEDOUT);
     ck_assert_int_eq(mproc_queue_take(queue, soon(), &loan), 0);
     ck_assert_uint_eq(loan.delivery, 2);
     ck_assert_int_eq(*(int *)loan.data, 1);
     ck_assert_int_eq(mproc_queue_done(queue, &loan), 0);
     ck_assert_int_eq(get_number(queue), 2);
     ck_assert_int_eq(mproc_queue_join(queue, MPROC_NOW), 0);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+/* Nobody sleeps here, so nobody is woken by the death.
+ * shows: DEATH-1 DEATH-2 */
+START_TEST(who_only_tries_finds_what_the_dead_had_taken)
+{
+    mproc_queue *queue = make(true);
+    mproc_loan loan = MPROC_LOAN_INIT;
+    ck_assert_int_eq(put_number(queue, 1), 0);
+    die_after(dies_with_taken, queue);
+    ck_assert_int_eq(mproc_queue_take(queue, MPROC_NOW, &loan), 0);
+    ck_assert_uint_eq(loan.delivery, 2);
+    ck_assert_int_eq(mproc_queue_done(queue, &loan), 0);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+/* shows: DEATH-1 */
+START_TEST(who_only_tries_finds_the_room_that_the_dead_had_taken)
+{
+    mproc_queue *queue = queue_make(MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .max_bytes = LARGE));
+    ck_assert_int_eq(put_number(queue, 1), 0);
+    die_after(dies_with_taken, queue);
+    uint8_t message[LARGE] = {0};
+    ck_assert_int_eq(mproc_queue_put(queue, message, sizeof message, MPROC_NOW), 0);
     mproc_queue_close(&queue);
 }
 END_TEST
@@ -241,9 +268,9 @@ START_TEST(an_item_given_back_by_one_who_died_over_it_is_found)
     char byte[LARGE];
     ck_assert_int_eq(put_number(queue, 1), 0);
     die_after(dies_before_mark, queue);
-    ck_assert_int_eq(mproc_queue_get(queue, byte, sizeof byte, MPROC_NOW, NULL), -ETIMEDOUT);
-    swept(queue);
-    ck_assert_int_eq(get_number(queue), 1);
+    ck_assert_uint_eq(queue->shared->returned_marks, 0);
+    ck_assert_int_eq(mproc_queue_get(queue, byte, sizeof byte, MPROC_NOW, NULL), 0);
+    ck_assert_ptr_null(queue_verify(queue, 0));
     ck_assert_int_eq(mproc_queue_join(queue, MPROC_NOW), 0);
     mproc_queue_close(&queue);
 }
@@ -254,7 +281,7 @@ static int waits_for_item(void *context)
     return get_number(context) == 1 ? 0 : 1;
 }
 
-/* Takes, says so by closing its end of a pipe that nobody reads, and sleeps until killed. */
+/* Takes, and sleeps until killed. */
 static int takes_and_sleeps(void *context)
 {
     mproc_loan loan = MPROC_LOAN_INIT;
@@ -356,6 +383,8 @@ int main(int argc, char **argv)
     tcase_add_loop_test(deaths, a_producer_that_dies_before_its_tail_store_leaves_no_item, 0, 2);
     tcase_add_loop_test(deaths, a_consumer_that_dies_before_its_head_store_took_nothing, 0, 2);
     tcase_add_test(deaths, what_the_dead_had_taken_is_delivered_again_marked_and_first);
+    tcase_add_test(deaths, who_only_tries_finds_what_the_dead_had_taken);
+    tcase_add_test(deaths, who_only_tries_finds_the_room_that_the_dead_had_taken);
     tcase_add_test(deaths, an_item_that_kills_its_takers_is_dropped_in_the_end);
     tcase_add_test(deaths, a_plain_queue_loses_what_the_dead_had_taken_and_nothing_else);
     tcase_add_test(deaths, an_item_given_back_by_one_who_died_over_it_is_found);
