@@ -256,6 +256,7 @@ typedef struct block_sweep {
 
 static bool sweep_each(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
 {
+    (void)arena;
     block_sweep *sweep = context;
     mproc_queue *queue = sweep->queue;
     if (state.owner != sweep->row)
@@ -265,13 +266,25 @@ static bool sweep_each(mproc__arena_shared *arena, uint32_t block, mproc__block_
     else if (state.state == MPROC__BLOCK_LEASED && queue->redeliver)
         (void)mproc__queue_block_return(queue, block, state);
     else if (state.state != MPROC__BLOCK_ORPHAN)
-        mproc__arena_free(arena, block);
+        /* By a swap: a loan that travelled may be done with by another process at this very moment, and the next owner
+         * of its granules is not ours to free. */
+        (void)mproc__queue_block_finish(queue, sweep->row, block, state);
     return true;
+}
+
+/* get.lock held. */
+static void sweep_locked(mproc_queue *queue, unsigned row)
+{
+    if (atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED)
+        sweep_ring(queue, row);
+    block_sweep sweep = {queue, row};
+    mproc__arena_each(queue->arena, sweep_each, &sweep);
 }
 
 /* Gives back what the process of a dead row left. May run twice, and half: each step is one swap, and what is settled no
  * longer answers to the row. When the consumers' lock is not to be had (its holder is stopped), the blocks stay as they
- * are until the row's next holder dies: memory lost for a while, nothing delivered twice. */
+ * are until the row's next holder dies: memory lost for a while, nothing delivered twice. The wake-ups that the dead one
+ * owed are paid all the same: one who begins to sleep after this no longer finds a death to look at. */
 void mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
 {
     (void)context;
@@ -279,14 +292,11 @@ void mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
         return;
     mproc_queue view = {0};
     mproc__queue_view(&view, segment);
-    if (mproc__queue_lock(&view.shared->get.lock, mproc_after_ms(SWEEP_LOCK_MS)) < 0)
-        return;
-    if (atomic_load_explicit(&view.shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED)
-        sweep_ring(&view, row);
-    block_sweep sweep = {&view, row};
-    mproc__arena_each(view.arena, sweep_each, &sweep);
-    mproc__queue_unlock(&view.shared->get.lock);
-    mproc__queue_post(&view, &view.shared->items);
-    mproc__queue_post(&view, &view.shared->room);
-    mproc__queue_post(&view, &view.shared->done);
+    if (mproc__queue_lock(&view.shared->get.lock, mproc_after_ms(SWEEP_LOCK_MS)) == 0) {
+        sweep_locked(&view, row);
+        mproc__queue_unlock(&view.shared->get.lock);
+    }
+    mproc__eventcount_post(&view.shared->items, view.process_shared);
+    mproc__eventcount_post(&view.shared->room, view.process_shared);
+    mproc__eventcount_post(&view.shared->done, view.process_shared);
 }
