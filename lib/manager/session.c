@@ -2,6 +2,7 @@
 /* From a place to a line that works, across broken connections and forks; and what a lost answer means. */
 #include "platform/base.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ static mproc__session *session_new(mproc__session *stale)
     session->incarnation = mproc__incarnation();
     session->stale = stale;
     pthread_mutex_init(&session->lock, NULL);
-    pthread_cond_init(&session->opened, NULL);
+    mproc__line_condition(&session->opened);
     return session;
 }
 
@@ -66,15 +67,21 @@ static void session_free(mproc__session *session)
 
 /* ---- a line that works ---- */
 
+static mproc_deadline connect_limit(const mproc__server_place *place, mproc_deadline deadline)
+{
+    mproc_deadline limit = mproc_after_ms(place->connect_ms);
+    return limit.ns < deadline.ns ? limit : deadline;
+}
+
 /* Under the lock, which it gives up while it connects. */
-static int line_renew(mproc__server_place *place, mproc__session *session)
+static int line_renew(mproc__server_place *place, mproc__session *session, mproc_deadline deadline)
 {
     mproc__line *line = NULL;
     session->opening = true;
     mproc__line_release(session->line);
     session->line = NULL;
     pthread_mutex_unlock(&session->lock);
-    int rc = mproc__line_open(place->place.address, place->key, mproc_after_ms(place->connect_ms), &line);
+    int rc = mproc__line_open(place->place.address, place->key, connect_limit(place, deadline), &line);
     pthread_mutex_lock(&session->lock);
     session->opening = false;
     session->line = line;
@@ -82,19 +89,26 @@ static int line_renew(mproc__server_place *place, mproc__session *session)
     return rc;
 }
 
-/* With a reference for the caller. Waits no longer than connect_ms for another thread's attempt: that is its
- * limit too. */
-static int line_get(mproc__server_place *place, mproc__line **ret_line)
+/* Until no other thread connects. Under the lock. */
+static int opening_wait(mproc__server_place *place, mproc__session *session, mproc_deadline deadline)
+{
+    struct timespec until = mproc__deadline_timespec(connect_limit(place, deadline));
+    while (session->opening)
+        if (pthread_cond_timedwait(&session->opened, &session->lock, &until) == ETIMEDOUT && session->opening)
+            return mproc__fail(-ETIMEDOUT, "the server at %s did not answer in time", place->place.address);
+    return 0;
+}
+
+/* With a reference for the caller. */
+static int line_get(mproc__server_place *place, mproc_deadline deadline, mproc__line **ret_line)
 {
     mproc__session *session = session_of(place);
     if (!session)
         return -ENOMEM;
     pthread_mutex_lock(&session->lock);
-    while (session->opening)
-        pthread_cond_wait(&session->opened, &session->lock);
-    int rc = 0;
-    if (!session->line || !mproc__line_works(session->line))
-        rc = line_renew(place, session);
+    int rc = opening_wait(place, session, deadline);
+    if (rc == 0 && (!session->line || !mproc__line_works(session->line)))
+        rc = line_renew(place, session, deadline);
     if (rc == 0) {
         mproc__line_keep(session->line);
         *ret_line = session->line;
@@ -132,7 +146,7 @@ int mproc__session_call(mproc__server_place *place, mproc__envelope *request,
      * sent. */
     for (int attempt = 1;; attempt++) {
         mproc__line *line = NULL;
-        int rc = line_get(place, &line);
+        int rc = line_get(place, options->deadline, &line);
         if (rc < 0)
             return rc;
         if (options->holder_session)

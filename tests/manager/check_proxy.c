@@ -613,6 +613,12 @@ START_TEST(a_lost_answer_is_told_apart_from_a_refusal)
     kill(server, SIGSTOP);
     ck_assert_int_eq(mproc_dict_set(dict, mproc_int(1), mproc_int(2)), MPROC_EUNKNOWN);
     ck_assert_int_eq(mproc_dict_get(dict, mproc_int(1), &item), -ETIMEDOUT);
+    mproc_place_close(&quick);
+    quick = common_open("s");
+    int64_t start = mproc__now_ns();
+    ck_assert_int_eq(mproc_place_ping(quick, mproc_after_ms(50)),
+                     -ETIMEDOUT); /* connecting takes no longer either */
+    ck_assert_int_lt(mproc__now_ns() - start, support_ms(250) * INT64_C(1000000));
     kill(server, SIGCONT);
     mproc_dict_close(&dict);
     mproc_place_close(&quick);
