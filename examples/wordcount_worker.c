@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,7 +16,26 @@ typedef struct worker {
     words *table;
 } worker;
 
-/* Lives as long as the worker, whose end frees it. */
+static pthread_key_t worker_key;
+static pthread_once_t worker_key_once = PTHREAD_ONCE_INIT;
+
+static void worker_end(void *memory)
+{
+    worker *self = memory;
+    mproc_queue_close(&self->jobs);
+    mproc_queue_close(&self->results);
+    mproc_variant_clear(&self->paths);
+    words_free(self->table);
+    free(self);
+}
+
+static void worker_key_make(void)
+{
+    if (pthread_key_create(&worker_key, worker_end) != 0)
+        abort();
+}
+
+/* A worker lives as long as its thread. In a process it goes with the process, in a pool of threads with the key. */
 int worker_begin(mproc_call *call)
 {
     worker *self = calloc(1, sizeof *self);
@@ -33,6 +53,12 @@ int worker_begin(mproc_call *call)
     }
     self->jobs = mproc_keep(jobs);
     self->results = mproc_keep(results);
+    pthread_once(&worker_key_once, worker_key_make);
+    int key_error = pthread_setspecific(worker_key, self);
+    if (key_error) {
+        worker_end(self);
+        return mproc_call_fail(call, -key_error, "no memory for a worker");
+    }
     mproc_call_set_self(call, self);
     return 0;
 }

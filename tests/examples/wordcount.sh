@@ -84,13 +84,16 @@ killed() {
     MPROC_TEST_MARK=$mark "$wordcount" --method "$method" "$dir/large" >"$dir/out" 2>"$dir/err" &
     main=$!
     for _ in $(seq 2000); do
-        grep -qE 'wordcount: ([2-9]?[0-9]|100) %' "$dir/err" 2>/dev/null && break
+        # Progress is shown from 0 %, when a method that starts slowly may have no worker yet: so both are awaited.
+        if grep -q '%' "$dir/err" 2>/dev/null; then
+            for supervisor in $(children $main); do
+                for victim in $(children "$supervisor"); do break; done
+                [ -n "$victim" ] && break
+            done
+        fi
+        [ -n "$victim" ] && break
         kill -0 $main 2>/dev/null || break
         sleep 0.005 # polls with a deadline of 10 s
-    done
-    for supervisor in $(children $main); do
-        for victim in $(children "$supervisor"); do break; done
-        [ -n "$victim" ] && break
     done
     [ -n "$victim" ] && kill -KILL "$victim"
     wait $main
