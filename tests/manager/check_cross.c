@@ -54,7 +54,7 @@ static void warm(mproc_start method)
     support_leaks_begin();
 }
 
-/* shows: MGR-19 START-D */
+/* shows: START-D */
 START_TEST(served_objects_are_arguments_under_every_start_method)
 {
     enum { EACH = 2 };

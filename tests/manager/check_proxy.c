@@ -52,7 +52,7 @@ static int64_t dict_int(mproc_dict *dict, const char *key)
 
 /* ---- dict ---- */
 
-/* shows: PROXY-07 */
+/* shows: MGR-08 */
 START_TEST(a_dict_gives_back_what_was_set)
 {
     mproc_dict *dict = dict_new(NULL);
@@ -97,7 +97,6 @@ START_TEST(a_copy_has_the_oldest_first)
 }
 END_TEST
 
-/* shows: PROXY-07 */
 START_TEST(an_update_is_whole_or_not_at_all)
 {
     mproc_dict *dict = dict_new(NULL);
@@ -156,7 +155,7 @@ START_TEST(a_fetched_list_is_a_copy)
 }
 END_TEST
 
-/* shows: MGR-12 MGR-08 */
+/* shows: WORK-4 */
 START_TEST(a_value_that_cannot_be_carried_fails_alone)
 {
     mproc_dict *dict = dict_new(NULL);
@@ -202,7 +201,6 @@ static void list_is(mproc_list *list, const char *expected)
     mproc_variant_clear(&all);
 }
 
-/* shows: PROXY-01 PROXY-03 */
 START_TEST(a_list_is_read_and_written_by_index)
 {
     mproc_list *list = NULL;
@@ -255,7 +253,6 @@ END_TEST
 
 /* ---- names ---- */
 
-/* shows: MGR-16 */
 START_TEST(named_objects_are_found_counted_and_unlinked)
 {
     mproc_dict *dict = dict_new("counts"), *same = NULL;
@@ -309,7 +306,6 @@ static mproc_lock *lock_new(const char *name, bool recursive, bool poison)
     return lock;
 }
 
-/* shows: PROXY-16 */
 START_TEST(a_lock_is_acquired_and_released)
 {
     mproc_lock *lock = lock_new(NULL, false, false);
@@ -331,7 +327,6 @@ START_TEST(a_lock_is_acquired_and_released)
 }
 END_TEST
 
-/* shows: PROXY-17 */
 START_TEST(a_recursive_lock_counts)
 {
     mproc_lock *lock = lock_new(NULL, true, false);
@@ -525,7 +520,6 @@ static int child_unpacks(void *context)
     return 0;
 }
 
-/* shows: MGR-19 */
 START_TEST(handles_cross_as_addresses)
 {
     mproc_lock *lock = lock_new(NULL, false, false);
@@ -655,6 +649,29 @@ START_TEST(a_client_without_memory_fails_cleanly)
 }
 END_TEST
 
+/* shows: REMOTE-2 */
+START_TEST(a_token_grows_over_a_restart)
+{
+    mproc_lock *lock = lock_new(NULL, false, false), *next = NULL;
+    uint64_t before = 0, after = 0;
+    for (int i = 0; i < 50; i++) {
+        ck_assert_int_eq(mproc_lock_acquire(lock, MPROC_NOW), 0);
+        ck_assert_int_eq(mproc_lock_token(lock, &before), 0);
+        ck_assert_int_eq(mproc_lock_release(lock), 0);
+    }
+    support_kill(server);
+    server = common_serve("s", NULL);
+    next = lock_new(NULL, false, false);
+    ck_assert_int_eq(mproc_lock_acquire(next, MPROC_NOW), 0);
+    ck_assert_int_eq(mproc_lock_token(next, &after), 0);
+    ck_assert_uint_gt(after, before);
+    ck_assert_int_eq(mproc_lock_release(next), 0);
+    ck_assert_int_eq(mproc_lock_acquire(lock, MPROC_NOW), MPROC_ESTALE);
+    mproc_lock_close(&lock);
+    mproc_lock_close(&next);
+}
+END_TEST
+
 /* shows: REMOTE-3 MGR-14 */
 START_TEST(a_handle_from_before_a_restart_is_stale)
 {
@@ -706,6 +723,7 @@ int main(int argc, char **argv)
     tcase_add_test(many, a_stopped_server_keeps_no_acquire_beyond_its_deadline);
     tcase_add_test(many, a_lost_answer_is_told_apart_from_a_refusal);
     tcase_add_test(many, a_client_without_memory_fails_cleanly);
+    tcase_add_test(many, a_token_grows_over_a_restart);
     tcase_add_test(many, a_handle_from_before_a_restart_is_stale);
     return support_run(suite, argc, argv);
 }

@@ -107,6 +107,12 @@ static int release(fake *self, uint64_t lock)
     return call(self, MPROC__LOCK_RELEASE, lock, mproc_null());
 }
 
+static int release_by(fake *self, uint64_t lock, uint64_t holder)
+{
+    return ask(self, (mproc__envelope){.method = MPROC__LOCK_RELEASE, .object = lock, .holder = holder},
+               mproc_null());
+}
+
 static int open_named(fake *self, mproc_type_id type, const char *name)
 {
     return ask(self, (mproc__envelope){.method = MPROC__OPEN, .type = type, .name = name}, mproc_null());
@@ -118,7 +124,7 @@ static int open_named(fake *self, mproc_type_id type, const char *name)
 
 /* ---- objects ---- */
 
-/* shows: MGR-17 MGR-16 */
+/* shows: MGR-17 MGR-18 */
 START_TEST(an_unnamed_object_goes_with_its_last_holder)
 {
     uint64_t dict = make(&a, MPROC_TYPE_DICT, NULL, mproc_null());
@@ -307,13 +313,16 @@ START_TEST(a_lock_goes_to_the_one_who_waits_longest)
 }
 END_TEST
 
-/* shows: SYNC-06 SYNC-07 */
+/* shows: SYNC-06 SYNC-07 PROXY-17 */
 START_TEST(a_recursive_lock_belongs_to_one_thread)
 {
     uint64_t lock = make(&a, MPROC_TYPE_LOCK, NULL, RECURSIVE);
     ck_assert_int_eq(acquire(&a, lock, 1, -1), 0);
     ck_assert_int_eq(acquire(&a, lock, 1, -1), 0);
     ck_assert_int_eq(acquire(&a, lock, 2, 0), -ETIMEDOUT);
+    ck_assert_int_eq(acquire(&b, lock, 1, 0), -ETIMEDOUT);
+    ck_assert_int_eq(release_by(&a, lock, 2), -EPERM);
+    ck_assert_int_eq(release_by(&b, lock, 1), -EPERM);
     ck_assert_int_eq(release(&a, lock), 0);
     ck_assert_uint_ne(a.token, 0);
     ck_assert_int_eq(acquire(&a, lock, 2, 0), -ETIMEDOUT);

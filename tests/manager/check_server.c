@@ -445,7 +445,7 @@ static void *run(void *context)
     return (void *)(intptr_t)mproc_server_run(context, MPROC_FOREVER);
 }
 
-/* shows: MGR-15 MGR-02 */
+/* shows: MGR-15 */
 START_TEST(a_server_runs_in_a_thread_until_it_is_stopped)
 {
     mproc_server *own = NULL;
