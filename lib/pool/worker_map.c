@@ -241,7 +241,8 @@ static bool map_open(mproc__worker *worker, mproc_fn **ret_fn, mproc_variant *re
     if (rc == 0)
         return true;
     mproc__breakage_shared reason = {.code = rc, .worker = worker->index, .pid = worker->word.pid};
-    strncpy(reason.text, mproc__story()->text, sizeof reason.text - 1);
+    const char *story = mproc__story()->text;
+    memcpy(reason.text, story, strnlen(story, sizeof reason.text - 1)); /* the rest is zero */
     mproc__pool_break(worker->view, &reason);
     return false;
 }
