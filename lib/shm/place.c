@@ -70,6 +70,8 @@ int mproc_place_names(mproc_place *place, mproc_variant *ret_list)
 {
     mproc__home home = MPROC__HOME_HOST;
     int code = mproc__place_home(place, &home);
+    if (code == 0 && !ret_list)
+        code = mproc__fail(-EINVAL, "nowhere to put the list");
     if (code < 0)
         return code;
     return home == MPROC__HOME_SERVER ? place->server->names(place, ret_list)

@@ -52,6 +52,8 @@ int mproc_lock_create(mproc_place *place, const mproc_lock_options *options, mpr
     int code = mproc__options_check(options, sizeof(*options), sizeof(*options), "mproc_lock_options");
     if (code == 0)
         code = mproc__place_home(place, &home);
+    if (code == 0 && !ret_lock)
+        code = mproc__fail(-EINVAL, "nowhere to put the lock");
     if (code < 0)
         return code;
     if (home == MPROC__HOME_SERVER)
@@ -65,8 +67,8 @@ int mproc_lock_open(mproc_place *place, const char *name, mproc_lock **ret_lock)
 {
     mproc__home home = MPROC__HOME_HOST;
     int code = mproc__place_home(place, &home);
-    if (code == 0 && !name)
-        code = mproc__fail(-EINVAL, "no name given");
+    if (code == 0 && (!name || !ret_lock))
+        code = mproc__fail(-EINVAL, "no name, or nowhere to put the lock");
     if (code < 0)
         return code;
     if (home == MPROC__HOME_SERVER)
@@ -105,6 +107,8 @@ int mproc_lock_repair(mproc_lock *lock)
 int mproc_lock_token(mproc_lock *lock, uint64_t *ret_token)
 {
     int code = mproc__handle_check(lock, MPROC_TYPE_LOCK);
+    if (code == 0 && !ret_token)
+        return mproc__handle_fail(&lock->handle, -EINVAL, "nowhere to put the token");
     return code == 0 ? lock_ops(lock)->token(lock, ret_token) : code;
 }
 

@@ -45,6 +45,7 @@ START_TEST(what_is_no_place_is_refused)
     ck_assert_ptr_null(mproc_place_address(wrong));
     ck_assert_int_eq(mproc_place_ping(wrong, MPROC_NOW), -EINVAL);
     ck_assert_int_eq(mproc_place_names(wrong, &names), -EINVAL);
+    ck_assert_int_eq(mproc_place_names(NULL, NULL), -EINVAL);
     ck_assert_int_eq(mproc_place_unlink(wrong, "x"), -EINVAL);
 }
 END_TEST

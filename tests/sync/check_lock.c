@@ -601,6 +601,8 @@ START_TEST(what_is_no_lock_is_refused)
     ck_assert(!mproc_lock_is_held(none));
     ck_assert_int_eq(mproc_lock_create((mproc_place *)(void *)"no place at all", NULL, &none), -EINVAL);
     ck_assert_int_eq(mproc_lock_create(NULL, &(mproc_lock_options){.size = 4}, &none), -EINVAL);
+    ck_assert_int_eq(mproc_lock_create(NULL, NULL, NULL), -EINVAL);
+    ck_assert_int_eq(mproc_lock_open(NULL, "x", NULL), -EINVAL);
     mproc_lock_close(&none);
     mproc_place_close(&place);
 }
