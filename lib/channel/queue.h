@@ -191,6 +191,8 @@ int mproc__queue_unpack(mproc__parcel *parcel, const void *blob, size_t blob_byt
                         mproc__handle **ret_handle);
 
 /* ---- queue_item.c ---- */
+/* How long to wait for a lock that is held for an instant: to the deadline, and a little even for a try. */
+mproc_deadline mproc__queue_patience(mproc_deadline deadline);
 int mproc__queue_lock(mproc__robust_shared *lock, mproc_deadline deadline);
 void mproc__queue_unlock(mproc__robust_shared *lock);
 /* Wakes who sleeps; after the unlock. The commit must be visible before the look at the sleep bit: on x86 the release of
@@ -242,8 +244,9 @@ static inline void *mproc__block_bytes(mproc__block_shared *block)
 {
     return block + 1;
 }
-/* A PRIVATE block with its header filled in, now or never: -EAGAIN. */
-int mproc__queue_block_make(mproc_queue *queue, size_t size_bytes, unsigned kind, uint32_t *ret_block);
+/* A PRIVATE block with its header filled in, now or never: -EAGAIN. The deadline is the lock's: -ETIMEDOUT. */
+int mproc__queue_block_make(mproc_queue *queue, size_t size_bytes, unsigned kind, mproc_deadline deadline,
+                            uint32_t *ret_block);
 /* The same for a put: waits for room; MPROC_ECLOSED. */
 int mproc__queue_block_claim(mproc_queue *queue, size_t size_bytes, unsigned kind, mproc_deadline deadline,
                              uint32_t *ret_block);

@@ -33,10 +33,11 @@ mproc__block_shared *mproc__queue_block(mproc_queue *queue, uint32_t block)
     return at;
 }
 
-int mproc__queue_block_make(mproc_queue *queue, size_t size_bytes, unsigned kind, uint32_t *ret_block)
+int mproc__queue_block_make(mproc_queue *queue, size_t size_bytes, unsigned kind, mproc_deadline deadline,
+                            uint32_t *ret_block)
 {
-    int rc =
-        mproc__arena_alloc(queue->segment, queue->arena, sizeof(mproc__block_shared) + size_bytes, ret_block);
+    int rc = mproc__arena_alloc(queue->segment, queue->arena, sizeof(mproc__block_shared) + size_bytes,
+                                mproc__queue_patience(deadline), ret_block);
     if (rc < 0)
         return rc == -ENOSPC ? -EAGAIN : rc;
     mproc__block_shared *at = mproc__arena_data(queue->arena, *ret_block);
@@ -57,11 +58,10 @@ typedef struct block_claim {
 
 static int claim_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
 {
-    (void)deadline;
     const block_claim *claim = context;
     if (atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_OPEN)
         return MPROC_ECLOSED;
-    return mproc__queue_block_make(queue, claim->size_bytes, claim->kind, claim->ret_block);
+    return mproc__queue_block_make(queue, claim->size_bytes, claim->kind, deadline, claim->ret_block);
 }
 
 int mproc__queue_block_claim(mproc_queue *queue, size_t size_bytes, unsigned kind, mproc_deadline deadline,
@@ -140,9 +140,11 @@ int mproc__queue_bytes_return(mproc_queue *queue, int row, unsigned kind, const 
                               uint64_t position)
 {
     uint32_t block;
-    int rc = mproc__queue_block_make(queue, size_bytes, kind, &block);
+    int rc = mproc__queue_block_make(queue, size_bytes, kind, MPROC_NOW, &block);
     if (rc < 0)
-        return rc == -EAGAIN ? mproc__fail(-ENOSPC, "no room to give %zu bytes back now", size_bytes) : rc;
+        return rc == -EAGAIN || rc == -ETIMEDOUT
+                   ? mproc__fail(-ENOSPC, "no room to give %zu bytes back now", size_bytes)
+                   : rc;
     mproc__block_shared *at = mproc__arena_data(queue->arena, block);
     at->position = position;
     if (size_bytes > 0)

@@ -22,13 +22,17 @@ enum {
     SPIN_SHARE_LEAST = 16
 };
 
+mproc_deadline mproc__queue_patience(mproc_deadline deadline)
+{
+    mproc_deadline patience = mproc_after_ms(LOCK_PATIENCE_MS);
+    return deadline.ns > patience.ns ? deadline : patience;
+}
+
 int mproc__queue_lock(mproc__robust_shared *lock, mproc_deadline deadline)
 {
     int rc = mproc__robust_acquire(lock, MPROC_NOW);
-    if (rc == -ETIMEDOUT) {
-        mproc_deadline patience = mproc_after_ms(LOCK_PATIENCE_MS);
-        rc = mproc__robust_acquire(lock, deadline.ns > patience.ns ? deadline : patience);
-    }
+    if (rc == -ETIMEDOUT)
+        rc = mproc__robust_acquire(lock, mproc__queue_patience(deadline));
     return rc < 0 ? rc : 0; /* MPROC_RECOVERED: nothing behind this lock is ever half done */
 }
 

@@ -145,7 +145,7 @@ static int block_make(mproc__arena_shared *arena, uint32_t granules, unsigned ow
 }
 
 int mproc__arena_alloc(mproc__segment *segment, mproc__arena_shared *arena, size_t size_bytes,
-                       uint32_t *ret_block)
+                       mproc_deadline deadline, uint32_t *ret_block)
 {
     if (size_bytes > (size_t)arena->granule_bytes * arena->granule_count)
         return mproc__fail(-EMSGSIZE, "%zu bytes, the whole arena has %zu", size_bytes,
@@ -154,7 +154,7 @@ int mproc__arena_alloc(mproc__segment *segment, mproc__arena_shared *arena, size
     int row = mproc__segment_join(segment);
     if (row < 0)
         return row;
-    int code = mproc__robust_acquire(&arena->lock, MPROC_FOREVER);
+    int code = mproc__robust_acquire(&arena->lock, deadline);
     if (code < 0)
         return code;
     code = block_make(arena, (uint32_t)granules, (unsigned)row, ret_block);

@@ -28,8 +28,10 @@ int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_byt
 mproc__arena_shared *mproc__arena_at(mproc__segment *segment, size_t offset);
 
 /* Claims a block for this process's row. Block numbers (of the first granule) are what travels. -ENOSPC: no run free now;
- * -EMSGSIZE: larger than the whole arena. Joins the segment. */
-int mproc__arena_alloc(mproc__segment *segment, mproc__arena_shared *arena, size_t size_bytes, uint32_t *ret_block);
+ * -EMSGSIZE: larger than the whole arena; -ETIMEDOUT: somebody, perhaps stopped, holds the arena's lock (a try may fail
+ * for one who has just lost its CPU). Joins the segment. */
+int mproc__arena_alloc(mproc__segment *segment, mproc__arena_shared *arena, size_t size_bytes, mproc_deadline deadline,
+                       uint32_t *ret_block);
 void mproc__arena_free(mproc__arena_shared *arena, uint32_t block);
 /* Checked: NULL when block is not the start of a live block. */
 void *mproc__arena_data(mproc__arena_shared *arena, uint32_t block);

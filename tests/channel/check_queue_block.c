@@ -99,7 +99,8 @@ static int dies_before_tail(void *context)
     mproc_queue *queue = context;
     uint32_t block;
     mproc__block_state state;
-    if (mproc__queue_enter(queue) < 0 || mproc__queue_block_make(queue, 10, MPROC__ITEM_BYTES, &block) < 0 ||
+    if (mproc__queue_enter(queue) < 0 ||
+        mproc__queue_block_make(queue, 10, MPROC__ITEM_BYTES, MPROC_NOW, &block) < 0 ||
         !mproc__arena_get(queue->arena, block, &state))
         return 1;
     mproc__block_state queued = state;

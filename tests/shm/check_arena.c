@@ -28,7 +28,7 @@ static void make(int home)
 static uint32_t take(size_t granules)
 {
     uint32_t block;
-    ck_assert_int_eq(mproc__arena_alloc(segment, arena, granules * GRANULE, &block), 0);
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, granules * GRANULE, MPROC_NOW, &block), 0);
     return block;
 }
 
@@ -73,10 +73,10 @@ START_TEST(a_full_arena_says_so_and_freed_neighbours_become_one)
     make(_i);
     for (int i = 0; i < GRANULES; i++)
         blocks[i] = take(1);
-    ck_assert_int_eq(mproc__arena_alloc(segment, arena, 1, &one), -ENOSPC);
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, 1, MPROC_NOW, &one), -ENOSPC);
     mproc__arena_free(arena, blocks[10]);
     mproc__arena_free(arena, blocks[12]);
-    ck_assert_int_eq(mproc__arena_alloc(segment, arena, 2 * GRANULE, &one), -ENOSPC);
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, 2 * GRANULE, MPROC_NOW, &one), -ENOSPC);
     mproc__arena_free(arena, blocks[11]);
     ck_assert_uint_eq(take(3), 10);
     for (int i = 0; i < GRANULES; i++)
@@ -91,11 +91,12 @@ START_TEST(sizes_are_checked_and_rounded_up)
 {
     uint32_t block;
     make(0);
-    ck_assert_int_eq(mproc__arena_alloc(segment, arena, (size_t)GRANULES * GRANULE + 1, &block), -EMSGSIZE);
-    ck_assert_int_eq(mproc__arena_alloc(segment, arena, SIZE_MAX, &block), -EMSGSIZE);
-    ck_assert_int_eq(mproc__arena_alloc(segment, arena, 0, &block), 0);
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, (size_t)GRANULES * GRANULE + 1, MPROC_NOW, &block),
+                     -EMSGSIZE);
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, SIZE_MAX, MPROC_NOW, &block), -EMSGSIZE);
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, 0, MPROC_NOW, &block), 0);
     ck_assert_uint_eq(mproc__arena_block_bytes(arena, block), GRANULE);
-    ck_assert_int_eq(mproc__arena_alloc(segment, arena, GRANULE + 1, &block), 0);
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, GRANULE + 1, MPROC_NOW, &block), 0);
     ck_assert_uint_eq(mproc__arena_block_bytes(arena, block), 2 * GRANULE);
     ck_assert_int_eq(mproc__arena_init(segment, 0, GRANULE, GRANULES + 1), -EINVAL);
     ck_assert_int_eq(mproc__arena_init(segment, 1, GRANULE, 1), -EINVAL);
@@ -162,7 +163,8 @@ START_TEST(a_damaged_table_leads_to_no_loop_and_nowhere_outside)
             *byte = (unsigned char)rand();
         uint32_t block = 0;
         (void)granules_used();
-        int code = mproc__arena_alloc(segment, arena, (size_t)(rand() % GRANULES) * GRANULE, &block);
+        int code =
+            mproc__arena_alloc(segment, arena, (size_t)(rand() % GRANULES) * GRANULE, MPROC_FOREVER, &block);
         ck_assert(code == -ENOSPC || (code == 0 && block < GRANULES));
         for (block = 0; block < GRANULES; block++) {
             unsigned char *at = mproc__arena_data(arena, block);
@@ -197,7 +199,8 @@ static int churn(void *unused)
     for (;;) {
         if (count == 8 || (count > 0 && rand() % 2)) {
             check_and_free(held[--count], mark);
-        } else if (mproc__arena_alloc(segment, arena, (size_t)(rand() % 5) * GRANULE, &held[count]) == 0) {
+        } else if (mproc__arena_alloc(segment, arena, (size_t)(rand() % 5) * GRANULE, MPROC_FOREVER,
+                                      &held[count]) == 0) {
             memset(mproc__arena_data(arena, held[count]), mark, mproc__arena_block_bytes(arena, held[count]));
             count++;
         }
@@ -241,6 +244,31 @@ START_TEST(killed_users_leave_a_whole_arena_and_the_sweep_frees_their_blocks)
 }
 END_TEST
 
+/* Four 32-bit words, then the lock: no call holds it for long enough to be stopped in by a test. */
+static int holds_the_lock(void *unused)
+{
+    (void)unused;
+    if (mproc__robust_acquire((void *)((unsigned char *)arena + 16), MPROC_NOW) < 0)
+        return 1;
+    for (;;)
+        pause();
+}
+
+/* shows: DEATH-1 DEATH-11 */
+START_TEST(a_stopped_holder_of_the_lock_holds_up_no_deadline_and_a_dead_one_nobody)
+{
+    make(0);
+    uint32_t block;
+    pid_t child = support_fork(holds_the_lock, NULL);
+    ck_assert(support_until_asleep(child, 5000));
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, 1, MPROC_NOW, &block), -ETIMEDOUT);
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, 1, mproc_after_ms(20), &block), -ETIMEDOUT);
+    support_kill(child);
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, 1, mproc_after_ms(support_ms(5000)), &block), 0);
+    mproc__segment_release(segment);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("arena");
@@ -252,6 +280,7 @@ int main(int argc, char **argv)
     TCase *damage = support_case(suite, "damage");
     tcase_add_test(damage, numbers_of_no_block_give_nothing);
     tcase_add_test(damage, a_damaged_table_leads_to_no_loop_and_nowhere_outside);
+    tcase_add_test(damage, a_stopped_holder_of_the_lock_holds_up_no_deadline_and_a_dead_one_nobody);
     tcase_add_test(damage, killed_users_leave_a_whole_arena_and_the_sweep_frees_their_blocks);
     return support_run(suite, argc, argv);
 }
