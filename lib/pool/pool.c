@@ -36,7 +36,6 @@ void mproc__core_release(mproc__pool_core *core)
     if (core->pidfd >= 0)
         close(core->pidfd);
     pthread_mutex_destroy(&core->lock);
-    pthread_mutex_destroy(&core->stop_lock);
     free(core->threads);
     free(core->futures);
     free(core->busy);
@@ -133,7 +132,6 @@ static int core_new(const mproc_pool_options *options, const mproc__pool_limits 
     core->incarnation = mproc__incarnation();
     core->pidfd = -1;
     pthread_mutex_init(&core->lock, NULL);
-    pthread_mutex_init(&core->stop_lock, NULL);
     int rc = mproc__view_create(limits, &core->view);
     if (rc == 0) {
         const mproc__pool_plan_shared *plan = &core->view.shared->plan;

@@ -22,8 +22,8 @@ typedef struct mproc__pool_thread {
     pthread_t id;
     mproc__pool_core *core;
     unsigned index;
-    bool started; /* and neither joined nor detached */
-    _Atomic bool ended;
+    bool started;       /* and neither joined nor detached */
+    _Atomic bool ended; /* written under `lock`: nothing will run any more */
 } mproc__pool_thread;
 
 struct mproc__pool_core {
@@ -36,10 +36,10 @@ struct mproc__pool_core {
     int pidfd;                   /* of it; -1: none, or reaped */
     mproc__pool_thread *threads; /* instead */
     size_t tasks_limit, bytes_limit;
-    pthread_mutex_t stop_lock; /* one stop at a time; taken before `lock` */
-    _Atomic bool ended;        /* written under stop_lock and lock: nothing will run any more */
+    _Atomic bool ended; /* written under `lock`: nothing will run any more */
 
     pthread_mutex_t lock;   /* all that follows */
+    bool stopping;          /* a thread is in stop */
     bool refusing;          /* no new work */
     mproc_future **futures; /* by slot; NULL: free, or its future was closed */
     bool *busy;             /* by slot */

@@ -162,13 +162,37 @@ static int core_end(mproc__pool_core *core, bool idle, mproc_deadline deadline)
     return rc;
 }
 
-static int stop_locked(mproc__pool_core *core, bool drain, mproc_deadline deadline, size_t *ret_dropped)
+/* One at a time; who comes later waits for the end of the first. 0: the caller's turn. */
+static int stop_enter(mproc__pool_core *core, mproc_deadline deadline)
+{
+    mproc__eventcount_shared *done = &core->view.shared->done;
+    for (;;) {
+        uint32_t ticket = mproc__eventcount_prepare(done);
+        pthread_mutex_lock(&core->lock);
+        bool mine = !core->stopping;
+        core->stopping = true;
+        core->refusing = true;
+        pthread_mutex_unlock(&core->lock);
+        if (mine)
+            return 0;
+        if (mproc__deadline_past(deadline))
+            return mproc__fail(-ETIMEDOUT, "another thread is stopping the pool");
+        (void)mproc__segment_wait(core->view.segment, done, ticket, deadline);
+    }
+}
+
+static void stop_leave(mproc__pool_core *core)
+{
+    pthread_mutex_lock(&core->lock);
+    core->stopping = false;
+    pthread_mutex_unlock(&core->lock);
+    mproc__pool_post(&core->view, &core->view.shared->done);
+}
+
+static int stop_run(mproc__pool_core *core, bool drain, mproc_deadline deadline, size_t *ret_dropped)
 {
     if (atomic_load(&core->ended))
         return 0;
-    pthread_mutex_lock(&core->lock);
-    core->refusing = true;
-    pthread_mutex_unlock(&core->lock);
     if (!drain) {
         *ret_dropped +=
             work_cancel(core, false); /* first: a worker whose task sees the flag would take the next */
@@ -183,18 +207,11 @@ static int stop_locked(mproc__pool_core *core, bool drain, mproc_deadline deadli
 int mproc__core_stop(mproc__pool_core *core, bool drain, mproc_deadline deadline, size_t *ret_dropped)
 {
     size_t dropped = 0;
-    struct timespec until = {.tv_sec = 0};
-    int rc = pthread_mutex_trylock(&core->stop_lock);
-    if (rc != 0 && deadline.ns == INT64_MAX)
-        rc = pthread_mutex_lock(&core->stop_lock);
-    else if (rc != 0) {
-        until = mproc__deadline_timespec(deadline);
-        rc = pthread_mutex_clocklock(&core->stop_lock, CLOCK_MONOTONIC, &until);
+    int rc = stop_enter(core, deadline);
+    if (rc == 0) {
+        rc = stop_run(core, drain, deadline, &dropped);
+        stop_leave(core);
     }
-    if (rc != 0)
-        return mproc__fail(-ETIMEDOUT, "another thread is stopping the pool");
-    rc = stop_locked(core, drain, deadline, &dropped);
-    pthread_mutex_unlock(&core->stop_lock);
     if (ret_dropped)
         *ret_dropped = dropped;
     return rc;

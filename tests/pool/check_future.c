@@ -258,17 +258,18 @@ END_TEST
 
 static void add(TCase *all)
 {
-    tcase_add_loop_test(all, a_result_can_be_waited_for_again_and_again, 0, METHODS);
-    tcase_add_loop_test(all, states_follow_the_task, 0, METHODS);
-    tcase_add_loop_test(all, a_failure_tells_its_story, 0, METHODS);
-    tcase_add_loop_test(all, a_missing_argument_is_named, 0, METHODS);
-    tcase_add_loop_test(all, a_result_that_cannot_be_carried_fails_its_future_alone, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, results_of_any_size_come_back, 0, METHODS);
-    tcase_add_loop_test(all, a_death_fails_the_task_it_ran_and_says_why, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, a_task_that_calls_exit_is_a_death, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, a_blocked_result_wakes_when_another_thread_cancels, 0, METHODS);
-    tcase_add_loop_test(all, a_dropped_future_leaves_its_task_running, 0, METHODS);
-    tcase_add_loop_test(all, futures_outlive_their_pool, 0, METHODS);
+    tcase_add_loop_test(all, a_result_can_be_waited_for_again_and_again, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, states_follow_the_task, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_failure_tells_its_story, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_missing_argument_is_named, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_result_that_cannot_be_carried_fails_its_future_alone, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, results_of_any_size_come_back, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_death_fails_the_task_it_ran_and_says_why, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_task_that_calls_exit_is_a_death, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_blocked_result_wakes_when_another_thread_cancels, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_dropped_future_leaves_its_task_running, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, futures_outlive_their_pool, METHODS_FIRST, METHODS);
     tcase_add_test(all, a_future_describes_itself);
 }
 

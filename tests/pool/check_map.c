@@ -273,16 +273,16 @@ END_TEST
 
 static void add(TCase *all)
 {
-    tcase_add_loop_test(all, a_million_doubles_come_back_in_order, 0, METHODS);
-    tcase_add_loop_test(all, any_chunk_gives_the_same, 0, METHODS);
-    tcase_add_loop_test(all, nothing_maps_to_nothing, 0, METHODS);
-    tcase_add_loop_test(all, a_failing_item_is_told_after_all_were_tried, 0, METHODS);
-    tcase_add_loop_test(all, a_death_costs_one_item, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, an_item_is_tried_again_after_a_death, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, an_item_past_its_time_limit_fails_alone, 0, METHODS);
-    tcase_add_loop_test(all, further_arguments_reach_every_item, 0, METHODS);
-    tcase_add_loop_test(all, a_map_shows_progress_and_can_be_cancelled, 0, METHODS);
-    tcase_add_loop_test(all, several_maps_run_at_once, 0, METHODS);
+    tcase_add_loop_test(all, a_million_doubles_come_back_in_order, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, any_chunk_gives_the_same, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, nothing_maps_to_nothing, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_failing_item_is_told_after_all_were_tried, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_death_costs_one_item, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, an_item_is_tried_again_after_a_death, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, an_item_past_its_time_limit_fails_alone, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, further_arguments_reach_every_item, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_map_shows_progress_and_can_be_cancelled, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, several_maps_run_at_once, METHODS_FIRST, METHODS);
     tcase_add_test(all, bad_arrays_are_refused);
 }
 

@@ -250,20 +250,24 @@ END_TEST
 
 static void add(TCase *all)
 {
-    tcase_add_loop_test(all, a_task_gives_its_result_by_every_start_method, 0, METHODS);
-    tcase_add_loop_test(all, a_pool_has_the_workers_asked_for, 0, METHODS);
-    tcase_add_loop_test(all, the_initializer_runs_in_every_worker_before_its_first_task, 0, METHODS);
-    tcase_add_loop_test(all, a_failing_initializer_is_reported_to_the_creator, 0, METHODS);
-    tcase_add_loop_test(all, an_initializer_that_dies_is_reported_to_the_creator, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, workers_are_replaced_after_their_tasks, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, one_task_a_worker_and_an_early_stop_lose_nothing, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_task_gives_its_result_by_every_start_method, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_pool_has_the_workers_asked_for, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, the_initializer_runs_in_every_worker_before_its_first_task, METHODS_FIRST,
+                        METHODS);
+    tcase_add_loop_test(all, a_failing_initializer_is_reported_to_the_creator, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, an_initializer_that_dies_is_reported_to_the_creator, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, workers_are_replaced_after_their_tasks, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, one_task_a_worker_and_an_early_stop_lose_nothing, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
     tcase_add_test(all, threads_are_not_replaced);
-    tcase_add_loop_test(all, a_fork_child_may_not_use_its_parents_pool, 0, METHODS);
-    tcase_add_loop_test(all, a_handle_cannot_be_an_argument_of_a_process, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_fork_child_may_not_use_its_parents_pool, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_handle_cannot_be_an_argument_of_a_process, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
     tcase_add_test(all, a_pool_describes_itself);
-    tcase_add_test(all, a_pool_outlives_the_thread_that_made_it);
-    tcase_add_test(all, a_default_fork_is_refused_beside_other_threads);
-    tcase_add_loop_test(all, creation_fails_cleanly_at_every_allocation, 0, METHODS);
+    tcase_add_loop_test(all, a_pool_outlives_the_thread_that_made_it, METHODS_FIRST, 1);
+    tcase_add_loop_test(all, a_default_fork_is_refused_beside_other_threads, METHODS_FIRST, 1);
+    tcase_add_loop_test(all, creation_fails_cleanly_at_every_allocation, METHODS_FIRST, METHODS);
 }
 
 int main(int argc, char **argv)

@@ -207,14 +207,17 @@ END_TEST
 
 static void add(TCase *all)
 {
-    tcase_add_loop_test(all, results_come_in_order_then_the_end, 0, METHODS);
-    tcase_add_loop_test(all, unordered_gives_each_once_and_does_not_wait_for_the_slow, 0, METHODS);
-    tcase_add_loop_test(all, a_failing_item_stands_in_its_place_and_reading_goes_on, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, a_deadline_loses_nothing, 0, METHODS);
-    tcase_add_loop_test(all, no_more_than_ahead_are_submitted, 0, METHODS);
-    tcase_add_loop_test(all, closing_early_cancels_the_rest, 0, METHODS);
-    tcase_add_loop_test(all, no_items_are_at_their_end, 0, METHODS);
-    tcase_add_loop_test(all, an_item_that_cannot_cross_fails_in_its_place, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, results_come_in_order_then_the_end, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, unordered_gives_each_once_and_does_not_wait_for_the_slow, METHODS_FIRST,
+                        METHODS);
+    tcase_add_loop_test(all, a_failing_item_stands_in_its_place_and_reading_goes_on, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_deadline_loses_nothing, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, no_more_than_ahead_are_submitted, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, closing_early_cancels_the_rest, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, no_items_are_at_their_end, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, an_item_that_cannot_cross_fails_in_its_place, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
 }
 
 int main(int argc, char **argv)

@@ -185,13 +185,15 @@ END_TEST
 
 static void add(TCase *all)
 {
-    tcase_add_loop_test(all, draining_finishes_what_was_accepted_and_refuses_the_rest, 0, METHODS);
-    tcase_add_loop_test(all, without_draining_the_pending_are_cancelled_and_counted, 0, METHODS);
-    tcase_add_loop_test(all, ten_thousand_long_tasks_are_ended_at_once, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, closing_stops_what_looks_and_kills_what_does_not, 0, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, draining_finishes_what_was_accepted_and_refuses_the_rest, METHODS_FIRST,
+                        METHODS);
+    tcase_add_loop_test(all, without_draining_the_pending_are_cancelled_and_counted, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, ten_thousand_long_tasks_are_ended_at_once, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, closing_stops_what_looks_and_kills_what_does_not, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
     tcase_add_test(all, a_thread_that_does_not_look_is_reported_and_not_waited_for);
-    tcase_add_loop_test(all, a_map_is_drained_or_cancelled, 0, METHODS);
-    tcase_add_loop_test(all, two_threads_may_stop_it, 0, METHODS);
+    tcase_add_loop_test(all, a_map_is_drained_or_cancelled, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, two_threads_may_stop_it, METHODS_FIRST, METHODS);
 }
 
 int main(int argc, char **argv)

@@ -151,13 +151,14 @@ END_TEST
 
 static void add(TCase *all)
 {
-    tcase_add_loop_test(all, ten_thousand_tasks_give_their_results_in_order, 0, METHODS);
-    tcase_add_loop_test(all, a_full_pool_lets_submit_wait, 0, METHODS);
-    tcase_add_loop_test(all, more_tasks_than_fit_pass_through_unread, 0, METHODS);
-    tcase_add_loop_test(all, bytes_are_bounded_and_large_arguments_pass, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, results_nobody_reads_do_not_stop_the_pool, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, a_result_larger_than_the_pool_fails_its_future, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, bad_submissions_are_refused, 0, METHODS);
+    tcase_add_loop_test(all, ten_thousand_tasks_give_their_results_in_order, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_full_pool_lets_submit_wait, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, more_tasks_than_fit_pass_through_unread, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, bytes_are_bounded_and_large_arguments_pass, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, results_nobody_reads_do_not_stop_the_pool, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_result_larger_than_the_pool_fails_its_future, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, bad_submissions_are_refused, METHODS_FIRST, METHODS);
 }
 
 int main(int argc, char **argv)

@@ -262,17 +262,19 @@ END_TEST
 
 static void add(TCase *all)
 {
-    tcase_add_loop_test(all, nine_hundred_and_ninety_nine_tasks_do_not_notice, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, a_worker_killed_while_idle_is_replaced, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, a_task_is_tried_again_after_a_death, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, a_time_limit_ends_a_task_that_looks, 0, METHODS);
-    tcase_add_loop_test(all, a_time_limit_kills_a_task_that_does_not_look, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, cancelling_kills_a_task_that_does_not_look, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, a_killed_tasks_children_are_killed, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, too_many_deaths_break_the_pool_and_say_so, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, the_supervisors_death_fails_what_is_open, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, a_killed_owner_leaves_no_process, 0, METHODS_OF_PROCESSES);
-    tcase_add_loop_test(all, a_program_may_end_without_closing_its_pool, 0, METHODS);
+    tcase_add_loop_test(all, nine_hundred_and_ninety_nine_tasks_do_not_notice, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_worker_killed_while_idle_is_replaced, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_task_is_tried_again_after_a_death, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_time_limit_ends_a_task_that_looks, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_time_limit_kills_a_task_that_does_not_look, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, cancelling_kills_a_task_that_does_not_look, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_killed_tasks_children_are_killed, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, too_many_deaths_break_the_pool_and_say_so, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, the_supervisors_death_fails_what_is_open, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_killed_owner_leaves_no_process, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_program_may_end_without_closing_its_pool, METHODS_FIRST, METHODS);
 }
 
 int main(int argc, char **argv)
