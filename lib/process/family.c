@@ -17,7 +17,7 @@ static struct {
     mproc_process *forgotten; /* of the process this one was forked from */
     unsigned started;
     uint64_t exit_incarnation; /* that has registered the exit hook */
-} family;
+} family = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static pthread_once_t family_once = PTHREAD_ONCE_INIT;
 static int family_code;
@@ -34,22 +34,11 @@ void mproc__family_unlock(void)
 
 /* ---- hooks ---- */
 
-static int lock_init(void)
-{
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-    int rc = -pthread_mutex_init(&family.lock, &attributes);
-    pthread_mutexattr_destroy(&attributes);
-    return rc;
-}
-
 /* In a fork child, among the hooks of all layers: the parent's children are not ours. Their handles answer
  * -ECHILD, so the descriptors behind them can go; letting go of memory waits until the other hooks have run.
  * */
 static void family_forget(void)
 {
-    lock_init(); /* its owner is the parent's thread */
     for (mproc_process *process = family.first; process; process = process->next) {
         if (process->pidfd >= 0)
             close(process->pidfd);
@@ -64,23 +53,26 @@ static void family_forget(void)
     family.started = 0;
     mproc__nursery_forget();
     mproc__slots_forget();
+    mproc__family_unlock();
 }
 
 void mproc__family_clear_forgotten(void)
 {
-    while (family.forgotten) {
-        mproc_process *process = family.forgotten;
-        family.forgotten = process->next;
+    mproc__family_lock();
+    mproc_process *process = family.forgotten;
+    family.forgotten = NULL;
+    mproc__family_unlock();
+    while (process) {
+        mproc_process *next = process->next;
         mproc__handle_release(&process->handle);
+        process = next;
     }
     mproc__nursery_clear_forgotten();
 }
 
 static void family_once_begin(void)
 {
-    family_code = lock_init();
-    if (family_code == 0)
-        family_code = -pthread_atfork(mproc__family_lock, mproc__family_unlock, family_forget);
+    family_code = -pthread_atfork(mproc__family_lock, mproc__family_unlock, family_forget);
 }
 
 /* The program's end: every child is joined, as the reference does; then the nursery may go. A thread that
@@ -103,9 +95,7 @@ static void family_exit(void)
         mproc__process_collect(process);
         mproc__handle_release(&process->handle);
     }
-    mproc__family_lock();
     mproc__nursery_stop();
-    mproc__family_unlock();
 }
 
 int mproc__family_begin(void)
@@ -113,10 +103,10 @@ int mproc__family_begin(void)
     pthread_once(&family_once, family_once_begin);
     if (family_code < 0)
         return mproc__fail(family_code, "start: cannot prepare for forks: %s", mproc_strerror(family_code));
+    mproc__family_clear_forgotten();
     mproc__family_lock();
     uint64_t now = mproc__incarnation();
     int rc = 0;
-    mproc__family_clear_forgotten();
     if (family.exit_incarnation != now && atexit(family_exit) != 0)
         rc = mproc__fail(-ENOMEM, "start: no memory for an exit handler");
     else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What this process knows of its children: the list, the numbers, the slots with their stop words, the end of
- * the program. L5. One lock guards it all; it is recursive because a fork within it comes back to it by its
- * atfork handler. A fork child begins with none of it. */
+ * the program. L5. One lock guards it all. Every fork of the program takes it, so under it nothing may be
+ * called that takes another lock which forks take too: no segments. A fork child begins with none of it. */
 #ifndef MPROC__PROCESS_FAMILY_H
 #define MPROC__PROCESS_FAMILY_H
 

@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -25,6 +26,9 @@ struct mproc__nursery {
     int pidfd;
 };
 
+/* Guards making and ending it. Not taken by forks, which happen under it (a program without mproc_init): a
+ * fork child makes it anew. */
+static pthread_mutex_t nursery_lock = PTHREAD_MUTEX_INITIALIZER;
 static mproc__nursery *nursery_now;       /* the present one of this process, or NULL */
 static mproc__nursery *nursery_forgotten; /* of the process this one was forked from, or NULL */
 
@@ -107,35 +111,46 @@ static void nursery_reap(mproc__nursery *nursery)
     }
 }
 
+static void nursery_discard(void)
+{
+    mproc__nursery *old = nursery_now;
+    nursery_now = NULL; /* before it is freed: a fork child looks here without the lock */
+    nursery_reap(old);
+    mproc__nursery_release(old);
+}
+
 int mproc__nursery_get(mproc__nursery **ret_nursery)
 {
-    if (nursery_now && mproc__pidfd_ended(nursery_now->pidfd) == 1) {
-        nursery_reap(nursery_now);
-        mproc__nursery_release(nursery_now);
-        nursery_now = NULL;
-    }
+    pthread_mutex_lock(&nursery_lock);
+    if (nursery_now && mproc__pidfd_ended(nursery_now->pidfd) == 1)
+        nursery_discard();
     int rc = nursery_now ? 0 : nursery_create(&nursery_now);
-    if (rc == 0)
+    if (rc == 0) {
+        mproc__nursery_keep(nursery_now);
         *ret_nursery = nursery_now;
+    }
+    pthread_mutex_unlock(&nursery_lock);
     return rc;
 }
 
 void mproc__nursery_stop(void)
 {
-    if (!nursery_now)
-        return;
-    atomic_store_explicit(&nursery_now->shared->stop, 1, memory_order_release);
-    mproc__eventcount_post(&nursery_now->shared->command, true);
-    /* It only has to wake up and leave; one that is stopped or frozen shall not hold up the program's end. */
-    if (mproc__fd_poll(nursery_now->pidfd, POLLIN, mproc_after_ms(NURSERY_LEAVE_MS)) < 0)
-        mproc__pidfd_signal(nursery_now->pidfd, SIGKILL);
-    nursery_reap(nursery_now);
-    mproc__nursery_release(nursery_now);
-    nursery_now = NULL;
+    pthread_mutex_lock(&nursery_lock);
+    if (nursery_now) {
+        atomic_store_explicit(&nursery_now->shared->stop, 1, memory_order_release);
+        mproc__eventcount_post(&nursery_now->shared->command, true);
+        /* It only has to wake up and leave; one that is stopped or frozen shall not hold up the program's
+         * end. */
+        if (mproc__fd_poll(nursery_now->pidfd, POLLIN, mproc_after_ms(NURSERY_LEAVE_MS)) < 0)
+            mproc__pidfd_signal(nursery_now->pidfd, SIGKILL);
+        nursery_discard();
+    }
+    pthread_mutex_unlock(&nursery_lock);
 }
 
 void mproc__nursery_forget(void)
 {
+    pthread_mutex_init(&nursery_lock, NULL);
     if (!nursery_now)
         return;
     nursery_close_fds(nursery_now);
@@ -145,8 +160,10 @@ void mproc__nursery_forget(void)
 
 void mproc__nursery_clear_forgotten(void)
 {
+    pthread_mutex_lock(&nursery_lock);
     mproc__nursery_release(nursery_forgotten);
     nursery_forgotten = NULL;
+    pthread_mutex_unlock(&nursery_lock);
 }
 
 /* ---- asked ---- */
@@ -180,9 +197,8 @@ void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot)
  * another. */
 static void served_undo(mproc__nursery *nursery, unsigned slot, int pidfd)
 {
-    int exit_code;
     mproc__pidfd_signal(pidfd, SIGKILL);
-    (void)mproc__nursery_exit_code(nursery, slot, &exit_code);
+    (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
     close(pidfd);
 }
 
@@ -217,7 +233,7 @@ int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__la
     if (rc == 0)
         rc = mproc__boot_pair(SOCK_STREAM, sockets);
     if (rc == 0) {
-        atomic_store_explicit(&nursery->shared->slots[slot].state, MPROC__SLOT_FREE, memory_order_relaxed);
+        atomic_store_explicit(&nursery->shared->slots[slot].state, MPROC__SLOT_FREE, memory_order_release);
         rc = nursery_command(nursery, MPROC__NURSERY_START, slot, sockets[1]);
         close(sockets[1]);
         if (rc == 0)
@@ -237,20 +253,34 @@ bool mproc__nursery_lives(mproc__nursery *nursery)
            mproc__segment_row_alive(nursery->segment, row - 1);
 }
 
+bool mproc__nursery_told(mproc__nursery *nursery, unsigned slot)
+{
+    /* Alive is asked before the slot is read: what it wrote in its last moment counts. */
+    bool lives = mproc__nursery_lives(nursery);
+    return atomic_load_explicit(&nursery->shared->slots[slot].state, memory_order_acquire) ==
+               MPROC__SLOT_ENDED ||
+           !lives;
+}
+
+int mproc__nursery_await(mproc__nursery *nursery, unsigned slot, const _Atomic bool *collected,
+                         mproc_deadline deadline)
+{
+    for (;;) {
+        uint32_t ticket = mproc__eventcount_prepare(&nursery->shared->ended);
+        if (mproc__nursery_told(nursery, slot) || (collected && atomic_load(collected)))
+            return 0;
+        int rc = mproc__segment_wait(nursery->segment, &nursery->shared->ended, ticket, deadline);
+        if (rc < 0)
+            return mproc__fail_plain(rc);
+    }
+}
+
 int mproc__nursery_exit_code(mproc__nursery *nursery, unsigned slot, int *ret_exit_code)
 {
     mproc__slot_shared *shared = &nursery->shared->slots[slot];
-    for (;;) {
-        uint32_t ticket = mproc__eventcount_prepare(&nursery->shared->ended);
-        /* Alive is asked before the slot is read: what it wrote in its last moment counts. */
-        bool lives = mproc__nursery_lives(nursery);
-        if (atomic_load_explicit(&shared->state, memory_order_acquire) == MPROC__SLOT_ENDED) {
-            *ret_exit_code = shared->exit_code;
-            return 0;
-        }
-        if (!lives)
-            return mproc__fail(MPROC_EDIED, "the program's nursery (pid %d) died with the child's exit code",
-                               (int)nursery->pid);
-        (void)mproc__segment_wait(nursery->segment, &nursery->shared->ended, ticket, MPROC_FOREVER);
-    }
+    if (atomic_load_explicit(&shared->state, memory_order_acquire) != MPROC__SLOT_ENDED)
+        return mproc__fail(MPROC_EDIED, "the program's nursery (pid %d) died with the child's exit code",
+                           (int)nursery->pid);
+    *ret_exit_code = shared->exit_code;
+    return 0;
 }

@@ -51,19 +51,23 @@ typedef struct mproc__nursery_command {
     uint32_t verb, slot;
 } mproc__nursery_command;
 
-/* ---- owner's side (nursery.c); all but join under the family's lock (family.h) ---- */
+/* ---- owner's side (nursery.c) ---- */
 typedef struct mproc__nursery mproc__nursery;
 
-/* The living nursery of this process, made now if need be; borrowed. */
+/* The living nursery of this process, made now if need be; kept for the caller. */
 int mproc__nursery_get(mproc__nursery **ret_nursery);
 int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, int pidfd);
 void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot);
-/* Starts a child by the forkserver method, not under the lock. MPROC_EDIED when it was the nursery that died:
- * again. */
+/* Starts a child by the forkserver method. MPROC_EDIED when it was the nursery that died: again. */
 int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__launch_options *options,
                          pid_t *ret_pid, int *ret_pidfd);
-/* How the ended child of a slot ended: waits for the nursery to tell, as long as the nursery lives.
- * MPROC_EDIED. */
+/* Whether the end of a slot's child has been told, or nobody lives who could. */
+bool mproc__nursery_told(mproc__nursery *nursery, unsigned slot);
+/* Waits for that: 0, -ETIMEDOUT. `collected` (or NULL) turns true when another thread has given the slot
+ * away, which may have another child by then. */
+int mproc__nursery_await(mproc__nursery *nursery, unsigned slot, const _Atomic bool *collected,
+                         mproc_deadline deadline);
+/* After that: how it ended, or MPROC_EDIED. */
 int mproc__nursery_exit_code(mproc__nursery *nursery, unsigned slot, int *ret_exit_code);
 bool mproc__nursery_lives(mproc__nursery *nursery);
 void mproc__nursery_keep(mproc__nursery *nursery);

@@ -14,6 +14,15 @@
 #include "platform/story.h"
 #include "process/family.h"
 
+static bool process_runs(const mproc_process *process)
+{
+    if (atomic_load_explicit(&process->collected, memory_order_acquire))
+        return false;
+    if (process->kind == MPROC__PROCESS_THREAD)
+        return !atomic_load_explicit(&process->thread_ended, memory_order_acquire);
+    return process->pidfd < 0 || mproc__pidfd_ended(process->pidfd) != 1;
+}
+
 /* ---- life of a handle ---- */
 
 static void process_destroy(mproc__handle *handle)
@@ -41,7 +50,7 @@ static int process_describe(const mproc__handle *handle, char *buffer, size_t si
     const mproc_process *process = MPROC__CONTAINER(handle, const mproc_process, handle);
     char end[64], signal_name[32];
     if (!atomic_load_explicit(&process->collected, memory_order_acquire))
-        snprintf(end, sizeof end, "%s", mproc__process_ended(process) ? "ended" : "running");
+        snprintf(end, sizeof end, "%s", process_runs(process) ? "running" : "ended");
     else if (process->exit_lost)
         snprintf(end, sizeof end, "ended, exit code unknown");
     else
@@ -104,21 +113,28 @@ bool mproc__process_ended(const mproc_process *process)
 {
     if (atomic_load_explicit(&process->collected, memory_order_acquire))
         return true;
-    if (process->kind == MPROC__PROCESS_THREAD)
-        return atomic_load_explicit(&process->thread_ended, memory_order_acquire);
-    return process->pidfd >= 0 && mproc__pidfd_ended(process->pidfd) == 1;
+    return !process_runs(process) &&
+           (process->kind != MPROC__PROCESS_SERVED || mproc__nursery_told(process->nursery, process->slot));
+}
+
+static int thread_wait(mproc_process *process, mproc_deadline deadline)
+{
+    while (!atomic_load_explicit(&process->thread_ended, memory_order_acquire))
+        if (mproc__futex_wait(&process->thread_ended, 0, false, deadline) == -ETIMEDOUT)
+            return mproc__fail_plain(-ETIMEDOUT);
+    return 0;
 }
 
 int mproc__process_wait(mproc_process *process, mproc_deadline deadline)
 {
     if (atomic_load_explicit(&process->collected, memory_order_acquire))
         return 0;
-    if (process->kind != MPROC__PROCESS_THREAD)
-        return mproc__fd_poll(process->pidfd, POLLIN, deadline);
-    while (!atomic_load_explicit(&process->thread_ended, memory_order_acquire))
-        if (mproc__futex_wait(&process->thread_ended, 0, false, deadline) == -ETIMEDOUT)
-            return mproc__fail_plain(-ETIMEDOUT);
-    return 0;
+    if (process->kind == MPROC__PROCESS_THREAD)
+        return thread_wait(process, deadline);
+    int rc = mproc__fd_poll(process->pidfd, POLLIN, deadline);
+    if (rc < 0 || process->kind != MPROC__PROCESS_SERVED)
+        return rc;
+    return mproc__nursery_await(process->nursery, process->slot, &process->collected, deadline);
 }
 
 /* Only this very child is waited for. A program that ignores SIGCHLD, or waits for everything, has taken the
@@ -206,7 +222,7 @@ bool mproc_process_is_alive(const mproc_process *process)
 {
     if (process_check(process) < 0)
         return false;
-    return process->kind == MPROC__PROCESS_SELF || !mproc__process_ended(process);
+    return process->kind == MPROC__PROCESS_SELF || process_runs(process);
 }
 
 int mproc_process_pid(const mproc_process *process)
@@ -239,7 +255,7 @@ int mproc_process_signal(mproc_process *process, int signal_number)
         stop_ask(process);
         return 0;
     }
-    if (mproc__process_ended(process))
+    if (process->kind != MPROC__PROCESS_SELF && !process_runs(process))
         return 0;
     if (process->kind == MPROC__PROCESS_SELF)
         rc = kill(process->pid, signal_number) == 0 ? 0 : -errno;

@@ -58,6 +58,7 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline);
 /* Of an ended one: takes its exit code and lets go of slot, watcher and list. Any thread, any number of
  * times. */
 void mproc__process_collect(mproc_process *process);
+/* Whether collecting would not wait. */
 bool mproc__process_ended(const mproc_process *process);
 
 /* ---- thread.c ---- */

@@ -27,16 +27,6 @@ static void launch_options(mproc_process *process, mproc_fn *fn, mproc_variant a
                                            .stop_offset_bytes = process->slot * sizeof(uint32_t)};
 }
 
-static int nursery_take(mproc_process *process)
-{
-    mproc__family_lock();
-    int rc = mproc__nursery_get(&process->nursery);
-    if (rc == 0)
-        mproc__nursery_keep(process->nursery);
-    mproc__family_unlock();
-    return rc;
-}
-
 static int child_watch(pid_t pid, int pidfd, void *context)
 {
     (void)pid;
@@ -47,7 +37,7 @@ static int child_watch(pid_t pid, int pidfd, void *context)
 static int start_once(mproc_process *process, mproc_fn *fn, mproc_variant args)
 {
     mproc__launch_options options;
-    int rc = nursery_take(process);
+    int rc = mproc__nursery_get(&process->nursery);
     if (rc < 0)
         return rc;
     launch_options(process, fn, args, &options);

@@ -36,10 +36,11 @@ static void supervisor_poke(int signal_number)
 }
 
 /* SIGCHLD and the signal for the owner's death get through; Ctrl-C and the like are the program's to handle,
- * and a supervisor that died of them would take its workers along. Faults kill also when blocked. */
+ * and a supervisor that died of them would take its workers along. Faults kill also when blocked. Without
+ * SA_RESTART, so that a sleep ends also where the handler's run is put off, as ThreadSanitizer does. */
 static void supervisor_signals(void)
 {
-    struct sigaction action = {.sa_handler = supervisor_poke, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = supervisor_poke};
     sigset_t mask;
     sigfillset(&action.sa_mask);
     sigaction(SIGCHLD, &action, NULL);

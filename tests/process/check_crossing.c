@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Shared objects as arguments: queues, locks, connections and descriptors cross a start by every method, and on. */
+/* Shared objects as arguments: queues, locks, connections, descriptors cross a start by every method, and on. */
 #include "platform/base.h"
 
 #include <signal.h>

@@ -258,6 +258,55 @@ START_TEST(the_nursery_survives_interrupts_and_its_children_do_not)
 }
 END_TEST
 
+static void check_frozen(pid_t pid, mproc_process *process, int pidfd)
+{
+    kill(pid, SIGSTOP);
+    ck_assert_int_eq(mproc_process_signal(process, SIGKILL), 0);
+    ck_assert(support_until(ended, &pidfd, LIMIT_MS));
+    ck_assert(!mproc_process_is_alive(process));
+    ck_assert_int_eq(mproc_process_join(process, mproc_after_ms(30), NULL), -ETIMEDOUT);
+    kill(pid, SIGCONT);
+    ck_assert_int_eq(join(process), -SIGKILL);
+}
+
+/* shows: DEATH-11 */
+START_TEST(deadlines_hold_while_the_nursery_is_stopped)
+{
+    warm();
+    mproc_process *process = start(MPROC_START_FORKSERVER, sleeps_quietly, MPROC_NONE);
+    int pidfd = mproc__pidfd_open(mproc_process_pid(process));
+    check_frozen(nursery_pid(), process, pidfd);
+    close(pidfd);
+    mproc_process_close(&process);
+}
+END_TEST
+
+static void *joins(void *process)
+{
+    return (void *)(intptr_t)join(process);
+}
+
+START_TEST(many_threads_join_one_process)
+{
+    enum { JOINERS = 6 };
+    pthread_t threads[JOINERS];
+    void *exit_code;
+    warm();
+    for (int round = 0; round < 10; round++) {
+        mproc_process *process = start(_i, sleeps_quietly, MPROC_NONE);
+        for (int i = 0; i < JOINERS; i++)
+            ck_assert_int_eq(pthread_create(&threads[i], NULL, joins, process), 0);
+        ck_assert_int_eq(mproc_process_signal(process, SIGKILL), 0);
+        ck_assert_int_eq(run(_i, nothing, MPROC_NONE), 0); /* may get the slot of the dead one */
+        for (int i = 0; i < JOINERS; i++) {
+            ck_assert_int_eq(pthread_join(threads[i], &exit_code), 0);
+            ck_assert_int_eq((intptr_t)exit_code, -SIGKILL);
+        }
+        mproc_process_close(&process);
+    }
+}
+END_TEST
+
 /* ---- many ---- */
 
 /* shows: PROC-35 */
@@ -373,7 +422,9 @@ int main(int argc, char **argv)
     tcase_add_loop_test(death, a_killed_nursery_takes_its_children_along_and_the_next_start_makes_another,
                         FIRST_METHOD, PROCESS_METHODS);
     tcase_add_test(death, the_nursery_survives_interrupts_and_its_children_do_not);
+    tcase_add_test(death, deadlines_hold_while_the_nursery_is_stopped);
     TCase *many = support_case(suite, "many");
+    tcase_add_loop_test(many, many_threads_join_one_process, FIRST_METHOD, PROCESS_METHODS);
     tcase_add_loop_test(many, many_short_children_all_end_with_0_and_many_sleepers_with_minus_15,
                         FIRST_METHOD, PROCESS_METHODS);
     tcase_add_loop_test(many, closed_children_are_collected_by_the_next_start, FIRST_METHOD, PROCESS_METHODS);

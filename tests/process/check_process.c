@@ -362,7 +362,9 @@ START_TEST(wrong_use_is_refused_without_effect)
                                          &process),
                      -EINVAL);
     ck_assert_int_eq(
-        mproc_process_start(nothing, MPROC_NONE, MPROC_WITH(mproc_process_options, .name = name), &process),
+        mproc_process_start(nothing, MPROC_NONE,
+                            MPROC_WITH(mproc_process_options, .name = name, .start = MPROC_START_FORK),
+                            &process),
         -ENAMETOOLONG);
     ck_assert_ptr_eq(process, (void *)1);
     ck_assert_int_eq(mproc_process_join(NULL, MPROC_NOW, NULL), -EINVAL);
