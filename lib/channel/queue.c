@@ -215,10 +215,8 @@ int mproc__queue_answer(mproc_queue *queue, int rc)
     }
 }
 
-int mproc__queue_fits(mproc_queue *queue, size_t size_bytes)
+int mproc__queue_too_large(mproc_queue *queue, size_t size_bytes)
 {
-    if (MPROC__LIKELY(size_bytes <= queue->max_bytes && size_bytes <= queue->block_bytes))
-        return 0;
     return mproc__handle_fail(&queue->handle, -EMSGSIZE, "a message of %zu bytes; the queue holds %zu",
                               size_bytes, (size_t)queue->max_bytes);
 }

@@ -180,7 +180,12 @@ static inline void mproc__queue_stamps(mproc_queue *queue, int row)
 /* The last line: gives a failure its story, unless it is one that happens as a matter of course. */
 int mproc__queue_answer(mproc_queue *queue, int rc);
 /* -EMSGSIZE above the budget, with a story. */
-int mproc__queue_fits(mproc_queue *queue, size_t size_bytes);
+int mproc__queue_too_large(mproc_queue *queue, size_t size_bytes);
+static inline int mproc__queue_fits(mproc_queue *queue, size_t size_bytes)
+{
+    bool fits = size_bytes <= queue->max_bytes && size_bytes <= queue->block_bytes;
+    return MPROC__LIKELY(fits) ? 0 : mproc__queue_too_large(queue, size_bytes);
+}
 /* Whether messages of this size are records; else blocks. */
 static inline bool mproc__queue_is_inline(const mproc_queue *queue, size_t size_bytes)
 {
@@ -211,8 +216,19 @@ static inline void mproc__queue_post(const mproc_queue *queue, mproc__eventcount
 /* One record into the ring and a wake. 0, -EAGAIN: no room, MPROC_ECLOSED, -ETIMEDOUT: of the lock, MPROC_ECORRUPT. */
 int mproc__queue_push(mproc_queue *queue, unsigned kind, const void *data, size_t size_bytes,
                       mproc_deadline deadline);
-int mproc__queue_put_item(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
+/* By a block, or when there was no room for a record. */
+int mproc__queue_put_slow(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
                           mproc_deadline deadline);
+static inline int mproc__queue_put_item(mproc_queue *queue, int row, unsigned kind, const void *data,
+                                        size_t size_bytes, mproc_deadline deadline)
+{
+    if (MPROC__LIKELY(mproc__queue_is_inline(queue, size_bytes))) {
+        int rc = mproc__queue_push(queue, kind, data, size_bytes, deadline);
+        if (MPROC__LIKELY(rc != -EAGAIN))
+            return rc;
+    }
+    return mproc__queue_put_slow(queue, row, kind, data, size_bytes, deadline);
+}
 
 /* What would be got next; get.lock held. */
 typedef struct mproc__queue_item {

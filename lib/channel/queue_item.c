@@ -114,14 +114,11 @@ static int put_by_block(mproc_queue *queue, int row, unsigned kind, const void *
     return rc;
 }
 
-int mproc__queue_put_item(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
+int mproc__queue_put_slow(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
                           mproc_deadline deadline)
 {
     if (!mproc__queue_is_inline(queue, size_bytes))
         return put_by_block(queue, row, kind, data, size_bytes, deadline);
-    int rc = mproc__queue_push(queue, kind, data, size_bytes, deadline);
-    if (MPROC__LIKELY(rc != -EAGAIN))
-        return rc;
     item_put put = {kind, data, size_bytes};
     return mproc__queue_until(queue, &queue->shared->room, deadline, put_attempt, &put);
 }
