@@ -214,6 +214,9 @@ static void listener_own(mproc_listener *listener)
 static int listener_lock(mproc_listener *listener, mproc_deadline deadline)
 {
     listener_own(listener);
+    /* Free as a rule. The thread sanitizer knows this call, and not clocklock. */
+    if (pthread_mutex_trylock(&listener->lock) == 0)
+        return 0;
     if (deadline.ns == INT64_MAX)
         return -pthread_mutex_lock(&listener->lock);
     struct timespec until = mproc__deadline_timespec(deadline);
