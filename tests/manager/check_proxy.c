@@ -602,8 +602,9 @@ START_TEST(a_lost_answer_is_told_apart_from_a_refusal)
                                                  .key_bytes = sizeof TEST_KEY - 1, .call_ms = 50),
                                       &quick),
                      0);
-    while (mproc_dict_create(quick, NULL, &dict) < 0)
-        ck_assert_int_eq(mproc_error_code(mproc_last_error()), MPROC_EUNKNOWN); /* a slow machine */
+    int rc;
+    while ((rc = mproc_dict_create(quick, NULL, &dict)) < 0)
+        ck_assert(rc == MPROC_EUNKNOWN || rc == -ETIMEDOUT); /* a slow machine: connecting counts too */
     kill(server, SIGSTOP);
     ck_assert_int_eq(mproc_dict_set(dict, mproc_int(1), mproc_int(2)), MPROC_EUNKNOWN);
     ck_assert_int_eq(mproc_dict_get(dict, mproc_int(1), &item), -ETIMEDOUT);
