@@ -111,6 +111,22 @@ static int wait_watching(mproc__segment *segment, watch_set *watch, mproc_deadli
     return watch->sliced ? slice_code(code, deadline) : code;
 }
 
+/* The membership that this thread saw when it last left mproc__segment_wait: read before the caller's latest look. */
+static _Thread_local struct {
+    uint64_t serial; /* of the segment's handle */
+    uint32_t membership;
+} looked;
+
+/* Whether a death may have been dealt with since the caller looked: then there is nothing left here that would wake it,
+ * and it must look again. So the first wait of a thread on a segment never sleeps. */
+static bool look_is_old(const mproc__segment *segment, uint32_t membership)
+{
+    bool old = looked.serial != segment->serial || looked.membership != membership;
+    looked.serial = segment->serial;
+    looked.membership = membership;
+    return old;
+}
+
 int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event, uint32_t ticket,
                         mproc_deadline deadline)
 {
@@ -119,7 +135,7 @@ int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event
     /* A sleeper may be handed the only wake-up and die with it: its own life word must be watched too. */
     int own_row = mproc__segment_join(segment);
     uint32_t membership = atomic_load_explicit(&segment->shared->membership, memory_order_seq_cst);
-    if (mproc__segment_sweep(segment))
+    if (look_is_old(segment, membership) || mproc__segment_sweep(segment))
         return 0;
     if (atomic_load_explicit(&waitv_missing, memory_order_relaxed))
         return wait_sliced(segment, event, ticket, deadline);

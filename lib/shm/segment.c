@@ -35,6 +35,7 @@ static size_t page_bytes(void)
 
 static mproc__segment *segment_new(mproc__home home)
 {
+    static _Atomic uint64_t serials;
     mproc__segment *segment = calloc(1, sizeof(*segment));
     if (!segment) {
         mproc__fail(-ENOMEM, "no memory for a segment's handle");
@@ -43,6 +44,7 @@ static mproc__segment *segment_new(mproc__home home)
     segment->home = home;
     segment->fd = -1;
     segment->incarnation = mproc__incarnation();
+    segment->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
     atomic_store_explicit(&segment->references, 1, memory_order_relaxed);
     return segment;
 }

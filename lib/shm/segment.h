@@ -99,7 +99,8 @@ unsigned mproc__segment_rows(const mproc__segment *segment);
 
 /* ---- sleeping ---- */
 /* Sleeps until `event` is posted after `ticket`, the membership changes, a signal handler without SA_RESTART ran, or the
- * deadline passes; sweeps the dead before it sleeps and when a death woke it. 0: look again; -ETIMEDOUT. Joins. */
+ * deadline passes; sweeps the dead before it sleeps and when a death woke it. 0: look again, also at once: at a thread's
+ * first wait on a segment, and when the membership changed since its last one; -ETIMEDOUT. Joins. */
 int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event, uint32_t ticket, mproc_deadline deadline);
 
 #endif

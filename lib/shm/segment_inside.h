@@ -63,6 +63,7 @@ struct mproc__segment {
     unsigned char *root;
     size_t size_bytes;
     uint64_t incarnation; /* that mapped it */
+    uint64_t serial;      /* of this handle, never given again in this process */
     mproc__sweep_fn *sweep;
     void *sweep_context;
     /* The incarnation that owns `row` and whose thread holds its life word, else 0. Written under the life guard; read

@@ -394,7 +394,9 @@ static int wait_once(void *unused)
     if (mproc__segment_join(segment) < 0)
         return 1;
     uint32_t ticket = mproc__eventcount_prepare(&shared->event);
-    return mproc__segment_wait(segment, &shared->event, ticket, MPROC_FOREVER);
+    int code =
+        mproc__segment_wait(segment, &shared->event, ticket, MPROC_FOREVER); /* look again: the first */
+    return code < 0 ? code : mproc__segment_wait(segment, &shared->event, ticket, MPROC_FOREVER);
 }
 
 /* shows: START-E */
@@ -429,6 +431,31 @@ START_TEST(a_process_that_finds_the_table_full_can_wait_all_the_same)
 }
 END_TEST
 
+static int joins_and_stays(void *unused)
+{
+    (void)unused;
+    if (mproc__segment_join(segment) < 0)
+        return 1;
+    for (;;)
+        pause();
+}
+
+/* Whoever sweeps first leaves nothing that could wake one who looked before and sleeps after.
+ * shows: DEATH-1 */
+START_TEST(a_death_that_another_swept_since_the_look_is_not_slept_over)
+{
+    make(0);
+    pid_t child = support_fork(joins_and_stays, NULL);
+    ck_assert(support_until_asleep(child, 5000));
+    ck_assert_int_eq(wait_for(&shared->event, &shared->value, 1, mproc_after_ms(1)), -ETIMEDOUT);
+    uint32_t ticket = mproc__eventcount_prepare(&shared->event);
+    support_kill(child);
+    ck_assert_uint_eq(mproc__segment_sweep(segment), 1);
+    ck_assert_int_eq(mproc__segment_wait(segment, &shared->event, ticket, mproc_after_ms(500)), 0);
+    mproc__segment_release(segment);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("eventcount");
@@ -446,6 +473,7 @@ int main(int argc, char **argv)
     tcase_add_test(deaths, one_who_joins_after_the_sleepers_slept_is_watched_as_well);
     tcase_add_test(deaths, a_sleeper_among_living_participants_is_not_woken_now_and_then);
     tcase_add_test(deaths, a_stopped_participant_does_not_hold_up_a_deadline);
+    tcase_add_test(deaths, a_death_that_another_swept_since_the_look_is_not_slept_over);
     tcase_add_test(deaths, a_process_that_finds_the_table_full_can_wait_all_the_same);
     return support_run(suite, argc, argv);
 }
