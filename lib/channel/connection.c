@@ -204,6 +204,8 @@ int mproc_connection_open(const char *address, const mproc_connection_options *o
 {
     mproc__key key;
     int fd = -1;
+    if (!ret_connection)
+        return mproc__fail(-EINVAL, "ret_connection is NULL");
     int rc = mproc__connection_options_check(options, "mproc_connection_options");
     if (rc < 0)
         return rc;
@@ -225,6 +227,8 @@ int mproc_connection_wrap(int fd, mproc_connection **ret_connection)
     int type = 0;
     socklen_t size = sizeof type;
     char peer[40];
+    if (!ret_connection)
+        return mproc__fail(-EINVAL, "ret_connection is NULL");
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
         return mproc__fail(-errno, "descriptor %d cannot be a connection: %s", fd, mproc_strerror(-errno));
     if (type != SOCK_STREAM)

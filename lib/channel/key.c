@@ -77,6 +77,9 @@ int mproc_set_key(const void *key, size_t size_bytes)
     if (key && size_bytes < MPROC__KEY_LEAST_BYTES)
         return mproc__fail(-EINVAL, "mproc_set_key: a key of %zu bytes, at least %d are needed", size_bytes,
                            MPROC__KEY_LEAST_BYTES);
+    if (key && size_bytes > MPROC__KEY_BYTES) /* before the present key is wiped */
+        return mproc__fail(-EINVAL, "mproc_set_key: a key of %zu bytes: the longest has %d", size_bytes,
+                           MPROC__KEY_BYTES);
     pthread_once(&program_once, program_begin);
     program_hold();
     int rc = 0;

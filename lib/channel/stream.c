@@ -14,7 +14,9 @@
 
 enum {
     GROW_BYTES = 65536, /* the first piece of memory for a large message; doubled as bytes come */
-    JOIN_BYTES = 2048   /* header and payload up to this go out as one piece, copied; larger ones as two */
+    /* Header and payload up to this go out as one piece, copied: all of it or nothing, as the public header promises.
+     * The kernel cuts pieces only above 32 KiB. Larger messages go as two. */
+    JOIN_BYTES = 32768
 };
 
 void mproc__stream_init(mproc__stream *stream, int fd, size_t max_bytes)
@@ -69,7 +71,10 @@ static int send_rest(mproc__stream *stream, const uint8_t *data, size_t size_byt
             if (rc < 0)
                 return *sent == 0 ? rc : send_cut(stream, *sent, total);
         } else if (errno != EINTR) {
-            return send_failed(stream, errno);
+            int rc = send_failed(stream, errno);
+            if (*sent > 0) /* what comes next would be taken for the rest of this message */
+                stream->send_code = -EPIPE;
+            return rc;
         }
     }
     return 0;
@@ -210,13 +215,15 @@ int mproc__stream_body(mproc__stream *stream, mproc_deadline deadline)
     return 0;
 }
 
-/* Puts by what came into the caller's memory before the deadline. */
+/* Puts by what came into the caller's memory before the deadline, or before an error that may pass. */
 static int body_keep(mproc__stream *stream, const uint8_t *data, size_t got, int code)
 {
-    while (code == -ETIMEDOUT && stream->capacity < got)
+    if (stream->recv_code < 0)
+        return code;
+    while (stream->capacity < got)
         if (payload_grow(stream) < 0)
             return recv_ended(stream, -ENOMEM, "no memory to keep a message that had come in part");
-    if (code == -ETIMEDOUT && got > 0) {
+    if (got > 0) {
         memcpy(stream->payload, data, got);
         stream->used = got;
     }

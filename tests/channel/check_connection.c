@@ -383,6 +383,28 @@ START_TEST(a_try_to_send_into_a_full_socket_changes_nothing)
 }
 END_TEST
 
+/* As above with messages that leave the socket's buffer at every state of fullness, a little room for a header among them. */
+START_TEST(a_try_to_send_up_to_32_kib_changes_nothing)
+{
+    static char data[32768], back[sizeof data];
+    unsigned random = 1;
+    for (int round = 0; round < 300; round++) {
+        unsigned sent = 0;
+        size_t size, length;
+        open_pair();
+        do {
+            random = random * 1103515245 + 12345;
+            length = 2049 + (random >> 8) % (sizeof data - 2048);
+        } while (mproc_connection_send(a, data, length, MPROC_NOW) == 0 && ++sent);
+        for (; sent > 0; sent--)
+            ck_assert_int_eq(mproc_connection_recv(b, back, sizeof back, MPROC_NOW, &size), 0);
+        put(a, "still whole");
+        expect(b, "still whole");
+        close_pair();
+    }
+}
+END_TEST
+
 /* shows: CONN-20 */
 START_TEST(what_is_no_stream_socket_is_not_wrapped)
 {
@@ -730,6 +752,7 @@ int main(int argc, char **argv)
     tcase_add_test(ends, a_claimed_length_is_not_allocated);
     tcase_add_test(ends, a_send_cut_by_its_deadline_ends_the_sending_side);
     tcase_add_test(ends, a_try_to_send_into_a_full_socket_changes_nothing);
+    tcase_add_test(ends, a_try_to_send_up_to_32_kib_changes_nothing);
     tcase_add_test(ends, what_is_no_stream_socket_is_not_wrapped);
     TCase *processes = support_case(suite, "processes");
     tcase_add_test(processes, two_processes_at_one_end_get_whole_messages);

@@ -122,7 +122,16 @@ END_TEST
 /* shows: SEC-2 */
 START_TEST(a_short_program_key_is_refused)
 {
+    mproc__key key;
+    char longest[MPROC__KEY_BYTES + 1] = {0};
+    ck_assert_int_eq(mproc_set_key("the key of before", 17), 0);
+    ck_assert_int_eq(mproc_set_key(longest, sizeof longest), -EINVAL);
     ck_assert_int_eq(mproc_set_key("short", 5), -EINVAL);
+    ck_assert_int_eq(mproc__key_program(&key), 0);
+    ck_assert(key.set); /* what was refused changed nothing */
+    ck_assert_mem_eq(key.bytes, "the key of before", 17);
+    mproc__key_clear(&key);
+    ck_assert_int_eq(mproc_set_key(NULL, 0), 0);
     ck_assert_int_eq(mproc_set_key(NULL, 5), -EINVAL);
 }
 END_TEST
