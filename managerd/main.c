@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -273,6 +274,17 @@ static int status_of_listen(int code)
     }
 }
 
+/* A client takes two descriptors, its socket and its process, so that the usual soft limit of 1024 would end at 500 of
+ * them. The hard limit is what the administrator allows. */
+static void descriptors_allow(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* refused: fewer clients, and the log tells of them */
+}
+
 static int listen_all(mproc_server *server, const settings *chosen)
 {
     for (size_t i = 0; i < chosen->listen_count; i++) {
@@ -309,6 +321,7 @@ int main(int argc, char **argv)
     if (status != 0)
         return status;
     prctl(PR_SET_DUMPABLE, 0); /* keys and clients' data are in no core file */
+    descriptors_allow();
     mproc_set_log(log_print, chosen.log_level, NULL);
     int code = mproc_server_create(MPROC_WITH(mproc_server_options, .key_file = chosen.key_file), &running);
     if (code < 0)
