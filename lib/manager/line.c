@@ -18,6 +18,7 @@ typedef struct flight {
     mproc__link link;
     uint64_t id;
     bool done;
+    bool waits; /* for `wake`; not while its request is being sent */
     pthread_cond_t wake; /* done, or its turn to read */
     int code;
     mproc__reply *reply;
@@ -228,23 +229,30 @@ static void read_for_all(mproc__line *line, mproc_deadline deadline)
         line_break(line, rc, mproc_strerror(rc));
 }
 
-/* Out of the list; another thread may have been told to read on that is not there yet, so somebody is told
- * again. */
+/* Out of the list; the reading goes on to one that waits. One that still sends would not hear of it, and may be kept
+ * sending by a server that takes no more requests until its replies are read; when it has sent, it looks by itself. */
 static void flight_leave(mproc__line *line, flight *call)
 {
     mproc__link_remove(&call->link);
-    if (!line->reading && !mproc__link_alone(&line->calls))
-        pthread_cond_signal(&flight_of(line->calls.next)->wake);
+    if (line->reading)
+        return;
+    for (mproc__link *at = line->calls.next; at != &line->calls; at = at->next)
+        if (flight_of(at)->waits) {
+            pthread_cond_signal(&flight_of(at)->wake);
+            return;
+        }
 }
 
 /* Until the call is done, the line broken, or the deadline past. */
 static void flight_await(mproc__line *line, flight *call, mproc_deadline deadline)
 {
     while (!call->done && line->broken == 0) {
-        if (line->reading)
+        call->waits = line->reading;
+        if (call->waits)
             condition_wait(line, &call->wake, deadline);
         else
             read_for_all(line, deadline);
+        call->waits = false;
         if (!call->done && mproc__deadline_past(deadline))
             break;
     }

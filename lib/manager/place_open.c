@@ -189,6 +189,8 @@ static int address_unknown(const char *address)
 int mproc_place_open(const char *address, const mproc_place_options *options, mproc_place **ret_place)
 {
     mproc__server_place *server = NULL;
+    if (!ret_place)
+        return mproc__fail(-EINVAL, "ret_place is NULL");
     int rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_place_options");
     if (rc == 0)
         rc = address_resolve(address, &address);

@@ -116,6 +116,8 @@ int mproc__proxy_run_count(mproc__proxy *proxy, mproc__method method, size_t *re
 {
     mproc_variant result = mproc_null();
     const mproc__proxy_call call = {.method = method};
+    if (!ret_count)
+        return mproc__handle_fail(&proxy->handle, -EINVAL, "ret_count is NULL");
     int rc = mproc__proxy_run(proxy, &call, &result);
     if (rc < 0)
         return rc;

@@ -24,6 +24,8 @@ static mproc_dict *dict_of(mproc__proxy *proxy)
 int mproc_dict_create(mproc_place *place, const mproc_data_options *options, mproc_dict **ret_dict)
 {
     mproc__proxy *proxy = NULL;
+    if (!ret_dict)
+        return mproc__fail(-EINVAL, "ret_dict is NULL");
     int rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_data_options");
     if (rc < 0)
         return rc;
@@ -38,6 +40,8 @@ int mproc_dict_create(mproc_place *place, const mproc_data_options *options, mpr
 int mproc_dict_open(mproc_place *place, const char *name, mproc_dict **ret_dict)
 {
     mproc__proxy *proxy = NULL;
+    if (!ret_dict)
+        return mproc__fail(-EINVAL, "ret_dict is NULL");
     int rc = mproc__proxy_open(place, &mproc__proxy_dict, name, &proxy);
     if (rc == 0)
         *ret_dict = dict_of(proxy);

@@ -3,6 +3,7 @@
 
 #include <mproc/data.h>
 #include "manager/proxy.h"
+#include "platform/story.h"
 
 struct mproc_list {
     mproc__proxy proxy;
@@ -23,6 +24,8 @@ static mproc_list *list_of(mproc__proxy *proxy)
 int mproc_list_create(mproc_place *place, const mproc_data_options *options, mproc_list **ret_list)
 {
     mproc__proxy *proxy = NULL;
+    if (!ret_list)
+        return mproc__fail(-EINVAL, "ret_list is NULL");
     int rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_data_options");
     if (rc < 0)
         return rc;
@@ -37,6 +40,8 @@ int mproc_list_create(mproc_place *place, const mproc_data_options *options, mpr
 int mproc_list_open(mproc_place *place, const char *name, mproc_list **ret_list)
 {
     mproc__proxy *proxy = NULL;
+    if (!ret_list)
+        return mproc__fail(-EINVAL, "ret_list is NULL");
     int rc = mproc__proxy_open(place, &mproc__proxy_list, name, &proxy);
     if (rc == 0)
         *ret_list = list_of(proxy);

@@ -279,6 +279,8 @@ static int server_init(mproc_server *server, const mproc_server_options *options
 int mproc_server_create(const mproc_server_options *options, mproc_server **ret_server)
 {
     static const mproc_server_options defaults = {.size = sizeof defaults};
+    if (!ret_server)
+        return mproc__fail(-EINVAL, "ret_server is NULL");
     int rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_server_options");
     if (rc < 0)
         return rc;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <mproc/data.h>
@@ -591,6 +592,36 @@ START_TEST(a_stopped_server_keeps_no_acquire_beyond_its_deadline)
 }
 END_TEST
 
+static void *thread_acquires_late(void *lock)
+{
+    return mproc_lock_acquire(lock, mproc_after_ms(50)) == -ETIMEDOUT ? NULL : (char *)lock;
+}
+
+/* A fork child has to connect first. Its threads wait for each other's attempts no longer than for their own. */
+START_TEST(a_stopped_server_keeps_no_connecting_thread_beyond_its_deadline)
+{
+    mproc_lock *lock = lock_new(NULL, false, false);
+    int status = -1;
+    kill(server, SIGSTOP);
+    pid_t child = fork();
+    if (child == 0) {
+        pthread_t threads[4];
+        void *wrong = NULL;
+        int failures = 0;
+        int64_t start = mproc__now_ns();
+        for (int i = 0; i < 4; i++)
+            failures += pthread_create(&threads[i], NULL, thread_acquires_late, lock) != 0;
+        for (int i = 0; i < 4; i++)
+            failures += pthread_join(threads[i], &wrong) != 0 || wrong;
+        _exit(failures > 0 ? 1 : mproc__now_ns() - start < support_ms(400) * INT64_C(1000000) ? 0 : 2);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    kill(server, SIGCONT);
+    ck_assert_int_eq(status, 0);
+    mproc_lock_close(&lock);
+}
+END_TEST
+
 /* shows: REMOTE-3 */
 START_TEST(a_lost_answer_is_told_apart_from_a_refusal)
 {
@@ -722,6 +753,7 @@ int main(int argc, char **argv)
     tcase_add_test(many, a_killed_server_ends_every_call_with_a_story);
     tcase_add_test(many, a_waiting_acquire_ends_when_the_server_is_killed);
     tcase_add_test(many, a_stopped_server_keeps_no_acquire_beyond_its_deadline);
+    tcase_add_test(many, a_stopped_server_keeps_no_connecting_thread_beyond_its_deadline);
     tcase_add_test(many, a_lost_answer_is_told_apart_from_a_refusal);
     tcase_add_test(many, a_client_without_memory_fails_cleanly);
     tcase_add_test(many, a_token_grows_over_a_restart);

@@ -500,6 +500,7 @@ START_TEST(bad_addresses_and_options_are_refused)
     ck_assert_int_eq(mproc_server_create(MPROC_WITH(mproc_server_options, .key_file = "/none"), &own),
                      -ENOENT);
     ck_assert_int_eq(mproc_server_create(&(mproc_server_options){.size = 0}, &own), -EINVAL);
+    ck_assert_int_eq(mproc_server_create(NULL, NULL), -EINVAL);
     ck_assert_int_eq(mproc_server_create(NULL, &own), 0);
     ck_assert_int_eq(mproc_server_listen(own, "tcp:127.0.0.1:0", NULL), MPROC_EPLACE);
     ck_assert_int_eq(mproc_server_listen(own, "nonsense", NULL), -EINVAL);
