@@ -71,6 +71,22 @@ START_TEST(a_bounded_queue_takes_exactly_max_items)
 }
 END_TEST
 
+/* shows: QUEUE-07 */
+START_TEST(without_max_items_only_bytes_bound_the_queue)
+{
+    mproc_queue *queue = make(_i, 0);
+    uint64_t puts = 0;
+    size_t limit = 99;
+    while (mproc_queue_put(queue, &puts, sizeof puts, MPROC_NOW) == 0)
+        puts++;
+    ck_assert_uint_ge(puts, (1u << 20) / 2 / sizeof puts);
+    ck_assert_uint_eq(count(queue), puts);
+    ck_assert_int_eq(mproc_queue_counts(queue, NULL, NULL, &limit), 0);
+    ck_assert_uint_eq(limit, 0);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
 /* shows: QUEUE-03 */
 START_TEST(get_of_an_empty_queue_times_out_and_never_early)
 {
@@ -85,7 +101,7 @@ START_TEST(get_of_an_empty_queue_times_out_and_never_early)
 END_TEST
 
 /* Sizes around every edge: empty, a word, the largest record, the first block, a block of many granules.
- * shows: QUEUE-17 QUEUE-18 SQUE-01 */
+ * shows: QUEUE-17 SQUE-01 */
 START_TEST(messages_of_every_size_come_out_whole_and_in_order)
 {
     static const size_t sizes[] = {0, 1, 7, 8, 9, 200, 1023, 1024, 1025, 4096, 100000};
@@ -148,7 +164,7 @@ START_TEST(a_message_above_the_budget_is_refused_before_the_first_byte)
 }
 END_TEST
 
-/* shows: QUEUE-13 QUEUE-21 */
+/* shows: QUEUE-21 */
 START_TEST(after_shutdown_puts_are_refused_and_gets_drain)
 {
     mproc_queue *queue = make(_i, 2);
@@ -183,7 +199,6 @@ START_TEST(shutdown_with_discard_empties_at_once)
 }
 END_TEST
 
-/* shows: JQUE-02 */
 START_TEST(join_of_a_plain_queue_waits_until_it_is_drained)
 {
     mproc_queue *queue = make(_i, 0);
@@ -316,7 +331,7 @@ START_TEST(a_put_wakes_a_sleeping_getter_and_a_get_a_sleeping_putter)
 }
 END_TEST
 
-/* shows: QUEUE-21 JQUE-02 */
+/* shows: QUEUE-21 */
 START_TEST(shutdown_wakes_all_who_sleep)
 {
     mproc_queue *empty = make(_i, 1), *full = make(_i, 1);
@@ -336,6 +351,25 @@ START_TEST(shutdown_wakes_all_who_sleep)
     ck_assert_int_eq(sleeper_end(&joiner), 0);
     mproc_queue_close(&empty);
     mproc_queue_close(&full);
+}
+END_TEST
+
+/* shows: JQUE-02 */
+START_TEST(several_joiners_all_wake_when_the_last_item_is_gone)
+{
+    mproc_queue *queue = make(_i, 0);
+    sleeper joiner[3];
+    put_int(queue, 1);
+    put_int(queue, 2);
+    for (int i = 0; i < 3; i++)
+        sleeper_start(&joiner[i], queue, sleep_join);
+    ck_assert_int_eq(get_int(queue), 1);
+    for (int i = 0; i < 3; i++)
+        ck_assert(support_until_asleep(joiner[i].tid, 5000));
+    ck_assert_int_eq(get_int(queue), 2);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(sleeper_end(&joiner[i]), 0);
+    mproc_queue_close(&queue);
 }
 END_TEST
 
@@ -379,7 +413,7 @@ static void *crowd_get(void *context)
     return rc == MPROC_EEND ? NULL : context;
 }
 
-/* shows: QUEUE-05 SQUE-04 */
+/* shows: QUEUE-05 */
 START_TEST(many_threads_put_and_get_every_item_once)
 {
     mproc_queue *queue = make(_i, 100);
@@ -422,7 +456,7 @@ static int child_answers(void *context)
     return mproc_queue_put(context, "x", 1, soon()) < 0;
 }
 
-/* shows: QUEUE-06 QUEUE-09 QUEUE-10 QUEUE-11 WORK-7 */
+/* shows: QUEUE-06 QUEUE-09 WORK-7 */
 START_TEST(a_child_drains_what_the_parent_put_and_wakes_its_get)
 {
     mproc_queue *queue = make(0, 6);
@@ -437,6 +471,29 @@ START_TEST(a_child_drains_what_the_parent_put_and_wakes_its_get)
     ck_assert_int_eq(mproc_queue_get(queue, &byte, 1, soon(), NULL), 0);
     ck_assert_int_eq(byte, 'x');
     ck_assert_int_eq(support_reap(child, 5000), 0);
+    ck_assert_uint_eq(count(queue), 0);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+static int child_puts_ten(void *context)
+{
+    for (int i = 10; i < 20; i++)
+        if (mproc_queue_put(context, &i, sizeof i, soon()) < 0)
+            return 1;
+    return 0;
+}
+
+/* The parent has put before the fork, so that the child inherits a handle in use.
+ * shows: QUEUE-10 */
+START_TEST(a_child_forked_after_puts_can_itself_put_and_all_arrive)
+{
+    mproc_queue *queue = make(0, 0);
+    for (int i = 0; i < 10; i++)
+        put_int(queue, i);
+    ck_assert_int_eq(support_reap(support_fork(child_puts_ten, queue), 5000), 0);
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(get_int(queue), i);
     ck_assert_uint_eq(count(queue), 0);
     mproc_queue_close(&queue);
 }
@@ -482,7 +539,6 @@ START_TEST(a_packed_queue_is_the_same_queue)
 }
 END_TEST
 
-/* shows: WORK-4 */
 START_TEST(no_memory_is_an_error_and_leaves_nothing)
 {
     for (unsigned n = 1;; n++) {
@@ -507,6 +563,7 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("queue");
     TCase *both = support_case(suite, "both homes");
     tcase_add_loop_test(both, a_bounded_queue_takes_exactly_max_items, 0, 2);
+    tcase_add_loop_test(both, without_max_items_only_bytes_bound_the_queue, 0, 2);
     tcase_add_loop_test(both, get_of_an_empty_queue_times_out_and_never_early, 0, 2);
     tcase_add_loop_test(both, messages_of_every_size_come_out_whole_and_in_order, 0, 2);
     tcase_add_loop_test(both, a_buffer_too_small_keeps_the_message, 0, 2);
@@ -518,9 +575,11 @@ int main(int argc, char **argv)
     tcase_add_loop_test(both, wrong_arguments_are_refused, 0, 2);
     tcase_add_loop_test(both, a_put_wakes_a_sleeping_getter_and_a_get_a_sleeping_putter, 0, 2);
     tcase_add_loop_test(both, shutdown_wakes_all_who_sleep, 0, 2);
+    tcase_add_loop_test(both, several_joiners_all_wake_when_the_last_item_is_gone, 0, 2);
     tcase_add_loop_test(both, many_threads_put_and_get_every_item_once, 0, 2);
     TCase *processes = support_case(suite, "processes");
     tcase_add_test(processes, a_child_drains_what_the_parent_put_and_wakes_its_get);
+    tcase_add_test(processes, a_child_forked_after_puts_can_itself_put_and_all_arrive);
     tcase_add_test(processes, a_threads_queue_is_refused_in_a_fork_child);
     tcase_add_test(processes, a_packed_queue_is_the_same_queue);
     tcase_add_test(processes, no_memory_is_an_error_and_leaves_nothing);

@@ -217,7 +217,6 @@ START_TEST(who_only_tries_finds_the_room_that_the_dead_had_taken)
 }
 END_TEST
 
-/* shows: WORK-2 */
 START_TEST(an_item_that_kills_its_takers_is_dropped_in_the_end)
 {
     mproc_queue *queue = make(true);
