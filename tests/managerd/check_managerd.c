@@ -232,7 +232,7 @@ START_TEST(a_client_with_a_key_refuses_a_daemon_without)
 }
 END_TEST
 
-/* shows: SEC-4 AUTH-11 */
+/* shows: SEC-4 */
 START_TEST(the_key_is_in_no_log_command_line_or_environment)
 {
     char path[64], text[4096];

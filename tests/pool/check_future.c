@@ -119,7 +119,7 @@ static int task_return_handle(mproc_call *call)
     return rc;
 }
 
-/* shows: POOL-08 EXEC-25 WORK-4 */
+/* shows: POOL-08 WORK-4 */
 START_TEST(a_result_that_cannot_be_carried_fails_its_future_alone)
 {
     mproc_pool *pool = pool_make(METHOD, 2);
@@ -134,7 +134,6 @@ START_TEST(a_result_that_cannot_be_carried_fails_its_future_alone)
 }
 END_TEST
 
-/* shows: POOL-32 */
 START_TEST(results_of_any_size_come_back)
 {
     static const int sizes[] = {0, 1, 180, 200, 4000, 5000, 100000, 3000000};

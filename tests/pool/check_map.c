@@ -110,7 +110,7 @@ START_TEST(nothing_maps_to_nothing)
 }
 END_TEST
 
-/* shows: POOL-18 POOL-06 */
+/* shows: POOL-06 */
 START_TEST(a_failing_item_is_told_after_all_were_tried)
 {
     int in[INTS], out[INTS], status[INTS];

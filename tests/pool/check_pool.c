@@ -21,7 +21,7 @@ START_TEST(a_task_gives_its_result_by_every_start_method)
 }
 END_TEST
 
-/* shows: POOL-01 EXEC-08 */
+/* shows: POOL-01 */
 START_TEST(a_pool_has_the_workers_asked_for)
 {
     mproc_pool *pool = pool_make(METHOD, 3);
@@ -70,7 +70,7 @@ START_TEST(a_failing_initializer_is_reported_to_the_creator)
 }
 END_TEST
 
-/* shows: POOL-26 POOL-27 WORK-5 */
+/* shows: POOL-26 WORK-5 */
 START_TEST(an_initializer_that_dies_is_reported_to_the_creator)
 {
     mproc_pool *pool = NULL;
@@ -165,7 +165,7 @@ START_TEST(a_fork_child_may_not_use_its_parents_pool)
 }
 END_TEST
 
-/* shows: POOL-33 POOL-07 EXEC-25 */
+/* shows: POOL-33 POOL-07 */
 START_TEST(a_handle_cannot_be_an_argument_of_a_process)
 {
     mproc_pool *pool = pool_make(METHOD, 1), *other = pool_make(MPROC_START_THREAD, 1);

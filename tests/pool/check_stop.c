@@ -33,7 +33,7 @@ START_TEST(draining_finishes_what_was_accepted_and_refuses_the_rest)
 }
 END_TEST
 
-/* shows: EXEC-14 EXEC-15 */
+/* shows: EXEC-14 */
 START_TEST(without_draining_the_pending_are_cancelled_and_counted)
 {
     enum { TASKS = 50 };
@@ -138,7 +138,6 @@ static int item_slow(mproc_call *call, const void *in, void *out)
     return 0;
 }
 
-/* shows: EXEC-26 */
 START_TEST(a_map_is_drained_or_cancelled)
 {
     enum { COUNT = 20 };

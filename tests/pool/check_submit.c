@@ -34,7 +34,7 @@ static mproc_pool *pool_small(mproc_start start, size_t tasks, size_t bytes)
     return pool;
 }
 
-/* shows: WORK-3 EXEC-09 */
+/* shows: WORK-3 */
 START_TEST(a_full_pool_lets_submit_wait)
 {
     mproc_future *futures[3] = {NULL}, *refused = NULL;
@@ -59,7 +59,7 @@ START_TEST(a_full_pool_lets_submit_wait)
 }
 END_TEST
 
-/* shows: WORK-3 POOL-32 */
+/* shows: WORK-3 */
 START_TEST(more_tasks_than_fit_pass_through_unread)
 {
     enum { TASKS = 2000 };
@@ -74,7 +74,7 @@ START_TEST(more_tasks_than_fit_pass_through_unread)
 }
 END_TEST
 
-/* shows: WORK-3 POOL-07 EXEC-27 */
+/* shows: WORK-3 POOL-07 */
 START_TEST(bytes_are_bounded_and_large_arguments_pass)
 {
     enum { TASKS = 40, BYTES = 100000, LIMIT = 300000 };

@@ -31,7 +31,7 @@ static bool forty_died(void *pool)
     return stat_of(pool, "died") >= 40;
 }
 
-/* shows: DEATH-6 EXEC-20 POOL-29 */
+/* shows: DEATH-6 POOL-29 */
 START_TEST(nine_hundred_and_ninety_nine_tasks_do_not_notice)
 {
     enum { TASKS = 1000, VICTIM = 500 };
@@ -105,7 +105,7 @@ static int task_killed_often(mproc_call *call)
     return mproc_call_return(call, mproc_int(n));
 }
 
-/* shows: DEATH-1 DEATH-6 WORK-2 EXEC-27 */
+/* shows: DEATH-1 DEATH-6 WORK-2 */
 START_TEST(forty_deaths_among_tasks_and_maps_lose_nothing)
 {
     enum { TASKS = 320, COUNT = 5000 };
@@ -222,7 +222,7 @@ START_TEST(a_killed_tasks_children_are_killed)
 }
 END_TEST
 
-/* shows: WORK-5 EXEC-31 */
+/* shows: WORK-5 */
 START_TEST(too_many_deaths_break_the_pool_and_say_so)
 {
     mproc_pool *pool = NULL;
@@ -259,7 +259,6 @@ static bool nothing_left(void *unused)
     return support_leaks_find(left, sizeof left) == 0;
 }
 
-/* shows: EXEC-20 */
 START_TEST(the_supervisors_death_fails_what_is_open)
 {
     char path[64];
@@ -315,7 +314,6 @@ static int leave_a_pool(void *context)
     return 0;
 }
 
-/* shows: POOL-31 */
 START_TEST(a_program_may_end_without_closing_its_pool)
 {
     mproc_start start = METHOD;

@@ -146,7 +146,6 @@ static void *waits(void *context)
     return NULL;
 }
 
-/* shows: START-26 */
 START_TEST(fork_beside_other_threads_is_refused_unless_asked_for_by_name)
 {
     pthread_t thread;

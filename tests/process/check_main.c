@@ -11,7 +11,6 @@ static int returns_7(mproc_call *call)
     return 7;
 }
 
-/* shows: START-11 */
 START_TEST(without_the_entry_hook_an_exec_is_refused_and_fork_just_works)
 {
     mproc_process *process = NULL;

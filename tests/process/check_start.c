@@ -193,7 +193,7 @@ static int names_a_child(mproc_call *call)
     return exit_code;
 }
 
-/* shows: PROC-05 PROC-06 START-24 */
+/* shows: PROC-05 PROC-06 */
 START_TEST(names_and_numbers_are_the_same_for_parent_and_child_and_begin_anew_in_it)
 {
     mproc_process *process;
@@ -320,7 +320,7 @@ static int checks_its_key(mproc_call *call)
                : 0;
 }
 
-/* shows: AUTH-10 AUTH-11 */
+/* shows: AUTH-10 */
 START_TEST(a_child_has_the_key_that_the_program_had_at_its_start)
 {
     warm();

@@ -186,7 +186,6 @@ static void *join_and_release_often(void *unused)
     return NULL;
 }
 
-/* shows: START-24 */
 START_TEST(a_fork_in_the_middle_of_joins_leaves_the_child_able_to_join)
 {
     pthread_t thread;
