@@ -268,6 +268,11 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
     if (rc < 0)
         return rc;
     rc = get_locked(queue, get, &item);
+    /* Spinning with the lock saves a lock and an unlock between the arrival and the reading of a message: a seventh of a
+     * hot round trip. */
+    if (rc == -EAGAIN && deadline.ns > 0 &&
+        mproc__queue_spin(queue, &queue->shared->items, &queue->shared->get.lock))
+        rc = get_locked(queue, get, &item);
     mproc__queue_unlock(&queue->shared->get.lock);
     if (rc < 0)
         return rc;

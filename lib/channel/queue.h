@@ -249,6 +249,10 @@ int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *it
 /* After the unlock: wakes who waits for room or the end. `head`: the new one. */
 void mproc__queue_accepted(mproc_queue *queue, const mproc__queue_item *item);
 
+/* Spins for as long as that has paid lately; whether it saw something. `held`: a lock of the ring that the caller keeps
+ * meanwhile (NULL: none): whoever sleeps on it ends the spin. */
+bool mproc__queue_spin(mproc_queue *queue, const mproc__eventcount_shared *event,
+                       const mproc__robust_shared *held);
 /* Calls `attempt` until it answers other than -EAGAIN; spins, then sleeps on `event` in between. */
 typedef int mproc__queue_attempt_fn(mproc_queue *queue, void *context, mproc_deadline deadline);
 int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mproc_deadline deadline,

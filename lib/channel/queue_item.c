@@ -2,6 +2,7 @@
 /* One item in, one item out, under the ring's locks; and waiting for the moment when that can be. */
 #include "platform/base.h"
 
+#include <linux/futex.h>
 #include <string.h>
 
 #include "channel/queue.h"
@@ -74,6 +75,9 @@ static int item_write(mproc_queue *queue, unsigned kind, const void *data, size_
 int mproc__queue_push(mproc_queue *queue, unsigned kind, const void *data, size_t size_bytes,
                       mproc_deadline deadline)
 {
+    /* The consumer read this line last; asking for it before the lock hides a part of the way. Only a hint. */
+    uint64_t tail = atomic_load_explicit(&queue->shared->tail, memory_order_relaxed);
+    __builtin_prefetch(queue->ring.bytes + (mproc__position_bytes(tail) & (queue->ring.size_bytes - 1)), 1);
     int rc = mproc__queue_lock(&queue->shared->put.lock, deadline);
     if (rc < 0)
         return rc;
@@ -262,8 +266,9 @@ static bool until_hint(mproc_queue *queue, const mproc__eventcount_shared *event
                atomic_load_explicit(&shared->get.marks_seen, memory_order_relaxed);
 }
 
-/* Spins for as long as that has paid lately; whether it saw something. Joiners do not: they wait for whole jobs. */
-static bool until_spin(mproc_queue *queue, const mproc__eventcount_shared *event)
+/* Joiners do not spin: they wait for whole jobs. */
+bool mproc__queue_spin(mproc_queue *queue, const mproc__eventcount_shared *event,
+                       const mproc__robust_shared *held)
 {
     unsigned budget = mproc__spin_budget();
     if (budget == 0 || event == &queue->shared->done)
@@ -279,6 +284,8 @@ static bool until_spin(mproc_queue *queue, const mproc__eventcount_shared *event
             atomic_store_explicit(adaptive, limit * 2 < budget ? limit * 2 : budget, memory_order_relaxed);
             return true;
         }
+        if (held && (atomic_load_explicit(mproc__robust_word(held), memory_order_relaxed) & FUTEX_WAITERS))
+            return false;
         mproc__pause();
     }
     atomic_store_explicit(adaptive, limit / 2 > least ? limit / 2 : least, memory_order_relaxed);
@@ -298,7 +305,7 @@ int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mpro
 {
     while (!mproc__deadline_past(deadline)) {
         int rc;
-        if (!until_spin(queue, event)) {
+        if (!mproc__queue_spin(queue, event, NULL)) {
             /* The sleep bit costs the next poster a system call: only who is about to sleep sets it. */
             uint32_t ticket = mproc__eventcount_prepare(event);
             rc = attempt(queue, context, deadline);
