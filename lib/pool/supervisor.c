@@ -8,7 +8,8 @@
  *     a desk is vacant               a worker is started, unless the pool ends or too many have died
  *     a time limit has passed        RUNNING to STOPPING, then as the next
  *     work is STOPPING               half its grace later SIGTERM, all of it later SIGKILL
- *     QUIT                           waits for the workers to leave
+ *     an orphan was reaped           its own children are killed
+ *     QUIT                           waits for the workers to leave, kills the orphans
  *     KILL, broken, owner dead       SIGKILL to all, reaps them, exits
  *
  * It touches atomics only, but for the arena's table while it marks a dead worker's blocks, which takes no lock. */
@@ -158,10 +159,13 @@ static void children_reap(supervisor *self)
     struct rusage usage;
     int exit_code;
     pid_t pid;
-    while ((pid = mproc__supervise_reap(&exit_code, &usage)) > 0)
+    while ((pid = mproc__supervise_reap(&exit_code, &usage)) > 0) {
+        if (!is_charge(self, pid))
+            orphans_kill(self); /* an orphan's own children have come here with its end */
         for (unsigned i = 0; i < self->shared->plan.workers; i++)
             if (self->charges[i].pid == pid)
                 worker_ended(self, i, exit_code, &usage);
+    }
 }
 
 /* ---- stopping work ---- */
@@ -274,11 +278,10 @@ static void work_kill(supervisor *self)
 
 static void supervisor_end(supervisor *self, bool kill)
 {
-    if (kill) {
-        if (!mproc__pool_broken(self->view))
-            work_kill(self);
-        mproc__supervise_kill_all();
-    }
+    if (kill && !mproc__pool_broken(self->view))
+        work_kill(self);
+    /* Also when all workers have left: what their tasks forked, and what that forked, is still here. */
+    mproc__supervise_kill_all();
     for (unsigned i = 0; i < self->shared->plan.workers; i++) {
         mproc__worker_word word = mproc__worker_load(&self->shared->workers[i]);
         if (mproc__worker_unburied(word.state))

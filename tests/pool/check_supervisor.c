@@ -2,6 +2,7 @@
 /* Deaths: of workers at work and idle, of the owner, of the supervisor; time limits; replacement and its limit. */
 #include "platform/base.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,9 +188,19 @@ END_TEST
 
 static int task_with_child(mproc_call *call)
 {
-    pid_t child = fork();
-    if (child > 0)
-        mproc_call_progress(call, (uint64_t)child, 0);
+    int ends[2];
+    pid_t child, grandchild = 0;
+    if (pipe(ends) < 0)
+        return -errno;
+    child = fork();
+    if (child == 0) {
+        grandchild = fork();
+        if (grandchild > 0 && write(ends[1], &grandchild, sizeof grandchild) < 0)
+            _exit(1);
+        return task_hang(call);
+    }
+    if (child > 0 && read(ends[0], &grandchild, sizeof grandchild) > 0)
+        mproc_call_progress(call, (uint64_t)child, (uint64_t)grandchild);
     return task_hang(call);
 }
 
@@ -209,14 +220,16 @@ START_TEST(a_killed_tasks_children_are_killed)
 {
     mproc_pool *pool = pool_make(METHOD, 1);
     mproc_future *future = submit_with(pool, task_with_child, MPROC_WITH(mproc_task_options, .grace_ms = 50));
-    uint64_t child = 0, total;
+    uint64_t child = 0, grandchild = 0;
     ck_assert(support_until(child_known, future, 5000));
-    ck_assert_int_eq(mproc_future_progress(future, &child, &total), 0);
-    pid_t pid = (pid_t)child;
+    ck_assert_int_eq(mproc_future_progress(future, &child, &grandchild), 0);
+    pid_t pid = (pid_t)child, its = (pid_t)grandchild;
     ck_assert_int_eq(kill(pid, 0), 0);
+    ck_assert_int_eq(kill(its, 0), 0);
     ck_assert_int_eq(mproc_future_cancel(future, true), 0);
     ck_assert_int_eq(result_code(future), -ECANCELED);
     ck_assert(support_until(child_gone, &pid, 5000));
+    ck_assert(support_until(child_gone, &its, 5000));
     mproc_future_close(&future);
     pool_end(&pool);
 }
