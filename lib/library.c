@@ -6,12 +6,12 @@
 #include "channel/queue.h"
 #include "manager/proxy.h"
 #include "process/launch.h"
-#include "sync/lock.h"
+#include "sync/nouns.h"
 
 int mproc_init(int *argc, char ***argv)
 {
     /* First, because a spawned child unpacks its arguments in the process layer and never comes back. */
-    mproc__lock_register();
+    mproc__nouns_register();
     mproc__parcel_register(MPROC_TYPE_QUEUE, mproc__queue_unpack);
     mproc__connection_register();
     mproc__manager_register();

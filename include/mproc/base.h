@@ -41,7 +41,15 @@ MPROC_BEGIN
 
 /* The nouns. All opaque; each begins with a magic word, so that a wrong or closed handle is -EINVAL, not a crash. */
 typedef struct mproc_place mproc_place;           /* where an object lives: threads, host, a named segment, a server */
+typedef struct mproc_shm mproc_shm;               /* raw shared memory */
+typedef struct mproc_shm_list mproc_shm_list;     /* a fixed number of slots for small values, in shared memory */
+typedef struct mproc_array mproc_array;           /* typed shared items; a Value is an array of one */
 typedef struct mproc_lock mproc_lock;             /* recursive by option */
+typedef struct mproc_rwlock mproc_rwlock;         /* many readers or one writer */
+typedef struct mproc_semaphore mproc_semaphore;   /* bounded by option */
+typedef struct mproc_condition mproc_condition;
+typedef struct mproc_event mproc_event;
+typedef struct mproc_barrier mproc_barrier;
 typedef struct mproc_queue mproc_queue;           /* joinable, acknowledged, LIFO, priority by option */
 typedef struct mproc_connection mproc_connection;
 typedef struct mproc_listener mproc_listener;
@@ -60,7 +68,7 @@ typedef enum mproc_type_id {                      /* numbers are frozen: they ar
     MPROC_TYPE_NONE, MPROC_TYPE_PLACE, MPROC_TYPE_SHM, MPROC_TYPE_ARRAY, MPROC_TYPE_LOCK, MPROC_TYPE_SEMAPHORE,
     MPROC_TYPE_CONDITION, MPROC_TYPE_EVENT, MPROC_TYPE_BARRIER, MPROC_TYPE_QUEUE, MPROC_TYPE_CONNECTION,
     MPROC_TYPE_LISTENER, MPROC_TYPE_PROCESS, MPROC_TYPE_POOL, MPROC_TYPE_FUTURE, MPROC_TYPE_LIST, MPROC_TYPE_DICT,
-    MPROC_TYPE_SET, MPROC_TYPE_OBJECT, MPROC_TYPE_SERVER
+    MPROC_TYPE_SET, MPROC_TYPE_OBJECT, MPROC_TYPE_SERVER, MPROC_TYPE_RWLOCK, MPROC_TYPE_SHM_LIST
 } mproc_type_id;
 
 /* The one function type that runs elsewhere: process target, task, initialiser, served method.

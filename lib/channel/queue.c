@@ -105,8 +105,8 @@ static int queue_new(mproc__home home, const mproc_queue_options *options, mproc
 static int queue_home(mproc_place *place, mproc__home *ret_home)
 {
     int rc = mproc__place_home(place, ret_home);
-    if (rc == 0 && *ret_home == MPROC__HOME_SERVER)
-        return mproc__fail(MPROC_EPLACE, "no queues in a server yet: thread: and host: have them");
+    if (rc == 0 && *ret_home != MPROC__HOME_HOST && *ret_home != MPROC__HOME_THREAD)
+        return mproc__fail(MPROC_EPLACE, "no queues there yet: thread: and host: have them");
     return rc;
 }
 

@@ -17,7 +17,7 @@
 #include "data/parcel.h"
 #include "platform/story.h"
 #include "process/child.h"
-#include "sync/lock.h"
+#include "sync/nouns.h"
 
 static char **program_argv; /* a copy: option parsers reorder the original */
 static bool main_called;
@@ -75,7 +75,7 @@ int mproc__process_main(int *argc, char ***argv)
     argv_free(program_argv);
     program_argv = copy;
     main_called = true;
-    mproc__lock_register();
+    mproc__nouns_register();
     mproc__connection_register();
     mproc__parcel_register(MPROC_TYPE_QUEUE, mproc__queue_unpack);
     if (marker_take(&parent)) {

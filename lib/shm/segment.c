@@ -18,12 +18,12 @@
 #define F_SEAL_SHRINK 0x0002
 #endif
 
-enum { SEGMENT_VERSION = 1 };
+enum { SEGMENT_VERSION = 2 };
 
 #define SEGMENT_MAGIC UINT64_C(0x746d6765732d706d) /* "mp-segmt" in a little-endian dump */
 #define ROOT_OFFSET   ((sizeof(mproc__header_shared) + MPROC__LINE - 1) / MPROC__LINE * MPROC__LINE)
 
-/* A lock is header, rows and 384 bytes of root: with 40-byte mutexes that is exactly two pages. */
+/* With 40-byte mutexes a small object is three pages: header, rows and waiters leave its root 1.9 KiB. */
 _Static_assert(sizeof(mproc__header_shared) <= 16384,
                "header and rows stay small: every object pays for them");
 _Static_assert(MPROC__ROWS + 2 <= 128, "event, membership and all life words fit one futex_waitv");
@@ -33,7 +33,7 @@ static size_t page_bytes(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static mproc__segment *segment_new(mproc__home home)
+static mproc__segment *segment_new(mproc__home home, mproc_type_id kind, const char *label)
 {
     static _Atomic uint64_t serials;
     mproc__segment *segment = calloc(1, sizeof(*segment));
@@ -42,6 +42,8 @@ static mproc__segment *segment_new(mproc__home home)
         return NULL;
     }
     segment->home = home;
+    segment->kind = kind;
+    snprintf(segment->label, sizeof(segment->label), "%s", label);
     segment->fd = -1;
     segment->incarnation = mproc__incarnation();
     segment->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
@@ -69,12 +71,14 @@ void mproc__segment_destroy(mproc__segment *segment)
     free(segment);
 }
 
-static void header_write(mproc__header_shared *shared, mproc_type_id kind, size_t size_bytes)
+static void header_write(const mproc__segment *segment)
 {
+    mproc__header_shared *shared = segment->shared;
     shared->magic = SEGMENT_MAGIC;
     shared->version = SEGMENT_VERSION;
-    shared->kind = (uint32_t)kind;
-    shared->size_bytes = size_bytes;
+    shared->kind = (uint32_t)segment->kind;
+    shared->size_bytes = segment->size_bytes;
+    memcpy(shared->label, segment->label, sizeof(shared->label));
     shared->root_offset = ROOT_OFFSET;
     shared->row_count = MPROC__ROWS;
     mproc__namespaces(&shared->pid_namespace, &shared->time_namespace);
@@ -84,10 +88,10 @@ static void header_write(mproc__header_shared *shared, mproc_type_id kind, size_
 
 /* The memory behind a host segment. mproc__memory_reserve looks for room first: reserving beyond a memory cgroup's limit
  * does not fail, it brings the OOM killer (measured). */
-static int segment_allocate(mproc__segment *segment, const char *name, size_t total, size_t reserve)
+static int segment_allocate(mproc__segment *segment, size_t total, size_t reserve)
 {
     char label[64];
-    snprintf(label, sizeof(label), "mproc:%s", name ? name : "");
+    snprintf(label, sizeof(label), "mproc:%.50s", segment->label);
     int fd = mproc__memfd_create(label, total);
     if (fd < 0)
         return mproc__fail(fd, "cannot create %zu bytes of shared memory for %s: %s", total, label,
@@ -100,13 +104,12 @@ static int segment_allocate(mproc__segment *segment, const char *name, size_t to
     return 0;
 }
 
-static int segment_build(mproc__segment *segment, mproc_type_id kind, const char *name, size_t size_bytes,
-                         size_t reserve_bytes)
+static int segment_build(mproc__segment *segment, size_t size_bytes, size_t reserve_bytes)
 {
     bool host = segment->home == MPROC__HOME_HOST;
     size_t before = host ? ROOT_OFFSET : 0;
     size_t total = mproc__round_up(before + size_bytes, page_bytes());
-    int code = host ? segment_allocate(segment, name, total, before + reserve_bytes) : 0;
+    int code = host ? segment_allocate(segment, total, before + reserve_bytes) : 0;
     if (code == 0)
         code = segment_map(segment, total);
     if (code < 0)
@@ -115,7 +118,7 @@ static int segment_build(mproc__segment *segment, mproc_type_id kind, const char
     segment->root = (unsigned char *)segment->mapping + before;
     if (host) {
         segment->shared = segment->mapping;
-        header_write(segment->shared, kind, size_bytes);
+        header_write(segment);
     }
     return 0;
 }
@@ -127,10 +130,10 @@ int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name
     if (size_bytes == 0 || size_bytes > SIZE_MAX / 4 || reserve_bytes > size_bytes)
         return mproc__fail(-EINVAL, "a segment of %zu bytes, %zu of them reserved", size_bytes,
                            reserve_bytes);
-    mproc__segment *segment = segment_new(home);
+    mproc__segment *segment = segment_new(home, kind, name ? name : "");
     if (!segment)
         return -ENOMEM;
-    int code = segment_build(segment, kind, name, size_bytes, reserve_bytes ? reserve_bytes : size_bytes);
+    int code = segment_build(segment, size_bytes, reserve_bytes ? reserve_bytes : size_bytes);
     if (code < 0)
         mproc__segment_destroy(segment);
     else
@@ -180,7 +183,7 @@ int mproc__segment_attach(int fd, mproc_type_id kind, mproc__segment **ret_segme
     int code = descriptor_check(fd, &bytes);
     if (code < 0)
         return code;
-    mproc__segment *segment = segment_new(MPROC__HOME_HOST);
+    mproc__segment *segment = segment_new(MPROC__HOME_HOST, kind, "");
     if (!segment)
         return -ENOMEM;
     segment->fd = fd;
@@ -195,6 +198,7 @@ int mproc__segment_attach(int fd, mproc_type_id kind, mproc__segment **ret_segme
     segment->shared = segment->mapping;
     segment->root = (unsigned char *)segment->mapping + ROOT_OFFSET;
     segment->size_bytes = segment->shared->size_bytes;
+    memcpy(segment->label, segment->shared->label, sizeof(segment->label) - 1);
     *ret_segment = segment;
     return 0;
 }
@@ -225,6 +229,16 @@ size_t mproc__segment_size(const mproc__segment *segment)
 int mproc__segment_fd(const mproc__segment *segment)
 {
     return segment->fd;
+}
+
+const char *mproc__segment_name(const mproc__segment *segment)
+{
+    return segment->label;
+}
+
+mproc_type_id mproc__segment_kind(const mproc__segment *segment)
+{
+    return segment->kind;
 }
 
 mproc__home mproc__segment_home(const mproc__segment *segment)

@@ -19,9 +19,17 @@
 #include <mproc/deadline.h>
 #include "platform/base.h"
 
-typedef enum mproc__home { MPROC__HOME_HOST, MPROC__HOME_THREAD, MPROC__HOME_SERVER } mproc__home;
+/* Of a place. A segment is of home host or thread; those made in a shm: place are host segments with a file name. */
+typedef enum mproc__home {
+    MPROC__HOME_HOST,
+    MPROC__HOME_THREAD,
+    MPROC__HOME_SERVER,
+    MPROC__HOME_SHM
+} mproc__home;
 
 enum {
+    MPROC__WAITERS = 128,   /* threads whose waiting explain can tell of */
+    MPROC__LABEL_BYTES = 256,
     MPROC__ROWS = 120       /* participants of one segment; + event word + membership fits futex_waitv's 128 words */
 };
 
@@ -55,7 +63,7 @@ static inline uint32_t mproc__eventcount_prepare(mproc__eventcount_shared *event
 }
 
 /* ---- life of a segment ---- */
-/* `size_bytes`: of the object area (root). `reserve_bytes` of it is reserved now (0: all), the rest by
+/* `name`: for people, cut at MPROC__LABEL_BYTES - 1; NULL: none. `size_bytes`: of the object area (root). `reserve_bytes` of it is reserved now (0: all), the rest by
  * mproc__segment_reserve. `kind`: the object's type id, checked at attach. Root is zeroed, 128-byte aligned.
  * -ENOMEM, -ENOSPC: no room (story says how much was asked); -EMFILE. */
 int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name, size_t size_bytes, size_t reserve_bytes,
@@ -72,6 +80,8 @@ void mproc__segment_release(mproc__segment *segment);
 void *mproc__segment_root(mproc__segment *segment);
 size_t mproc__segment_size(const mproc__segment *segment);          /* of the object area */
 int mproc__segment_fd(const mproc__segment *segment);               /* borrowed; -1 in a thread home */
+const char *mproc__segment_name(const mproc__segment *segment);     /* as it was made; "" when none */
+mproc_type_id mproc__segment_kind(const mproc__segment *segment);
 mproc__home mproc__segment_home(const mproc__segment *segment);
 bool mproc__segment_shared(const mproc__segment *segment);          /* host: futexes are process-shared */
 /* Offsets count from root. */
@@ -102,5 +112,20 @@ unsigned mproc__segment_rows(const mproc__segment *segment);
  * deadline passes; sweeps the dead before it sleeps and when a death woke it. 0: look again, also at once: at a thread's
  * first wait on a segment, and when the membership changed since its last one; -ETIMEDOUT. Joins. */
 int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event, uint32_t ticket, mproc_deadline deadline);
+
+/* ---- waiting.c: who waits, for explain ---- */
+typedef enum mproc__wait_kind {
+    MPROC__WAIT_ACQUIRE = 1, /* a lock, a permit, a writer's turn */
+    MPROC__WAIT_READ,        /* a reader's turn */
+    MPROC__WAIT_NOTIFY,
+    MPROC__WAIT_SET,
+    MPROC__WAIT_PARTIES,
+    MPROC__WAIT_ITEM,
+    MPROC__WAIT_ROOM
+} mproc__wait_kind;
+/* The calling thread is about to sleep for this segment's object; it has stopped to. Around the whole wait, after any
+ * spinning. -1: the table is full, or this is a thread home; then explain does not know of it. */
+int mproc__waiting_begin(mproc__segment *segment, mproc__wait_kind kind);
+void mproc__waiting_end(mproc__segment *segment, int slot);
 
 #endif

@@ -29,7 +29,15 @@ typedef struct mproc__row_shared {
     _Atomic uint64_t stack_address;
 } mproc__row_shared;
 
-/* First bytes of every host segment. The creator writes all but the last four fields before anyone else has the
+/* A thread that sleeps for the object. Its own until it has woken; after its death, of whoever finds that the thread is
+ * gone and needs a slot. Only explain reads it: a value that is wrong for an instant (a new waiter with the time of the
+ * one before) misleads nobody but a reader of its output. */
+typedef struct mproc__waiter_shared {
+    _Atomic uint64_t word; /* 0: free. Else thread id | mproc__wait_kind << 32; taken by compare and swap */
+    _Atomic int64_t since_ns; /* CLOCK_MONOTONIC; written right after */
+} mproc__waiter_shared;
+
+/* First bytes of every host segment. The creator writes all but the last five fields before anyone else has the
  * descriptor; they never change. A creator that dies before that takes the segment with it. */
 typedef struct mproc__header_shared {
     uint64_t magic;
@@ -41,6 +49,7 @@ typedef struct mproc__header_shared {
     uint32_t row_count;
     uint64_t pid_namespace;  /* owner ids in robust mutexes mean nothing elsewhere */
     uint64_t time_namespace; /* start times mean nothing elsewhere */
+    char label[MPROC__LABEL_BYTES]; /* the object's name, for people; ends in a zero byte */
     /* A futex that all sleepers watch; add 1 and wake all when the set of life words changes. Anyone writes it, by
      * atomic add. One who dies between a change and its add held or watched a life word, and that wakes a sleeper. */
     _Alignas(64) _Atomic uint32_t membership;
@@ -49,6 +58,7 @@ typedef struct mproc__header_shared {
      * dies in between costs one look. */
     _Atomic uint32_t rows_used;
     _Alignas(64) mproc__row_shared rows[MPROC__ROWS];
+    mproc__waiter_shared waiters[MPROC__WAITERS];
 } mproc__header_shared;
 
 struct mproc__life;
@@ -62,6 +72,8 @@ struct mproc__segment {
     size_t mapping_bytes;
     unsigned char *root;
     size_t size_bytes;
+    mproc_type_id kind;
+    char label[MPROC__LABEL_BYTES]; /* as in the header */
     uint64_t incarnation; /* that mapped it */
     uint64_t serial;      /* of this handle, never given again in this process */
     mproc__sweep_fn *sweep;

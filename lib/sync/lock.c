@@ -11,41 +11,6 @@ static inline const mproc__lock_ops *lock_ops(const mproc_lock *lock)
     return (const mproc__lock_ops *)(const void *)lock->handle.ops;
 }
 
-static int lock_create_named(mproc__home home, const mproc_lock_options *options, mproc_lock **ret_lock)
-{
-    mproc_lock *lock;
-    int code = mproc__lock_local_create(home, options, &lock);
-    if (code < 0)
-        return code;
-    code = mproc__names_add(home, options->name, &lock->handle);
-    if (code < 0)
-        mproc_lock_close(&lock);
-    else
-        *ret_lock = lock;
-    return code;
-}
-
-static int lock_find(mproc__home home, const char *name, mproc_lock **ret_lock)
-{
-    mproc__handle *handle;
-    int code = mproc__names_find(home, name, MPROC_TYPE_LOCK, &handle);
-    if (code == 0)
-        *ret_lock = MPROC__CONTAINER(handle, mproc_lock, handle);
-    return code;
-}
-
-/* Two threads that create the same name with and_open at once: the one that comes second opens. */
-static int lock_create_or_open(mproc__home home, const mproc_lock_options *options, mproc_lock **ret_lock)
-{
-    int code;
-    do {
-        code = options->and_open ? lock_find(home, options->name, ret_lock) : -ENOENT;
-        if (code == -ENOENT)
-            code = lock_create_named(home, options, ret_lock);
-    } while (code == -EEXIST && options->and_open);
-    return code;
-}
-
 int mproc_lock_create(mproc_place *place, const mproc_lock_options *options, mproc_lock **ret_lock)
 {
     mproc__home home = MPROC__HOME_HOST;
@@ -58,9 +23,7 @@ int mproc_lock_create(mproc_place *place, const mproc_lock_options *options, mpr
         return code;
     if (home == MPROC__HOME_SERVER)
         return place->server->lock_create(place, options, ret_lock);
-    if (options && options->name)
-        return lock_create_or_open(home, options, ret_lock);
-    return mproc__lock_local_create(home, options, ret_lock);
+    return mproc__lock_local_create(place, options, ret_lock);
 }
 
 int mproc_lock_open(mproc_place *place, const char *name, mproc_lock **ret_lock)
@@ -73,7 +36,7 @@ int mproc_lock_open(mproc_place *place, const char *name, mproc_lock **ret_lock)
         return code;
     if (home == MPROC__HOME_SERVER)
         return place->server->lock_open(place, name, ret_lock);
-    return lock_find(home, name, ret_lock);
+    return mproc__lock_local_open(place, name, ret_lock);
 }
 
 void mproc_lock_close(mproc_lock **lock)

@@ -5,8 +5,7 @@
 
 #include <mproc/sync.h>
 #include "data/handle.h"
-#include "data/parcel.h"
-#include "shm/segment.h"
+#include "shm/noun.h"
 
 /* Operations of a lock, one table a home; a server place brings its own. A lock's handle.ops points to the first member
  * of such a table. */
@@ -24,9 +23,24 @@ struct mproc_lock {
     mproc__handle handle;
 };
 
-/* lock_local.c: a lock of home thread or host, unnamed. -ENOMEM, -ENOSPC, -EMFILE. */
-int mproc__lock_local_create(mproc__home home, const mproc_lock_options *options, mproc_lock **ret_lock);
-/* Lets parcels bring host locks; at start-up, and again wherever it is not sure whether that was. */
-void mproc__lock_register(void);
+extern const mproc__noun mproc__lock_noun;
+
+/* ---- lock_local.c: locks of the homes thread, host and shm ---- */
+int mproc__lock_local_create(mproc_place *place, const mproc_lock_options *options, mproc_lock **ret_lock);
+int mproc__lock_local_open(mproc_place *place, const char *name, mproc_lock **ret_lock);
+
+/* A lock inside the segment of another object (an array, a condition), at an offset of its root. */
+enum { MPROC__LOCK_BYTES = 128, MPROC__LOCK_ALIGNMENT = 64 };
+void mproc__lock_build(mproc__segment *segment, size_t offset, const mproc_lock_options *options);
+/* A handle on it, which keeps the segment. The offset is checked against the segment's size: MPROC_ECORRUPT. -ENOMEM. */
+int mproc__lock_at(mproc__segment *segment, size_t offset, mproc_lock **ret_lock);
+/* The lock's segment; NULL: of a server. Two locks are the same object when the roots' addresses and offsets are. */
+mproc__segment *mproc__lock_segment(const mproc_lock *lock);
+/* Whether the calling thread holds it; false also for locks of a server. */
+bool mproc__lock_is_mine(const mproc_lock *lock);
+/* Gives up all levels of a recursive lock that the calling thread holds and says how many acquires it was (at least 1);
+ * -EPERM: it does not hold it. Acquiring it again and setting the levels back are for the same thread: conditions. */
+int mproc__lock_release_all(mproc_lock *lock, unsigned *ret_levels);
+int mproc__lock_acquire_all(mproc_lock *lock, unsigned levels, mproc_deadline deadline);
 
 #endif

@@ -3,11 +3,9 @@
 #include "platform/base.h"
 
 #include <linux/futex.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "platform/platform.h"
@@ -45,7 +43,7 @@ typedef struct local_lock {
      * in shared memory would have to be repaired after a death. */
     unsigned depth;
     mproc__segment *segment;
-    char *name;
+    bool embedded; /* in the segment of another object, which is what crosses */
 } local_lock;
 
 static inline local_lock *local_of(const mproc_lock *lock)
@@ -214,7 +212,7 @@ static int host_token(mproc_lock *base, uint64_t *ret_token)
 static int local_describe(const mproc__handle *handle, char *buffer, size_t size_bytes)
 {
     const local_lock *lock = MPROC__CONTAINER(handle, local_lock, base.handle);
-    const char *home = mproc__segment_shared(lock->segment) ? "host" : "thread";
+    const char *name = mproc__segment_name(lock->segment);
     char holder[64] = "free";
     if (mproc__robust_is_mine(&lock->shared->robust))
         snprintf(holder, sizeof(holder), "held by this thread, depth %u", lock->depth + 1);
@@ -223,8 +221,8 @@ static int local_describe(const mproc__handle *handle, char *buffer, size_t size
                  (unsigned)atomic_load_explicit(&lock->shared->owner_pid, memory_order_relaxed),
                  (int)owner_tid(lock));
     return snprintf(buffer, size_bytes, "%slock%s%s on %s, %s%s",
-                    lock->options & OPTION_RECURSIVE ? "recursive " : "", lock->name ? " " : "",
-                    lock->name ? lock->name : "", home, holder,
+                    lock->options & OPTION_RECURSIVE ? "recursive " : "", *name ? " " : "", name,
+                    mproc__noun_home_text(lock->segment), holder,
                     atomic_load_explicit(&lock->shared->poisoned, memory_order_relaxed) ? ", poisoned" : "");
 }
 
@@ -245,16 +243,48 @@ static void local_destroy(mproc__handle *handle)
     if (!held_by_other_thread_here(lock))
         mproc__segment_release(lock->segment);
     mproc__handle_fini(handle);
-    free(lock->name);
     free(lock);
 }
 
 static int host_pack(mproc__handle *handle, mproc__parcel *parcel)
 {
     local_lock *lock = MPROC__CONTAINER(handle, local_lock, base.handle);
-    const uint8_t version = 1;
-    int code = mproc__parcel_add_blob(parcel, &version, sizeof(version));
-    return code < 0 ? code : mproc__parcel_add_fd(parcel, mproc__segment_fd(lock->segment));
+    if (lock->embedded)
+        return mproc__fail(MPROC_ECANNOTCROSS, "the lock is part of a %s: give that",
+                           mproc__noun_of(mproc__segment_kind(lock->segment))->word);
+    return mproc__noun_pack(lock->segment, parcel);
+}
+
+/* ---- for the layer: conditions and arrays ---- */
+
+static bool is_local(const mproc_lock *lock);
+
+mproc__segment *mproc__lock_segment(const mproc_lock *lock)
+{
+    return is_local(lock) ? local_of(lock)->segment : NULL;
+}
+
+bool mproc__lock_is_mine(const mproc_lock *lock)
+{
+    return is_local(lock) && mproc__robust_is_mine(&local_of(lock)->shared->robust);
+}
+
+int mproc__lock_release_all(mproc_lock *base, unsigned *ret_levels)
+{
+    if (!mproc__lock_is_mine(base))
+        return mproc__handle_fail(&base->handle, -EPERM, "this thread does not hold the lock");
+    local_lock *lock = local_of(base);
+    *ret_levels = lock->depth + 1;
+    lock->depth = 0;
+    return release_mutex(lock);
+}
+
+int mproc__lock_acquire_all(mproc_lock *base, unsigned levels, mproc_deadline deadline)
+{
+    int code = mproc_lock_acquire(base, deadline);
+    if (code >= 0)
+        local_of(base)->depth = levels - 1;
+    return code;
 }
 
 /* ---- the thread home: the same, after a look whether this is still the process that made it ---- */
@@ -305,80 +335,101 @@ static const mproc__lock_ops thread_ops = {
     .token = thread_token,
 };
 
+static bool is_local(const mproc_lock *lock)
+{
+    const void *ops = lock->handle.ops;
+    return ops == &host_ops || ops == &thread_ops;
+}
+
 /* ---- made ---- */
 
-/* Takes the segment. */
-static int local_new(mproc__segment *segment, const char *name, mproc_lock **ret_lock)
+_Static_assert(sizeof(lock_shared) <= MPROC__LOCK_BYTES, "whoever embeds a lock leaves this much room");
+
+/* Keeps nothing: the segment's reference is the caller's to give. */
+static int local_new(mproc__segment *segment, size_t offset, local_lock **ret_lock)
 {
+    if (offset > mproc__segment_size(segment) || mproc__segment_size(segment) - offset < sizeof(lock_shared))
+        return mproc__fail(MPROC_ECORRUPT, "a lock at byte %zu of %zu", offset, mproc__segment_size(segment));
     local_lock *lock = calloc(1, sizeof(*lock));
-    char *copy = name ? strdup(name) : NULL;
-    if (!lock || (name && !copy)) {
-        free(lock);
-        free(copy);
-        mproc__segment_release(segment);
+    if (!lock)
         return mproc__fail(-ENOMEM, "no memory for a lock");
-    }
     const mproc__lock_ops *ops = mproc__segment_shared(segment) ? &host_ops : &thread_ops;
     mproc__handle_init(&lock->base.handle, &ops->handle);
     lock->segment = segment;
-    lock->shared = mproc__segment_root(segment);
+    lock->shared = (lock_shared *)(void *)((unsigned char *)mproc__segment_root(segment) + offset);
     lock->options = lock->shared->options;
     lock->plain = lock->options == 0;
-    lock->name = copy;
+    lock->embedded = mproc__segment_kind(segment) != MPROC_TYPE_LOCK;
+    *ret_lock = lock;
+    return 0;
+}
+
+static int local_attach(mproc__segment *segment, mproc__handle **ret_handle)
+{
+    local_lock *lock;
+    int code = local_new(segment, 0, &lock);
+    if (code == 0)
+        *ret_handle = &lock->base.handle;
+    return code;
+}
+
+int mproc__lock_at(mproc__segment *segment, size_t offset, mproc_lock **ret_lock)
+{
+    local_lock *lock;
+    int code = local_new(segment, offset, &lock);
+    if (code < 0)
+        return code;
+    mproc__segment_keep(segment);
     *ret_lock = &lock->base;
     return 0;
 }
 
-int mproc__lock_local_create(mproc__home home, const mproc_lock_options *options, mproc_lock **ret_lock)
+void mproc__lock_build(mproc__segment *segment, size_t offset, const mproc_lock_options *options)
 {
-    mproc__segment *segment;
-    const char *name = options ? options->name : NULL;
-    int code =
-        mproc__segment_create(home, MPROC_TYPE_LOCK, name ? name : "lock", sizeof(lock_shared), 0, &segment);
-    if (code < 0)
-        return code;
-    lock_shared *shared = mproc__segment_root(segment);
+    lock_shared *shared = (lock_shared *)(void *)((unsigned char *)mproc__segment_root(segment) + offset);
     mproc__robust_init(&shared->robust, mproc__segment_shared(segment));
     if (options && options->recursive)
         shared->options |= OPTION_RECURSIVE;
     if (options && options->poison)
         shared->options |= OPTION_POISON;
-    return local_new(segment, name, ret_lock);
 }
 
-static int local_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
-                        mproc__handle **ret_handle)
+static int local_build(mproc__segment *segment, const void *options)
 {
-    mproc__segment *segment;
-    mproc_lock *lock;
-    const uint8_t *version = blob;
-    if (blob_bytes != 1 || *version != 1)
-        return mproc__fail(MPROC_EPROTOCOL, "a packed lock of another version");
-    int fd = mproc__parcel_take_fd(parcel);
-    if (fd < 0)
-        return mproc__fail(MPROC_EPROTOCOL, "a packed lock without its descriptor");
-    int code = mproc__segment_attach(fd, MPROC_TYPE_LOCK, &segment);
-    if (code < 0) {
-        close(fd);
-        return code;
-    }
-    if (mproc__segment_size(segment) < sizeof(lock_shared)) {
-        mproc__segment_release(segment);
-        return mproc__fail(MPROC_ECORRUPT, "a lock's segment is too small");
-    }
-    code = local_new(segment, NULL, &lock);
+    mproc__lock_build(segment, 0, options);
+    return 0;
+}
+
+const mproc__noun mproc__lock_noun = {
+    .type = MPROC_TYPE_LOCK,
+    .word = "lock",
+    .least_bytes = sizeof(lock_shared),
+    .attach = local_attach,
+};
+
+int mproc__lock_local_create(mproc_place *place, const mproc_lock_options *options, mproc_lock **ret_lock)
+{
+    mproc__handle *handle;
+    const mproc__making making = {
+        .noun = &mproc__lock_noun,
+        .place = place,
+        .name = options ? options->name : NULL,
+        .and_open = options && options->and_open,
+        .size_bytes = sizeof(lock_shared),
+        .build = local_build,
+        .how = options,
+    };
+    int code = mproc__noun_create(&making, &handle);
     if (code == 0)
-        *ret_handle = &lock->handle;
+        *ret_lock = MPROC__CONTAINER(handle, mproc_lock, handle);
     return code;
 }
 
-static void register_once(void)
+int mproc__lock_local_open(mproc_place *place, const char *name, mproc_lock **ret_lock)
 {
-    mproc__parcel_register(MPROC_TYPE_LOCK, local_unpack);
-}
-
-void mproc__lock_register(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, register_once);
+    mproc__handle *handle;
+    int code = mproc__noun_open(&mproc__lock_noun, place, name, &handle);
+    if (code == 0)
+        *ret_lock = MPROC__CONTAINER(handle, mproc_lock, handle);
+    return code;
 }

@@ -9,6 +9,7 @@
 #include "manager/manager_common.h"
 #include "manager/proxy.h"
 #include "process/launch.h"
+#include "sync/nouns.h"
 #include "support/support.h"
 
 static const mproc_start methods[] = {MPROC_START_FORK, MPROC_START_SPAWN, MPROC_START_FORKSERVER,
@@ -91,7 +92,7 @@ END_TEST
 int main(int argc, char **argv)
 {
     /* What mproc_init does, which this layer's tests do not link. */
-    mproc__lock_register();
+    mproc__nouns_register();
     mproc__connection_register();
     mproc__manager_register();
     if (mproc__process_main(&argc, &argv) < 0)

@@ -16,6 +16,7 @@
 #include "shm/place.h"
 #include "support/support.h"
 #include "sync/lock.h"
+#include "sync/nouns.h"
 
 /* What the guarantees call LIVE on a loaded machine, which one that runs tests is; KILLSWEEP holds to the 50 ms. */
 enum { LIVE_MS = 250 };
@@ -494,7 +495,7 @@ START_TEST(closing_a_held_lock_releases_it)
 {
     mproc_lock *copy;
     lock_make(0, MPROC_WITH(mproc_lock_options, .recursive = true));
-    mproc__lock_register();
+    mproc__nouns_register();
     mproc_variant list = mproc_null(), received;
     ck_assert_int_eq(mproc_variant_append(&list, mproc_handle(lock)), 0);
     mproc__parcel parcel = {0};

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The one list of the nouns of L2 and L3. */
+#include "platform/base.h"
+
+#include "sync/lock.h"
+#include "sync/nouns.h"
+
+void mproc__nouns_register(void)
+{
+    mproc__noun_register(&mproc__lock_noun);
+}
