@@ -12,8 +12,15 @@
 
 typedef struct mproc__report mproc__report;
 
+/* A noun's explain function gets a private copy of the first bytes of the root, up to MPROC__EXPLAIN_BYTES of them and
+ * at least the noun's least_bytes: so every number in it stays as it was read, and may be garbage. Nothing needs
+ * an atomic, everything needs a check: an index or offset beyond size_bytes is to be left out or called damaged. It
+ * allocates nothing and looks at no other memory. */
+enum { MPROC__EXPLAIN_BYTES = 64 << 10 };
+
 /* One line about the object: "recursive, poisoned by process 123". */
-void mproc__report_state(mproc__report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void mproc__report_state(mproc__report *report, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Somebody holds it. 0: unknown; with the thread known, waits for this object count as waits for that thread. `as`:
  * "owner", "reader", "3 permits". */
 void mproc__report_holder(mproc__report *report, pid_t pid, pid_t tid, const char *as);

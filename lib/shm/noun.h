@@ -25,8 +25,8 @@ typedef struct mproc__noun {
     /* Makes a handle over a segment whose root is built, by us or by a stranger: so it checks every length and offset in
      * the root (MPROC_ECORRUPT). Takes the segment on success only. */
     int (*attach)(mproc__segment *segment, mproc__handle **ret_handle);
-    /* Says what the object is and who holds it, to shm/explain.h, from memory that is mapped read-only and may change or
-     * be garbage meanwhile. NULL: kind and waiters only. */
+    /* Says what the object is and who holds it, by the calls of shm/explain.h, from a private copy of the first bytes of
+     * the root, which may be garbage. NULL: kind and waiters only. */
     void (*explain)(const void *root, size_t size_bytes, struct mproc__report *report);
     /* For a noun whose pack adds more than mproc__noun_pack does; NULL: the common one. */
     mproc__unpack_fn *unpack;
