@@ -21,8 +21,9 @@ enum {
  * its parent's. */
 static void queue_settle(mproc_queue *queue)
 {
-    if (queue->process_shared && atomic_load(&queue->stamper) == mproc__incarnation())
-        mproc__queue_sweep(queue->segment, (unsigned)atomic_load(&queue->stamp_row), NULL);
+    if (queue->process_shared && atomic_load(&queue->stamper) == mproc__incarnation() &&
+        mproc__queue_sweep(queue->segment, (unsigned)atomic_load(&queue->stamp_row), NULL) < 0)
+        mproc__segment_leave_unburied(queue->segment);
 }
 
 static void queue_destroy(mproc__handle *handle)

@@ -283,7 +283,7 @@ int mproc__queue_bytes_return(mproc_queue *queue, int row, unsigned kind, const 
                               uint64_t position);
 /* How many blocks are LEASED or RETURNED and not named by the ring; get.lock held and the ring empty or discarded. */
 void mproc__queue_block_count(mproc_queue *queue, size_t *ret_leased, size_t *ret_returned);
-void mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context);
+int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context);
 
 /* ---- queue_loan.c ---- */
 void mproc__queue_copies_free(mproc_queue *queue);

@@ -19,10 +19,6 @@
 
 #include "channel/queue.h"
 
-enum {
-    SWEEP_LOCK_MS = 1000 /* the ring's locks are held for microseconds; longer means stopped */
-};
-
 mproc__block_shared *mproc__queue_block(mproc_queue *queue, uint32_t block)
 {
     mproc__block_shared *at = mproc__arena_data(queue->arena, block);
@@ -284,21 +280,23 @@ static void sweep_locked(mproc_queue *queue, unsigned row)
 }
 
 /* Gives back what the process of a dead row left. May run twice, and half: each step is one swap, and what is settled no
- * longer answers to the row. When the consumers' lock is not to be had (its holder is stopped), the blocks stay as they
- * are until the row's next holder dies: memory lost for a while, nothing delivered twice. The wake-ups that the dead one
- * owed are paid all the same: one who begins to sleep after this no longer finds a death to look at. */
-void mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
+ * longer answers to the row. When the consumers' lock is not to be had (its holder is stopped), the row is kept and
+ * swept again. The wake-ups that the dead one owed are paid all the same: one who begins to sleep after this no longer
+ * finds a death to look at. */
+int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
 {
     (void)context;
     if (mproc__queue_layout_check(segment) < 0)
-        return;
+        return 0; /* nothing to find in what cannot be true */
     mproc_queue view = {0};
     mproc__queue_view(&view, segment);
-    if (mproc__queue_lock(&view.shared->get.lock, mproc_after_ms(SWEEP_LOCK_MS)) == 0) {
+    int rc = mproc__robust_acquire(&view.shared->get.lock, mproc_after_ms(MPROC__SWEEP_MS));
+    if (rc >= 0) {
         sweep_locked(&view, row);
         mproc__queue_unlock(&view.shared->get.lock);
     }
     mproc__eventcount_post(&view.shared->items, view.process_shared);
     mproc__eventcount_post(&view.shared->room, view.process_shared);
     mproc__eventcount_post(&view.shared->done, view.process_shared);
+    return rc == -ETIMEDOUT ? rc : 0;
 }

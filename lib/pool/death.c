@@ -152,7 +152,7 @@ static void supervisor_bury(mproc__pool_view *view)
     mproc__pool_break(view, &reason);
 }
 
-void mproc__pool_on_sweep(mproc__segment *segment, unsigned row, void *context)
+int mproc__pool_on_sweep(mproc__segment *segment, unsigned row, void *context)
 {
     (void)segment;
     mproc__pool_view *view = context;
@@ -163,6 +163,7 @@ void mproc__pool_on_sweep(mproc__segment *segment, unsigned row, void *context)
         if (worker.row == row + 1 && mproc__worker_unburied(worker.state))
             mproc__pool_bury(view, i, worker);
     }
+    return 0;
 }
 
 /* ---- certificates ---- */

@@ -8,7 +8,7 @@
 #include "pool/layout.h"
 
 /* Buries rows of the pool's segment: for mproc__segment_on_sweep, context the view. */
-void mproc__pool_on_sweep(mproc__segment *segment, unsigned row, void *view);
+int mproc__pool_on_sweep(mproc__segment *segment, unsigned row, void *view);
 /* Puts back, or makes final, what the incarnation of worker `index` that `dead` names was at. Any process, any number at
  * once; a burier killed in the middle is continued by the next. */
 void mproc__pool_bury(mproc__pool_view *view, unsigned index, mproc__worker_word dead);

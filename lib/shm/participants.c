@@ -13,7 +13,7 @@
 #include "shm/segment_inside.h"
 
 /* A sweeper holds the word of a handed-back row for microseconds; a stopped one would make its owner wait. */
-enum { RETAKE_MS = 1000 };
+enum { RETAKE_MS = 1000, GENERATION_MASK = (1 << 30) - 1 };
 
 static uint32_t life_word(const mproc__row_shared *row)
 {
@@ -58,29 +58,33 @@ static bool process_gone(const mproc__row_shared *row, uint64_t identity)
 
 /* With the life word of a dead row held: gives back all that is the row's, then frees it. The order makes a death in
  * here harmless: before the identity is erased the next sweeper starts over; after it, the marked word wakes a sleeper,
- * who tells the others (eventcount.c), in case this one had not. */
-static void row_bury(mproc__segment *segment, unsigned index)
+ * who tells the others (eventcount.c), in case this one had not.
+ *
+ * What cannot be given back now (a lock of the object is held by a stopped process) keeps the row: a dead one with a free
+ * life word, which makes sleepers wake in slices and look (eventcount.c) until somebody could. */
+static bool row_bury(mproc__segment *segment, unsigned index, uint64_t identity)
 {
     mproc__row_shared *row = &segment->shared->rows[index];
-    if (segment->sweep)
-        segment->sweep(segment, index, segment->sweep_context);
-    atomic_store_explicit(&row->identity, 0, memory_order_release);
-    mproc__membership_changed(segment->shared);
+    bool done = !segment->sweep || segment->sweep(segment, index, segment->sweep_context) >= 0;
+    uint64_t left = done ? 0 : identity | MPROC__IDENTITY_UNBURIED;
+    if (left != identity) {
+        atomic_store_explicit(&row->identity, left, memory_order_release);
+        mproc__membership_changed(segment->shared);
+    }
     mproc__robust_release(&row->life);
+    return done;
 }
 
 /* After the life word was taken with `code`: bury the row if it is dead, else give the word back. `gone`: identity of
- * a handed-back row whose process was found gone before; 0: none. A kernel mark counts only if the row's owner was on
+ * an unburied row, or of a handed-back one whose process was found gone before; 0: none. A kernel mark counts only if the row's owner was on
  * the word: on a handed-back one it tells of a visitor that died. */
 static bool row_settle(mproc__segment *segment, unsigned index, int code, uint64_t gone)
 {
     mproc__row_shared *row = &segment->shared->rows[index];
     uint64_t identity = atomic_load_explicit(&row->identity, memory_order_acquire);
     bool marked = code == MPROC_RECOVERED && !(identity & MPROC__IDENTITY_HANDED_BACK);
-    if (identity && (marked || identity == gone)) {
-        row_bury(segment, index);
-        return true;
-    }
+    if (identity && (marked || identity == gone))
+        return row_bury(segment, index, identity);
     mproc__robust_release(&row->life);
     return false;
 }
@@ -93,7 +97,9 @@ static bool row_sweep(mproc__segment *segment, unsigned index)
     if (!identity || (word & FUTEX_TID_MASK))
         return false;
     uint64_t gone = 0;
-    if (identity & MPROC__IDENTITY_HANDED_BACK)
+    if (identity & MPROC__IDENTITY_UNBURIED)
+        gone = identity;
+    else if (identity & MPROC__IDENTITY_HANDED_BACK)
         gone = process_gone(row, identity) ? identity : 0;
     if (!gone && !(word & FUTEX_OWNER_DIED))
         return false;
@@ -160,7 +166,7 @@ static void row_sign(mproc__segment *segment, unsigned index)
     atomic_store_explicit(&row->stack_address, stack, memory_order_relaxed);
     rows_raise(shared, index + 1);
     uint64_t generation =
-        (atomic_fetch_add_explicit(&shared->generation, 1, memory_order_relaxed) + 1) & INT32_MAX;
+        (atomic_fetch_add_explicit(&shared->generation, 1, memory_order_relaxed) + 1) & GENERATION_MASK;
     segment->row = index;
     segment->row_identity = generation << 32 | (uint32_t)mproc__pid();
     atomic_store_explicit(&row->identity, segment->row_identity, memory_order_release);
@@ -195,9 +201,15 @@ bool mproc__row_retake(mproc__segment *segment)
 void mproc__row_leave(mproc__segment *segment)
 {
     mproc__row_shared *row = &segment->shared->rows[segment->row];
-    atomic_store_explicit(&row->identity, 0, memory_order_release);
+    uint64_t left = segment->unsettled ? segment->row_identity | MPROC__IDENTITY_UNBURIED : 0;
+    atomic_store_explicit(&row->identity, left, memory_order_release);
     mproc__membership_changed(segment->shared);
     mproc__robust_release(&row->life);
+}
+
+void mproc__segment_leave_unburied(mproc__segment *segment)
+{
+    segment->unsettled = true;
 }
 
 void mproc__row_hand_back(mproc__segment *segment)
@@ -235,7 +247,7 @@ bool mproc__segment_row_alive(mproc__segment *segment, unsigned index)
     const mproc__row_shared *row = &segment->shared->rows[index];
     uint64_t identity = atomic_load_explicit(&row->identity, memory_order_acquire);
     uint32_t word = life_word(row);
-    if (!identity)
+    if (!identity || (identity & MPROC__IDENTITY_UNBURIED))
         return false;
     if (word & FUTEX_TID_MASK)
         return true;

@@ -28,9 +28,12 @@ typedef enum mproc__home {
 } mproc__home;
 
 enum {
-    MPROC__WAITERS = 128,   /* threads whose waiting explain can tell of */
+    /* A sweep's patience with a lock that is held for microseconds: a holder that lost its CPU gets it back in that time. */
+    MPROC__SWEEP_MS = 10,
+    MPROC__WAITERS = 128, /* threads whose waiting explain can tell of */
     MPROC__LABEL_BYTES = 256,
-    MPROC__ROWS = 120       /* participants of one segment; + event word + membership fits futex_waitv's 128 words */
+    MPROC__ROWS =
+        120 /* participants of one segment; + event word + membership fits futex_waitv's 128 words */
 };
 
 typedef struct mproc__segment mproc__segment;
@@ -45,10 +48,10 @@ typedef struct mproc__eventcount_shared {
 
 /* Wakes all sleepers if there may be some. Call it after the commit store. The full fence orders commit before look. */
 static inline void mproc__eventcount_post(mproc__eventcount_shared *event, bool shared);
-void mproc__eventcount_wake(mproc__eventcount_shared *event, bool shared);          /* the slow half */
+void mproc__eventcount_wake(mproc__eventcount_shared *event, bool shared); /* the slow half */
 static inline void mproc__eventcount_post(mproc__eventcount_shared *event, bool shared)
 {
-#ifdef __SANITIZE_THREAD__      /* does not understand fences; this is one, too, but it would dirty the line of every post */
+#ifdef __SANITIZE_THREAD__ /* does not understand fences; this is one, too, but it would dirty the line of every post */
     atomic_fetch_add_explicit(&event->word, 0, memory_order_seq_cst);
 #else
     atomic_thread_fence(memory_order_seq_cst);
@@ -66,8 +69,8 @@ static inline uint32_t mproc__eventcount_prepare(mproc__eventcount_shared *event
 /* `name`: for people, cut at MPROC__LABEL_BYTES - 1; NULL: none. `size_bytes`: of the object area (root). `reserve_bytes` of it is reserved now (0: all), the rest by
  * mproc__segment_reserve. `kind`: the object's type id, checked at attach. Root is zeroed, 128-byte aligned.
  * -ENOMEM, -ENOSPC: no room (story says how much was asked); -EMFILE. */
-int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name, size_t size_bytes, size_t reserve_bytes,
-                          mproc__segment **ret_segment);
+int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name, size_t size_bytes,
+                          size_t reserve_bytes, mproc__segment **ret_segment);
 /* Host only. Maps what the descriptor holds; duplicates nothing: takes `fd` on success. Checks magic, version, size,
  * kind and namespaces: MPROC_ECORRUPT, MPROC_ENAMESPACE, -EINVAL. */
 int mproc__segment_attach(int fd, mproc_type_id kind, mproc__segment **ret_segment);
@@ -78,12 +81,12 @@ void mproc__segment_keep(mproc__segment *segment);
 void mproc__segment_release(mproc__segment *segment);
 
 void *mproc__segment_root(mproc__segment *segment);
-size_t mproc__segment_size(const mproc__segment *segment);          /* of the object area */
-int mproc__segment_fd(const mproc__segment *segment);               /* borrowed; -1 in a thread home */
-const char *mproc__segment_name(const mproc__segment *segment);     /* as it was made; "" when none */
+size_t mproc__segment_size(const mproc__segment *segment);      /* of the object area */
+int mproc__segment_fd(const mproc__segment *segment);           /* borrowed; -1 in a thread home */
+const char *mproc__segment_name(const mproc__segment *segment); /* as it was made; "" when none */
 mproc_type_id mproc__segment_kind(const mproc__segment *segment);
 mproc__home mproc__segment_home(const mproc__segment *segment);
-bool mproc__segment_shared(const mproc__segment *segment);          /* host: futexes are process-shared */
+bool mproc__segment_shared(const mproc__segment *segment); /* host: futexes are process-shared */
 /* Offsets count from root. */
 int mproc__segment_reserve(mproc__segment *segment, size_t offset, size_t length);
 int mproc__segment_free_range(mproc__segment *segment, size_t offset, size_t length);
@@ -95,12 +98,17 @@ int mproc__segment_check(const mproc__segment *segment);
  * >= 0, or MPROC_ELIMIT (table full), -ENOMEM. Thread home: always 0. Cheap when joined: a few loads. */
 int mproc__segment_join(mproc__segment *segment);
 /* Called by whoever finds row dead, with the row's life word held: give back everything stamped with `row`. Must be
- * idempotent: its runner may be killed and another starts over. May take the object's own locks with a deadline; never
- * calls mproc__segment_wait. */
-typedef void mproc__sweep_fn(mproc__segment *segment, unsigned row, void *context);
+ * idempotent: its runner may be killed and another starts over. May take the object's own locks, but waits only
+ * MPROC__SWEEP_MS for one (its holder may be stopped, and every caller's deadline holds); never calls
+ * mproc__segment_wait. 0: done. Negative: not done; the row stays dead and nobody's, and the next sweeper tries again:
+ * sleepers do so several times a second. */
+typedef int mproc__sweep_fn(mproc__segment *segment, unsigned row, void *context);
 void mproc__segment_on_sweep(mproc__segment *segment, mproc__sweep_fn *fn, void *context);
 /* Looks at all life words and sweeps the dead rows. Returns how many. Cheap: one load a used row. */
 unsigned mproc__segment_sweep(mproc__segment *segment);
+/* This process leaves things stamped with its row behind when it lets go of the segment, because it could not have the
+ * lock that guards them: the row is then left as a dead one's, for the next sweeper. */
+void mproc__segment_leave_unburied(mproc__segment *segment);
 /* Who is in a row: pid (0: nobody) and whether its process lives; in doubt, alive. */
 pid_t mproc__segment_row_pid(const mproc__segment *segment, unsigned row);
 bool mproc__segment_row_alive(mproc__segment *segment, unsigned row);
@@ -111,7 +119,8 @@ unsigned mproc__segment_rows(const mproc__segment *segment);
 /* Sleeps until `event` is posted after `ticket`, the membership changes, a signal handler without SA_RESTART ran, or the
  * deadline passes; sweeps the dead before it sleeps and when a death woke it. 0: look again, also at once: at a thread's
  * first wait on a segment, and when the membership changed since its last one; -ETIMEDOUT. Joins. */
-int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event, uint32_t ticket, mproc_deadline deadline);
+int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event, uint32_t ticket,
+                        mproc_deadline deadline);
 
 /* ---- waiting.c: who waits, for explain ---- */
 typedef enum mproc__wait_kind {

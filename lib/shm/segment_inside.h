@@ -12,6 +12,8 @@
 
 /* The row's owner gave its life word back in an orderly way (its thread ended, the process goes on). */
 #define MPROC__IDENTITY_HANDED_BACK (UINT64_C(1) << 63)
+/* The owner is dead, or gone without settling, and a sweep could not finish. Nobody holds the life word. */
+#define MPROC__IDENTITY_UNBURIED (UINT64_C(1) << 62)
 
 /* One participant. Everything but the life word is written with the life word held, and read without a lock.
  * If a writer dies, the kernel marks the life word; whoever takes it next finds in `identity` what there is to bury. */
@@ -19,7 +21,7 @@ typedef struct mproc__row_shared {
     /* Held by the thread that joined, from before the identity is written until after it is erased. Marked by the
      * kernel when that thread dies with it. Also taken for an instant by a sweeper of a dead row. */
     mproc__robust_shared life;
-    /* 0: free. Else pid | generation << 32 | handed-back bit. Stored last when a row is taken and erased first when it
+    /* 0: free. Else pid | generation << 32 | unburied bit | handed-back bit. Stored last when a row is taken and erased first when it
      * is left, so a reader that sees it sees the two fields below. A taker that dies before this store leaves a marked
      * life word and 0: the row is free. The generation tells a row from its next life. */
     _Atomic uint64_t identity;
@@ -47,8 +49,8 @@ typedef struct mproc__header_shared {
     uint32_t
         root_offset; /* differs between builds whose pthread_mutex_t differs: such segments are refused */
     uint32_t row_count;
-    uint64_t pid_namespace;  /* owner ids in robust mutexes mean nothing elsewhere */
-    uint64_t time_namespace; /* start times mean nothing elsewhere */
+    uint64_t pid_namespace;         /* owner ids in robust mutexes mean nothing elsewhere */
+    uint64_t time_namespace;        /* start times mean nothing elsewhere */
     char label[MPROC__LABEL_BYTES]; /* the object's name, for people; ends in a zero byte */
     /* A futex that all sleepers watch; add 1 and wake all when the set of life words changes. Anyone writes it, by
      * atomic add. One who dies between a change and its add held or watched a life word, and that wakes a sleeper. */
@@ -74,8 +76,8 @@ struct mproc__segment {
     size_t size_bytes;
     mproc_type_id kind;
     char label[MPROC__LABEL_BYTES]; /* as in the header */
-    uint64_t incarnation; /* that mapped it */
-    uint64_t serial;      /* of this handle, never given again in this process */
+    uint64_t incarnation;           /* that mapped it */
+    uint64_t serial;                /* of this handle, never given again in this process */
     mproc__sweep_fn *sweep;
     void *sweep_context;
     /* The incarnation that owns `row` and whose thread holds its life word, else 0. Written under the life guard; read
@@ -87,7 +89,8 @@ struct mproc__segment {
     uint64_t row_identity;
     struct mproc__life *holder; /* the thread whose robust list the life word is on; NULL: handed back */
     mproc__segment *holder_next;
-    bool orphan; /* released by another thread: the holder's exit frees it */
+    bool unsettled; /* the row is left as a dead one's. Written by the last user */
+    bool orphan;    /* released by another thread: the holder's exit frees it */
 };
 
 /* ---- segment.c ---- */

@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "channel/queue_common.h"
@@ -352,6 +353,76 @@ START_TEST(an_orderly_close_gives_open_loans_back)
 }
 END_TEST
 
+static int stops_with_the_lock(void *context)
+{
+    mproc_queue *queue = context;
+    if (mproc__queue_lock(&queue->shared->get.lock, MPROC_NOW) < 0)
+        return 1;
+    raise(SIGSTOP);
+    mproc__queue_unlock(&queue->shared->get.lock);
+    return 0;
+}
+
+static pid_t stopped_with_the_lock(mproc_queue *queue)
+{
+    int status;
+    pid_t child = support_fork(stops_with_the_lock, queue);
+    ck_assert_int_eq(waitpid(child, &status, WUNTRACED), child);
+    ck_assert(WIFSTOPPED(status));
+    return child;
+}
+
+/* The consumers' lock is held by one who is stopped, not dead: the sweep waits for it, and nobody's deadline does. */
+START_TEST(what_cannot_be_swept_now_is_swept_later_and_nobody_waits_for_it)
+{
+    mproc_queue *queue = make(true);
+    ck_assert_int_eq(put_number(queue, 1), 0);
+    die_after(_i == 0 ? dies_with_reserved : dies_with_taken, queue);
+    pid_t stopped = stopped_with_the_lock(queue);
+    uint8_t message[LARGE];
+    mproc_deadline patience = mproc_after_ms(support_ms(500));
+    int rc = mproc_queue_get(queue, message, sizeof message, mproc_after_ms(50), NULL);
+    ck_assert_int_eq(rc, -ETIMEDOUT);
+    ck_assert_uint_eq(mproc__segment_sweep(queue->segment), 0);
+    ck_assert_int_gt(patience.ns, mproc_after_ms(0).ns);
+    kill(stopped, SIGCONT);
+    ck_assert_int_eq(support_reap(stopped, 5000), 0);
+    swept(queue);
+    ck_assert_int_eq(get_number(queue), 1);
+    ck_assert_ptr_null(queue_verify(queue, 0));
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+static int takes_and_closes_late(void *context)
+{
+    mproc_queue *queue = context;
+    mproc_loan loan = MPROC_LOAN_INIT;
+    if (mproc_queue_take(queue, soon(), &loan) < 0)
+        return 1;
+    raise(SIGSTOP);
+    mproc_queue_close(&queue);
+    return 0;
+}
+
+START_TEST(a_close_that_cannot_settle_leaves_that_to_the_next_sweep)
+{
+    mproc_queue *queue = make(true);
+    int status;
+    ck_assert_int_eq(put_number(queue, 1), 0);
+    pid_t taker = support_fork(takes_and_closes_late, queue);
+    ck_assert_int_eq(waitpid(taker, &status, WUNTRACED), taker);
+    pid_t stopped = stopped_with_the_lock(queue);
+    kill(taker, SIGCONT);
+    ck_assert_int_eq(support_reap(taker, 500), 0);
+    kill(stopped, SIGCONT);
+    ck_assert_int_eq(support_reap(stopped, 5000), 0);
+    swept(queue);
+    ck_assert_int_eq(get_number(queue), 1);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
 /* shows: MEM-2 */
 START_TEST(damage_is_told_and_never_followed)
 {
@@ -391,6 +462,8 @@ int main(int argc, char **argv)
     tcase_add_test(deaths, the_death_of_a_taker_wakes_a_sleeping_consumer);
     tcase_add_test(deaths, the_death_of_the_last_taker_of_a_dropped_item_wakes_a_joiner);
     tcase_add_test(deaths, an_orderly_close_gives_open_loans_back);
+    tcase_add_loop_test(deaths, what_cannot_be_swept_now_is_swept_later_and_nobody_waits_for_it, 0, 2);
+    tcase_add_test(deaths, a_close_that_cannot_settle_leaves_that_to_the_next_sweep);
     tcase_add_test(deaths, damage_is_told_and_never_followed);
     return support_run(suite, argc, argv);
 }

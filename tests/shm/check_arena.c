@@ -217,11 +217,12 @@ static bool free_if_owned(mproc__arena_shared *unused, uint32_t block, mproc__bl
     return true;
 }
 
-static void free_of_row(mproc__segment *swept, unsigned row, void *context)
+static int free_of_row(mproc__segment *swept, unsigned row, void *context)
 {
     (void)swept;
     (void)context;
     mproc__arena_each(arena, free_if_owned, &row);
+    return 0;
 }
 
 /* shows: DEATH-1 DEATH-10 */

@@ -36,12 +36,13 @@ typedef struct scratch {
 static mproc__segment *segment;
 static scratch *shared;
 
-static void count_sweep(mproc__segment *swept, unsigned row, void *context)
+static int count_sweep(mproc__segment *swept, unsigned row, void *context)
 {
     (void)swept;
     (void)row;
     (void)context;
     atomic_fetch_add(&shared->swept, 1);
+    return 0;
 }
 
 static void make(int home)

@@ -19,19 +19,22 @@ enum { LIVE_MS = 250 };
 
 typedef struct scratch {
     _Atomic int step;
-    _Atomic int bystander;      /* a pid to clear up */
+    _Atomic int bystander; /* a pid to clear up */
+    _Atomic int busy;      /* what a sweep needs is not to be had */
+    mproc__eventcount_shared event;
     _Atomic unsigned sweeps[4]; /* by row */
 } scratch;
 
 static mproc__segment *segment;
 static scratch *shared;
 
-static void on_sweep(mproc__segment *swept, unsigned row, void *context)
+static int on_sweep(mproc__segment *swept, unsigned row, void *context)
 {
     ck_assert_ptr_eq(swept, segment);
     ck_assert_ptr_eq(context, &segment);
     if (row < MPROC__COUNT(shared->sweeps))
         atomic_fetch_add(&shared->sweeps[row], 1);
+    return atomic_load(&shared->busy) ? -ETIMEDOUT : 0;
 }
 
 static void make(void)
@@ -289,12 +292,13 @@ END_TEST
 
 /* ---- sweeping ---- */
 
-static void die_in_sweep(mproc__segment *swept, unsigned row, void *context)
+static int die_in_sweep(mproc__segment *swept, unsigned row, void *context)
 {
     (void)swept;
     (void)context;
     atomic_fetch_add(&shared->sweeps[row], 1);
     kill(getpid(), SIGKILL);
+    return 0;
 }
 
 static int sweep_and_die(void *unused)
@@ -320,6 +324,73 @@ START_TEST(a_sweeper_killed_while_sweeping_is_followed_by_the_next)
     ck_assert_uint_eq(mproc__segment_sweep(segment), 3); /* the victim and both sweepers */
     ck_assert_uint_eq(shared->sweeps[THEIRS], 3);
     ck_assert_uint_eq(mproc__segment_sweep(segment), 0);
+    mproc__segment_release(segment);
+}
+END_TEST
+
+START_TEST(a_row_that_cannot_be_swept_now_stays_dead_and_taken_until_it_can)
+{
+    make();
+    support_kill(start(join_and_wait));
+    atomic_store(&shared->busy, 1);
+    for (unsigned tries = 1; tries <= 3; tries++) {
+        ck_assert_uint_eq(mproc__segment_sweep(segment), 0);
+        ck_assert_uint_eq(shared->sweeps[THEIRS], tries);
+        ck_assert(!mproc__segment_row_alive(segment, THEIRS));
+        ck_assert_int_ne(mproc__segment_row_pid(segment, THEIRS), 0);
+    }
+    ck_assert_int_eq(support_reap(support_fork(join_and_wait, NULL), 5000), 1); /* gets another row */
+    atomic_store(&shared->busy, 0);
+    ck_assert_uint_ge(mproc__segment_sweep(segment), 1);
+    ck_assert_uint_eq(mproc__segment_sweep(segment), 0);
+    ck_assert_int_eq(mproc__segment_row_pid(segment, THEIRS), 0);
+    mproc__segment_release(segment);
+}
+END_TEST
+
+static int leave_unburied(void *unused)
+{
+    (void)unused;
+    if (mproc__segment_join(segment) != THEIRS)
+        return 1;
+    mproc__segment_leave_unburied(segment);
+    mproc__segment_release(segment);
+    return 0;
+}
+
+START_TEST(a_row_left_unsettled_is_swept_by_the_next)
+{
+    make();
+    ck_assert_int_eq(support_reap(support_fork(leave_unburied, NULL), 5000), 0);
+    ck_assert(!mproc__segment_row_alive(segment, THEIRS));
+    is_dead_now();
+    mproc__segment_release(segment);
+}
+END_TEST
+
+static int sleep_until_swept(void *unused)
+{
+    (void)unused;
+    atomic_store(&shared->step, 1);
+    while (mproc__segment_row_pid(segment, THEIRS) != 0) {
+        uint32_t ticket = mproc__eventcount_prepare(&shared->event);
+        if (mproc__segment_wait(segment, &shared->event, ticket, mproc_after_ms(support_ms(4000))) < 0)
+            return 1;
+    }
+    return 0;
+}
+
+/* Nobody posts, nobody else looks. */
+START_TEST(a_sleeper_sweeps_what_could_not_be_swept_as_soon_as_it_can)
+{
+    make();
+    support_kill(start(join_and_wait));
+    atomic_store(&shared->busy, 1);
+    pid_t sleeper = start(sleep_until_swept);
+    ck_assert(support_until_asleep(sleeper, 2000));
+    atomic_store(&shared->busy, 0);
+    ck_assert_int_eq(support_reap(sleeper, LIVE_MS), 0);
+    ck_assert_uint_lt(shared->sweeps[THEIRS], 400); /* it slept in between */
     mproc__segment_release(segment);
 }
 END_TEST
@@ -420,6 +491,9 @@ int main(int argc, char **argv)
     tcase_add_test(matrix, a_process_that_leaves_frees_its_row_and_is_not_swept);
     TCase *sweep = support_case(suite, "sweep");
     tcase_add_test(sweep, a_sweeper_killed_while_sweeping_is_followed_by_the_next);
+    tcase_add_test(sweep, a_row_that_cannot_be_swept_now_stays_dead_and_taken_until_it_can);
+    tcase_add_test(sweep, a_row_left_unsettled_is_swept_by_the_next);
+    tcase_add_test(sweep, a_sleeper_sweeps_what_could_not_be_swept_as_soon_as_it_can);
     tcase_add_test(sweep, a_visitor_that_dies_on_a_handed_back_word_does_not_kill_its_owner);
     tcase_add_test(sweep, a_row_whose_taker_died_before_signing_is_free);
     tcase_add_test(sweep, a_full_table_is_an_error_until_somebody_leaves_or_dies);
