@@ -66,6 +66,8 @@ int mproc__futex_waitv(const mproc__futex_word *words, unsigned count, mproc_dea
     case EAGAIN:
     case EINTR:
         return -EAGAIN;
+    case ENOMEM: /* for the kernel's copy of a long list */
+        return -ENOMEM;
     case EPERM: /* how sandboxes of before 5.16 answer to a number they do not know */
     case ENOSYS:
         return -ENOSYS;

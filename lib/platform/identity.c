@@ -175,15 +175,22 @@ int mproc__pidfd_ended(int pidfd)
     return item.revents & POLLNVAL ? -EBADF : count;
 }
 
-static uint64_t namespace_inode(const char *path)
+/* A look that fails for want of memory must not pass for "the kernel has none": the segment would be taken for another
+ * namespace's ever after. */
+static int namespace_inode(const char *path, uint64_t *ret_inode)
 {
     struct stat status;
+    int error = stat(path, &status) == 0 ? 0 : errno;
 
-    return stat(path, &status) == 0 ? (uint64_t)status.st_ino : 0;
+    if (error && error != ENOENT)
+        return mproc__fail(-error, "cannot look at %s: %s", path, mproc_strerror(-error));
+    *ret_inode = error ? 0 : (uint64_t)status.st_ino;
+    return 0;
 }
 
-void mproc__namespaces(uint64_t *ret_pid_namespace, uint64_t *ret_time_namespace)
+int mproc__namespaces(uint64_t *ret_pid_namespace, uint64_t *ret_time_namespace)
 {
-    *ret_pid_namespace = namespace_inode("/proc/self/ns/pid");
-    *ret_time_namespace = namespace_inode("/proc/self/ns/time");
+    int code = namespace_inode("/proc/self/ns/pid", ret_pid_namespace);
+
+    return code < 0 ? code : namespace_inode("/proc/self/ns/time", ret_time_namespace);
 }

@@ -24,11 +24,12 @@ static void room_visit(const char *directory, bool version_2, void *context)
 {
     int64_t *room = context;
     int64_t limit = mproc__cgroup_number(directory, version_2 ? "memory.max" : "memory.limit_in_bytes", 0);
-    int64_t used = 0, left;
+    int64_t used, left;
 
     /* Version 1 says "no limit" as the largest number of whole pages. */
-    if (limit < ROOM_NO_LIMIT)
-        used = mproc__cgroup_number(directory, version_2 ? "memory.current" : "memory.usage_in_bytes", 0);
+    if (limit >= ROOM_NO_LIMIT)
+        return;
+    used = mproc__cgroup_number(directory, version_2 ? "memory.current" : "memory.usage_in_bytes", 0);
     left = used == INT64_MAX ? INT64_MAX : limit - used;
     if (left < *room)
         left += mproc__cgroup_keyed(directory, "memory.stat",
@@ -50,6 +51,16 @@ int mproc__memory_room(size_t bytes)
                        room > 0 ? (long long)room : 0LL);
 }
 
+static int truncate_whole(int fd, size_t size_bytes)
+{
+    int result;
+
+    do
+        result = ftruncate(fd, (off_t)size_bytes);
+    while (result != 0 && errno == EINTR);
+    return result;
+}
+
 int mproc__memfd_create(const char *name, size_t size_bytes)
 {
     int fd = -1, code;
@@ -58,7 +69,7 @@ int mproc__memfd_create(const char *name, size_t size_bytes)
         return mproc__fail(-EFBIG, "a segment of %zu bytes", size_bytes);
     fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     /* Sealed, so that no peer can take pages away under a reader, which would be SIGBUS. */
-    if (fd >= 0 && ftruncate(fd, (off_t)size_bytes) == 0 &&
+    if (fd >= 0 && truncate_whole(fd, size_bytes) == 0 &&
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         return fd;
     code = -errno;

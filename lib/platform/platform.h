@@ -42,7 +42,7 @@ typedef struct mproc__futex_word {
  * -ETIMEDOUT. shared: the word lies in memory that other processes map. */
 int mproc__futex_wait(const _Atomic uint32_t *word, uint32_t expected, bool shared, mproc_deadline deadline);
 /* The same on up to 128 shared words: returns the index of the woken word, or -EAGAIN (one had changed, or a signal
- * came: look again), -ETIMEDOUT, -ENOSYS (the kernel or a sandbox lacks futex_waitv). */
+ * came: look again), -ETIMEDOUT, -ENOMEM (now), -ENOSYS (the kernel or a sandbox lacks futex_waitv). */
 int mproc__futex_waitv(const mproc__futex_word *words, unsigned count, mproc_deadline deadline);
 void mproc__futex_wake(const _Atomic uint32_t *word, unsigned count, bool shared);
 
@@ -63,7 +63,7 @@ int mproc__pidfd_ended(int pidfd);
 /* How it ended, -N for signal N, also when a stranger has reaped it. Negative: unknown (before Linux 6.15), or not reaped. */
 int mproc__pidfd_exit_code(int pidfd, int *ret_exit_code);
 /* Inode numbers of this process's pid and time namespaces; 0 where the kernel has none. */
-void mproc__namespaces(uint64_t *ret_pid_namespace, uint64_t *ret_time_namespace);
+int mproc__namespaces(uint64_t *ret_pid_namespace, uint64_t *ret_time_namespace);
 
 /* ---- memory.c: memory that can be shared ---- */
 /* Whether `bytes` more may be taken without the OOM killer: looks at MemAvailable and the memory cgroup (v1 and v2, all

@@ -149,8 +149,9 @@ int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event
     if (watch.look_again)
         return 0;
     int code = wait_watching(segment, &watch, deadline);
-    if (code != -ENOSYS)
+    if (code != -ENOSYS && code != -ENOMEM)
         return code;
-    atomic_store_explicit(&waitv_missing, true, memory_order_relaxed);
+    if (code == -ENOSYS)
+        atomic_store_explicit(&waitv_missing, true, memory_order_relaxed);
     return wait_sliced(segment, event, ticket, deadline);
 }

@@ -71,7 +71,7 @@ void mproc__segment_destroy(mproc__segment *segment)
     free(segment);
 }
 
-static void header_write(const mproc__segment *segment)
+static int header_write(const mproc__segment *segment)
 {
     mproc__header_shared *shared = segment->shared;
     shared->magic = SEGMENT_MAGIC;
@@ -81,9 +81,9 @@ static void header_write(const mproc__segment *segment)
     memcpy(shared->label, segment->label, sizeof(shared->label));
     shared->root_offset = ROOT_OFFSET;
     shared->row_count = MPROC__ROWS;
-    mproc__namespaces(&shared->pid_namespace, &shared->time_namespace);
     for (unsigned row = 0; row < MPROC__ROWS; row++)
         mproc__robust_init(&shared->rows[row].life, true);
+    return mproc__namespaces(&shared->pid_namespace, &shared->time_namespace);
 }
 
 /* The memory behind a host segment. mproc__memory_reserve looks for room first: reserving beyond a memory cgroup's limit
@@ -118,9 +118,9 @@ static int segment_build(mproc__segment *segment, size_t size_bytes, size_t rese
     segment->root = (unsigned char *)segment->mapping + before;
     if (host) {
         segment->shared = segment->mapping;
-        header_write(segment);
+        code = header_write(segment);
     }
-    return 0;
+    return code;
 }
 
 int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name, size_t size_bytes,
@@ -170,7 +170,9 @@ static int header_check(const mproc__header_shared *shared, size_t bytes, mproc_
                            (unsigned)kind);
     uint64_t pids;
     uint64_t times;
-    mproc__namespaces(&pids, &times);
+    int code = mproc__namespaces(&pids, &times);
+    if (code < 0)
+        return code;
     if (shared->pid_namespace != pids || shared->time_namespace != times)
         return mproc__fail(MPROC_ENAMESPACE,
                            "segment of another pid or time namespace: share it by managerd");

@@ -16,6 +16,8 @@
 #ifndef MPROC__SHM_SEGMENT_H
 #define MPROC__SHM_SEGMENT_H
 
+#include <sys/types.h>
+
 #include <mproc/deadline.h>
 #include "platform/base.h"
 

@@ -140,7 +140,7 @@ START_TEST(namespaces_are_those_of_proc)
 {
     uint64_t pid_namespace = 0, time_namespace = 0;
 
-    mproc__namespaces(&pid_namespace, &time_namespace);
+    ck_assert_int_eq(mproc__namespaces(&pid_namespace, &time_namespace), 0);
     ck_assert_uint_ne(pid_namespace, 0);
 }
 END_TEST

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,7 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "support/support.h"
+#include "platform/story.h"
+#include "support/faultloop.h"
 
 enum { OUTPUT_BYTES = 8192 };
 
@@ -252,6 +254,117 @@ START_TEST(no_allocation_fails_unasked)
 }
 END_TEST
 
+/* ---- fault loops ---- */
+
+/* The errno of the second of three; 100 when another failed, too. */
+static int second_open_answers(void *context)
+{
+    int errors[3];
+    (void)context;
+    fault_window_open();
+    for (int i = 0; i < 3; i++)
+        errors[i] = open("/dev/null", O_RDONLY | O_CLOEXEC) < 0 ? errno : 0;
+    fault_window_close();
+    return errors[0] || errors[2] ? 100 : errors[1];
+}
+
+static int counts_interruptions(void *context)
+{
+    int count = 0;
+    (void)context;
+    fault_window_open();
+    while (poll(NULL, 0, 1) < 0 && errno == EINTR)
+        count++;
+    fault_window_close();
+    return count;
+}
+
+typedef struct fault_scene {
+    const bool *careless;
+    int fd;
+} fault_scene;
+
+static int nothing_to_set_up(void *scene)
+{
+    ((fault_scene *)scene)->fd = -1;
+    return 0;
+}
+
+/* A library call: two descriptors, of which the second may be refused. */
+static int open_two(void *context)
+{
+    fault_scene *scene = context;
+    scene->fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (scene->fd < 0)
+        return mproc__fail(-errno, "one");
+    int second = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int code = second < 0 ? -errno : 0;
+    if (second >= 0)
+        close(second);
+    else if (!*scene->careless)
+        close(scene->fd);
+    if (code < 0)
+        scene->fd = -1;
+    return code < 0 ? mproc__fail(code, "two") : 0;
+}
+
+static int two_are_fine(void *context, int rc)
+{
+    return rc < 0 && ((fault_scene *)context)->fd >= 0;
+}
+
+static void close_one(void *context)
+{
+    fault_scene *scene = context;
+    if (scene->fd >= 0)
+        close(scene->fd);
+}
+
+static int loop_over_open(void *careless)
+{
+    const fault_case fault = {.name = "open two",
+                              .argument = careless,
+                              .setup = nothing_to_set_up,
+                              .call = open_two,
+                              .check = two_are_fine,
+                              .cleanup = close_one};
+    close(STDERR_FILENO); /* Check says what it found wrong */
+    close(STDOUT_FILENO);
+    fault_system_calls(&fault);
+    return 7;
+}
+
+START_TEST(a_fault_loop_finds_what_a_careless_call_leaks)
+{
+    static bool careful = false, careless = true;
+    ck_assert_int_eq(support_reap(support_fork(loop_over_open, &careful), 5000), 7);
+    ck_assert_int_ne(support_reap(support_fork(loop_over_open, &careless), 5000), 7);
+}
+END_TEST
+
+START_TEST(exactly_the_nth_system_call_fails_as_planned)
+{
+    static const int errors[] = {EMFILE, ENFILE, EACCES, ENOMEM};
+    fault_outcome outcome;
+    pid_t child = support_fork(second_open_answers, NULL);
+    ck_assert_int_eq(fault_trace(child, &(fault_plan){.call = 2, .variant = (unsigned)_i}, &outcome), 0);
+    ck_assert(outcome.happened);
+    ck_assert_str_eq(outcome.system_call, "openat");
+    ck_assert_uint_eq(outcome.variants, MPROC__COUNT(errors));
+    ck_assert_int_eq(outcome.error, errors[_i]);
+    ck_assert_int_eq(support_reap(child, 2000), errors[_i]);
+}
+END_TEST
+
+START_TEST(every_sleep_is_interrupted_as_often_as_planned)
+{
+    fault_outcome outcome;
+    pid_t child = support_fork(counts_interruptions, NULL);
+    ck_assert_int_eq(fault_trace(child, &(fault_plan){.interruptions = 5}, &outcome), 0);
+    ck_assert_int_eq(support_reap(child, 2000), 5);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "leak") == 0)
@@ -266,5 +379,9 @@ int main(int argc, char **argv)
     tcase_add_test(helpers, a_sleeping_process_is_seen_asleep_and_a_running_one_is_not);
     tcase_add_test(helpers, exactly_the_nth_allocation_fails);
     tcase_add_test(helpers, no_allocation_fails_unasked);
+    TCase *faults = support_case(suite, "faults");
+    tcase_add_loop_test(faults, exactly_the_nth_system_call_fails_as_planned, 0, 4);
+    tcase_add_test(faults, every_sleep_is_interrupted_as_often_as_planned);
+    tcase_add_test(faults, a_fault_loop_finds_what_a_careless_call_leaks);
     return support_run(suite, argc, argv);
 }
