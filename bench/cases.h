@@ -2,3 +2,5 @@
 /* The table of measured cases: one line for each bench_case that a bench_*.c defines. Included twice by bench.c. */
 BENCH_CASE(bench_queue_rate)
 BENCH_CASE(bench_queue_round_trip)
+BENCH_CASE(bench_sync_lock)
+BENCH_CASE(bench_sync_lock_contended)

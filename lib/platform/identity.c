@@ -87,6 +87,11 @@ uint64_t mproc__incarnation(void)
     return MPROC__LIKELY(number) ? number : incarnation_new(me);
 }
 
+const _Atomic uint64_t *mproc__incarnation_word(void)
+{
+    return &identity_get()->incarnation;
+}
+
 pid_t mproc__pid(void)
 {
     identity *me = identity_get();

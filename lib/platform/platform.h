@@ -50,6 +50,8 @@ void mproc__futex_wake(const _Atomic uint32_t *word, unsigned count, bool shared
 /* A number that differs in every incarnation (fork, exec) of a process and is never 0: one load from a page that
  * fork wipes. Handles remember it to know that they crossed a fork. */
 uint64_t mproc__incarnation(void);
+/* Where it stands (0: nobody has asked since the fork). Stays for the program's life. */
+const _Atomic uint64_t *mproc__incarnation_word(void);
 /* Cached; right after fork too. */
 pid_t mproc__pid(void);
 pid_t mproc__tid(void);

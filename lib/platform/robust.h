@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The robust mutex that shared structures embed: acquired again after its owner's death, consistent at once. L0. */
+/* The robust mutex that shared structures embed: acquired again after its owner's death, consistent at once. L0.
+ *
+ * It is a pthread mutex in every byte, so that a library built without the shortcut below, a sanitizer's build and ours
+ * can use the same one at the same time. The shortcut (robust_list.h) takes and gives back a free one without a call
+ * into libc; whatever is not free goes to libc. */
 #ifndef MPROC__PLATFORM_ROBUST_H
 #define MPROC__PLATFORM_ROBUST_H
 
@@ -10,29 +14,36 @@
 #include <mproc/deadline.h>
 
 typedef struct mproc__robust_shared {
-    pthread_mutex_t mutex; /* written by glibc and, at the owner's death, by the kernel */
+    pthread_mutex_t mutex; /* written by its owner and, at the owner's death, by the kernel */
 } mproc__robust_shared;
 
+#include "platform/robust_list.h"
+
 void mproc__robust_init(mproc__robust_shared *robust, bool shared);
-/* What happens when trylock answered `error`, and when unlock failed. */
-int mproc__robust_acquire_slow(mproc__robust_shared *robust, int error, mproc_deadline deadline);
-int mproc__robust_not_mine(void);
+/* What happens when the lock was not free, and when it could not be given back the short way. */
+int mproc__robust_acquire_slow(mproc__robust_shared *robust, mproc_deadline deadline);
+int mproc__robust_release_slow(mproc__robust_shared *robust);
+/* The halves of the former, for a caller that has something to do before a sleep: tries and spins (-EBUSY: still not
+ * free); sleeps. Neither is for a deadline that has passed. */
+int mproc__robust_acquire_awake(mproc__robust_shared *robust, mproc_deadline deadline);
+int mproc__robust_acquire_asleep(mproc__robust_shared *robust, mproc_deadline deadline);
 
 /* 0: held. MPROC_RECOVERED: held, the owner died; the mutex is already consistent again. -ETIMEDOUT; -EDEADLK: this
- * thread holds it; MPROC_ECORRUPT. Tries, spins for mproc__spin_budget(), then sleeps in the kernel. Inline like its
- * counterpart: the calls in between would be a tenth of an uncontended hold. */
+ * thread holds it; MPROC_ECORRUPT. Tries, spins for mproc__spin_budget(), then sleeps in the kernel. */
 static inline int mproc__robust_acquire(mproc__robust_shared *robust, mproc_deadline deadline)
 {
-    int error = pthread_mutex_trylock(&robust->mutex);
-    return MPROC__LIKELY(error == 0) ? 0 : mproc__robust_acquire_slow(robust, error, deadline);
+    return MPROC__LIKELY(mproc__robust_take(robust)) ? 0 : mproc__robust_acquire_slow(robust, deadline);
 }
 /* 0, or -EPERM: not this thread's. */
 static inline int mproc__robust_release(mproc__robust_shared *robust)
 {
-    return MPROC__LIKELY(pthread_mutex_unlock(&robust->mutex) == 0) ? 0 : mproc__robust_not_mine();
+    return MPROC__LIKELY(mproc__robust_give(robust)) ? 0 : mproc__robust_release_slow(robust);
 }
 /* The word the kernel marks: owner's tid | FUTEX_WAITERS | FUTEX_OWNER_DIED. */
 _Atomic uint32_t *mproc__robust_word(const mproc__robust_shared *robust);
 bool mproc__robust_is_mine(const mproc__robust_shared *robust);
+/* Whether this thread holds it and took it through this mapping: unmapping it would then cut the kernel's walk through
+ * the thread's list. Where the list cannot be read: whether this thread holds it. */
+bool mproc__robust_is_linked(const mproc__robust_shared *robust);
 
 #endif

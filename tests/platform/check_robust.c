@@ -191,6 +191,132 @@ START_TEST(threads_exclude_each_other)
 }
 END_TEST
 
+/* ---- the list, which libc and the short way share ---- */
+
+enum { MANY = 5 };
+
+static mproc__robust_shared *many_open(void)
+{
+    mproc__robust_shared *many =
+        mmap(NULL, sizeof(*many) * MANY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(many, MAP_FAILED);
+    for (int i = 0; i < MANY; i++)
+        mproc__robust_init(&many[i], true);
+    return many;
+}
+
+static int take_by(mproc__robust_shared *robust, bool by_libc)
+{
+    return by_libc ? -pthread_mutex_lock(&robust->mutex) : mproc__robust_acquire(robust, MPROC_FOREVER);
+}
+
+static int give_by(mproc__robust_shared *robust, bool by_libc)
+{
+    return by_libc ? -pthread_mutex_unlock(&robust->mutex) : mproc__robust_release(robust);
+}
+
+/* Every second one is taken by libc; three are given back, not in the order of taking, by whoever did not take them. */
+static int take_many_and_die(void *context)
+{
+    mproc__robust_shared *many = context;
+    const int given[] = {0, 3, 4};
+    for (int i = 0; i < MANY; i++)
+        if (take_by(&many[i], i % 2) != 0)
+            return 1;
+    for (size_t i = 0; i < MPROC__COUNT(given); i++)
+        if (give_by(&many[given[i]], given[i] % 2 == 0) != 0)
+            return 2;
+    if (take_by(&many[3], false) != 0)
+        return 3;
+    raise(SIGKILL);
+    return 4;
+}
+
+/* shows: DEATH-1 DEATH-3 */
+START_TEST(libc_and_we_keep_one_list_that_the_kernel_can_walk)
+{
+    mproc__robust_shared *many = many_open();
+    const int expected[MANY] = {0, MPROC_RECOVERED, MPROC_RECOVERED, MPROC_RECOVERED, 0};
+    ck_assert_int_eq(support_reap(support_fork(take_many_and_die, many), 5000), 256 + SIGKILL);
+    for (int i = 0; i < MANY; i++) {
+        ck_assert_int_eq(mproc__robust_acquire(&many[i], MPROC_NOW), expected[i]);
+        ck_assert_int_eq(mproc__robust_release(&many[i]), 0);
+    }
+    munmap(many, sizeof(*many) * MANY);
+}
+END_TEST
+
+START_TEST(a_free_lock_is_not_left_to_libc)
+{
+#if MPROC__ROBUST_LIST
+    ck_assert(mproc__me_look());
+    ck_assert(mproc__me_is_true(&mproc__me_now));
+    ck_assert(mproc__robust_take(&room->lock));
+    ck_assert_int_eq(pthread_mutex_trylock(&room->lock.mutex), EBUSY);
+    ck_assert(mproc__robust_give(&room->lock));
+    ck_assert(!mproc__robust_give(&room->lock));
+#else
+    ck_assert(!mproc__me_look());
+    ck_assert(!mproc__robust_take(&room->lock));
+#endif
+}
+END_TEST
+
+static int parent_holds(void *context)
+{
+    (void)context;
+    if (mproc__robust_is_mine(&room->lock) || mproc__robust_release(&room->lock) != -EPERM)
+        return 1;
+    return mproc__robust_acquire(&room->lock, MPROC_NOW) == -ETIMEDOUT ? 0 : 2;
+}
+
+START_TEST(a_fork_child_is_not_the_thread_that_forked_it)
+{
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, MPROC_NOW), 0);
+    ck_assert_int_eq(support_reap(support_fork(parent_holds, NULL), 5000), 0);
+    ck_assert_int_eq(mproc__robust_release(&room->lock), 0);
+}
+END_TEST
+
+START_TEST(a_lock_is_linked_through_the_mapping_it_was_taken_by)
+{
+#if MPROC__ROBUST_LIST
+    int fd = mproc__memfd_create("robust", sizeof(*room));
+    ck_assert_int_ge(fd, 0);
+    room_shared *maps[2];
+    for (int i = 0; i < 2; i++) {
+        maps[i] = mmap(NULL, sizeof(*room), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        ck_assert_ptr_ne(maps[i], MAP_FAILED);
+    }
+    mproc__robust_init(&maps[0]->lock, true);
+    ck_assert(!mproc__robust_is_linked(&maps[0]->lock));
+    ck_assert_int_eq(mproc__robust_acquire(&maps[0]->lock, MPROC_NOW), 0);
+    ck_assert(mproc__robust_is_linked(&maps[0]->lock));
+    ck_assert(mproc__robust_is_mine(&maps[1]->lock));
+    ck_assert(!mproc__robust_is_linked(&maps[1]->lock));
+    ck_assert_int_eq(mproc__robust_acquire(&maps[1]->lock, MPROC_NOW), -EDEADLK);
+    ck_assert_int_eq(mproc__robust_release(&maps[1]->lock), 0);
+    ck_assert(!mproc__robust_is_linked(&maps[0]->lock));
+    for (int i = 0; i < 2; i++)
+        munmap(maps[i], sizeof(*room));
+    close(fd);
+#endif
+}
+END_TEST
+
+START_TEST(the_halves_of_an_acquire_are_the_whole)
+{
+    pid_t holder = start_holder();
+    mproc_deadline deadline = mproc_after_ms(20);
+    ck_assert_int_eq(mproc__robust_acquire_awake(&room->lock, deadline), -EBUSY);
+    ck_assert_int_eq(mproc__robust_acquire_asleep(&room->lock, deadline), -ETIMEDOUT);
+    support_kill(holder);
+    ck_assert_int_eq(mproc__robust_acquire_awake(&room->lock, mproc_after_ms(5000)), MPROC_RECOVERED);
+    ck_assert_int_eq(mproc__robust_acquire_awake(&room->lock, mproc_after_ms(5000)), -EDEADLK);
+    ck_assert_int_eq(mproc__robust_release(&room->lock), 0);
+}
+END_TEST
+
 START_TEST(a_lock_made_unusable_by_others_is_corrupt)
 {
     support_kill(start_holder());
@@ -215,6 +341,11 @@ int main(int argc, char **argv)
     tcase_add_test(all, a_sleeper_is_woken_by_the_owners_death);
     tcase_add_test(all, processes_exclude_each_other);
     tcase_add_test(all, threads_exclude_each_other);
+    tcase_add_test(all, libc_and_we_keep_one_list_that_the_kernel_can_walk);
+    tcase_add_test(all, a_free_lock_is_not_left_to_libc);
+    tcase_add_test(all, a_fork_child_is_not_the_thread_that_forked_it);
+    tcase_add_test(all, a_lock_is_linked_through_the_mapping_it_was_taken_by);
+    tcase_add_test(all, the_halves_of_an_acquire_are_the_whole);
     tcase_add_test(all, a_lock_made_unusable_by_others_is_corrupt);
     return support_run(suite, argc, argv);
 }

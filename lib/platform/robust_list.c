@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a thread knows of itself, and whether libc's list of robust mutexes is as robust_list.h takes it to be. */
+#include "platform/base.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "platform/platform.h"
+#include "platform/robust.h"
+
+static const _Atomic uint64_t nobody; /* never equals an incarnation, which is not 0 */
+
+_Thread_local mproc__me mproc__me_now = {.present = &nobody, .incarnation = 1};
+
+#if MPROC__ROBUST_LIST
+
+enum { UNKNOWN, AS_EXPECTED, DIFFERENT };
+
+static struct robust_list_head *list_of_thread(void)
+{
+    struct robust_list_head *list = NULL;
+    size_t size_bytes = 0;
+    if (syscall(SYS_get_robust_list, 0, &list, &size_bytes) != 0 || size_bytes != sizeof(*list))
+        return NULL;
+    return list;
+}
+
+/* The mutex is held and was the first to be. */
+static bool is_linked_as_expected(const struct robust_list_head *list, const pthread_mutex_t *mutex,
+                                  void *next)
+{
+    const void *link = &mutex->__data.__list.__next;
+    return list->list.next == link && mutex->__data.__list.__next == next &&
+           (const void *)mutex->__data.__list.__prev == &list->list && mproc__robust_link(next)[-1] == link &&
+           !list->list_op_pending && (pid_t)mutex->__data.__lock == mproc__tid();
+}
+
+/* libc takes and gives back a mutex; what it leaves behind must be what we would leave. */
+static bool list_is_as_expected(struct robust_list_head *list)
+{
+    mproc__robust_shared robust;
+    pthread_mutex_t *mutex = &robust.mutex;
+    void *next = list->list.next;
+    long offset = (long)offsetof(pthread_mutex_t, __data.__lock) -
+                  (long)offsetof(pthread_mutex_t, __data.__list.__next);
+    mproc__robust_init(&robust, false);
+    if (list->futex_offset != offset || pthread_mutex_lock(mutex) != 0)
+        return false;
+    bool linked = is_linked_as_expected(list, mutex, next);
+    if (pthread_mutex_unlock(mutex) != 0)
+        return false;
+    return linked && list->list.next == next && mproc__robust_link(next)[-1] == &list->list &&
+           mutex->__data.__lock == 0 && !mutex->__data.__list.__next && !list->list_op_pending;
+}
+
+bool mproc__me_look(void)
+{
+    static _Atomic int layout; /* asked by several threads at once, all find the same */
+    mproc__me *self = &mproc__me_now;
+    struct robust_list_head *list = list_of_thread();
+    int known = atomic_load_explicit(&layout, memory_order_relaxed);
+    if (known == UNKNOWN && list) {
+        known = list_is_as_expected(list) ? AS_EXPECTED : DIFFERENT;
+        atomic_store_explicit(&layout, known, memory_order_relaxed);
+    }
+    if (known != AS_EXPECTED || !list)
+        return false;
+    self->list = list;
+    self->who = (uint32_t)mproc__pid() | (uint64_t)mproc__tid() << 32;
+    self->incarnation = mproc__incarnation();
+    self->present = mproc__incarnation_word();
+    return true;
+}
+
+void mproc__robust_wake(mproc__robust_shared *robust)
+{
+    mproc__futex_wake(mproc__robust_word(robust), 1, true); /* as the kernel does it, for private ones, too */
+}
+
+bool mproc__robust_is_linked(const mproc__robust_shared *robust)
+{
+    if (!mproc__robust_is_mine(robust))
+        return false;
+    if (!mproc__me_is_true(&mproc__me_now) && !mproc__me_look())
+        return true;
+    const pthread_mutex_t *mutex = &robust->mutex;
+    void *previous = mutex->__data.__list.__prev;
+    return previous && mproc__robust_link(previous)[0] == (const void *)&mutex->__data.__list.__next;
+}
+
+#else
+
+bool mproc__me_look(void)
+{
+    return false;
+}
+
+bool mproc__robust_is_linked(const mproc__robust_shared *robust)
+{
+    return mproc__robust_is_mine(robust);
+}
+
+#endif
