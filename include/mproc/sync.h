@@ -3,6 +3,7 @@
 #ifndef MPROC_SYNC_H
 #define MPROC_SYNC_H
 
+#include <mproc/array.h>
 #include <mproc/lock.h>
 
 #endif

@@ -10,7 +10,7 @@
 #include "data/parcel.h"
 
 /* Written at start-up, before any parcel is unpacked. */
-static mproc__unpack_fn *unpack_fns[MPROC_TYPE_OBJECT + 1];
+static mproc__unpack_fn *unpack_fns[MPROC_TYPE_SHM_LIST + 1];
 static mproc__unpack_fn *unpack_remote;
 
 void mproc__parcel_register(mproc_type_id type, mproc__unpack_fn *fn)

@@ -36,6 +36,8 @@ void mproc__lock_build(mproc__segment *segment, size_t offset, const mproc_lock_
 int mproc__lock_at(mproc__segment *segment, size_t offset, mproc_lock **ret_lock);
 /* The lock's segment; NULL: of a server. Two locks are the same object when the roots' addresses and offsets are. */
 mproc__segment *mproc__lock_segment(const mproc_lock *lock);
+/* Where in its segment's root; of locks that have a segment. */
+size_t mproc__lock_offset(const mproc_lock *lock);
 /* Whether the calling thread holds it; false also for locks of a server. */
 bool mproc__lock_is_mine(const mproc_lock *lock);
 /* Gives up all levels of a recursive lock that the calling thread holds and says how many acquires it was (at least 1);

@@ -264,6 +264,12 @@ mproc__segment *mproc__lock_segment(const mproc_lock *lock)
     return is_local(lock) ? local_of(lock)->segment : NULL;
 }
 
+size_t mproc__lock_offset(const mproc_lock *lock)
+{
+    const local_lock *local = local_of(lock);
+    return (size_t)((unsigned char *)local->shared - (unsigned char *)mproc__segment_root(local->segment));
+}
+
 bool mproc__lock_is_mine(const mproc_lock *lock)
 {
     return is_local(lock) && mproc__robust_is_mine(&local_of(lock)->shared->robust);

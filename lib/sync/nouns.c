@@ -2,10 +2,12 @@
 /* The one list of the nouns of L2 and L3. */
 #include "platform/base.h"
 
+#include "sync/array.h"
 #include "sync/lock.h"
 #include "sync/nouns.h"
 
 void mproc__nouns_register(void)
 {
+    mproc__noun_register(&mproc__array_noun);
     mproc__noun_register(&mproc__lock_noun);
 }

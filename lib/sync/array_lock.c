@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* An array's lock: its own, one it was given, or none; and how a given one goes with it to another process. */
+#include "platform/base.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "platform/story.h"
+#include "sync/array.h"
+
+mproc_lock *mproc__array_lock(mproc_array *array)
+{
+    mproc_lock *given = atomic_load_explicit(&array->given, memory_order_acquire);
+    if (given)
+        return given;
+    return atomic_load_explicit(&array->shared->locked, memory_order_acquire) ? array->own : NULL;
+}
+
+/* A lock guards an array where both live in this process, or both on this host: else one could go where the other cannot. */
+int mproc__array_lock_check(const mproc_lock *lock, mproc__home home)
+{
+    if (mproc__handle_check(lock, MPROC_TYPE_LOCK) < 0)
+        return mproc__fail(-EINVAL, "what was given as the array's lock is no lock");
+    mproc__segment *segment = mproc__lock_segment(lock);
+    if (!segment)
+        return mproc__fail(-EINVAL, "a lock of a server cannot be that of an array here");
+    if (mproc__segment_home(segment) != home)
+        return mproc__fail(-EINVAL, "an array and its lock live in one place: both thread:, or both host:");
+    return 0;
+}
+
+mproc_lock *mproc_array_lock(mproc_array *array)
+{
+    if (mproc__handle_check(array, MPROC_TYPE_ARRAY) < 0)
+        return NULL;
+    mproc_lock *lock = mproc__array_lock(array);
+    if (!lock)
+        mproc__handle_fail(&array->handle, MPROC_ESTATE, "the array was made without a lock");
+    return lock;
+}
+
+static int lock_set_own(mproc_array *array)
+{
+    uint32_t none = 0;
+    if (atomic_load(&array->given) || !atomic_compare_exchange_strong(&array->shared->locked, &none, 1))
+        return mproc__handle_fail(&array->handle, MPROC_ESTATE, "the array has a lock");
+    return 0;
+}
+
+static int lock_set_given(mproc_array *array, mproc_lock *lock)
+{
+    mproc_lock *none = NULL;
+    int code = mproc__array_lock_check(lock, mproc__segment_home(array->segment));
+    if (code < 0)
+        return mproc__handle_story(&array->handle, code);
+    if (lock == array->own)
+        return mproc__handle_fail(&array->handle, -EINVAL, "the array's own lock is set with NULL");
+    mproc__handle_keep(&lock->handle);
+    if (atomic_load(&array->shared->locked) || !atomic_compare_exchange_strong(&array->given, &none, lock)) {
+        mproc_lock_close(&lock);
+        return mproc__handle_fail(&array->handle, MPROC_ESTATE, "the array has a lock");
+    }
+    return 0;
+}
+
+int mproc_array_set_lock(mproc_array *array, mproc_lock *lock)
+{
+    int code = mproc__handle_check(array, MPROC_TYPE_ARRAY);
+    if (code == 0)
+        code = mproc__array_range(array, 0, 0);
+    if (code < 0)
+        return code;
+    return lock ? lock_set_given(array, lock) : lock_set_own(array);
+}
+
+/* ---- given to other processes ---- */
+
+enum { PACKED_NOUN_BYTES = 2 };
+
+/* Behind what every noun packs, when a lock was given; its descriptor follows the array's. */
+typedef struct packed_lock {
+    uint8_t kind; /* of the segment that the lock is in */
+    uint8_t offset[8];
+} packed_lock;
+
+int mproc__array_pack(mproc__handle *handle, mproc__parcel *parcel)
+{
+    mproc_array *array = mproc__array_of(handle);
+    int code = mproc__noun_pack(array->segment, parcel);
+    mproc_lock *given = atomic_load(&array->given);
+    if (code < 0 || !given)
+        return code;
+    mproc__segment *segment = mproc__lock_segment(given);
+    uint64_t offset = mproc__lock_offset(given);
+    packed_lock packed = {.kind = (uint8_t)mproc__segment_kind(segment)};
+    memcpy(packed.offset, &offset, sizeof(offset)); /* on one machine */
+    code = mproc__parcel_add_blob(parcel, &packed, sizeof(packed));
+    return code < 0 ? code : mproc__parcel_add_fd(parcel, mproc__segment_fd(segment));
+}
+
+static int lock_unpack(mproc__parcel *parcel, const void *blob, mproc_lock **ret_lock)
+{
+    packed_lock packed;
+    uint64_t offset;
+    memcpy(&packed, blob, sizeof(packed));
+    memcpy(&offset, packed.offset, sizeof(offset));
+    int fd = mproc__parcel_take_fd(parcel);
+    if (fd < 0 || offset % MPROC__LOCK_ALIGNMENT) {
+        if (fd >= 0)
+            close(fd);
+        return mproc__fail(MPROC_EPROTOCOL, "a packed array without its lock");
+    }
+    mproc__segment *segment;
+    int code = mproc__segment_attach(fd, (mproc_type_id)packed.kind, &segment);
+    if (code < 0) {
+        close(fd);
+        return code;
+    }
+    code = mproc__lock_at(segment, offset, ret_lock);
+    mproc__segment_release(segment);
+    return code;
+}
+
+int mproc__array_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
+                        mproc__handle **ret_handle)
+{
+    bool locked = blob_bytes == PACKED_NOUN_BYTES + sizeof(packed_lock);
+    mproc__handle *handle;
+    mproc_lock *lock = NULL;
+    int code = mproc__noun_unpack(parcel, blob, locked ? PACKED_NOUN_BYTES : blob_bytes, &handle);
+    if (code < 0)
+        return code;
+    if (locked)
+        code = lock_unpack(parcel, (const uint8_t *)blob + PACKED_NOUN_BYTES, &lock);
+    if (code < 0) {
+        mproc__handle_release(handle);
+        return code;
+    }
+    atomic_store(&mproc__array_of(handle)->given, lock);
+    *ret_handle = handle;
+    return 0;
+}
