@@ -76,8 +76,8 @@ static bool row_bury(mproc__segment *segment, unsigned index, uint64_t identity)
 }
 
 /* After the life word was taken with `code`: bury the row if it is dead, else give the word back. `gone`: identity of
- * an unburied row, or of a handed-back one whose process was found gone before; 0: none. A kernel mark counts only if the row's owner was on
- * the word: on a handed-back one it tells of a visitor that died. */
+ * an unburied row, or of a handed-back one whose process was found gone before; 0: none. A kernel mark counts only if
+ * the row's owner was on the word: on a handed-back one it tells of a visitor that died. */
 static bool row_settle(mproc__segment *segment, unsigned index, int code, uint64_t gone)
 {
     mproc__row_shared *row = &segment->shared->rows[index];

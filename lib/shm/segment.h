@@ -68,8 +68,9 @@ static inline uint32_t mproc__eventcount_prepare(mproc__eventcount_shared *event
 }
 
 /* ---- life of a segment ---- */
-/* `name`: for people, cut at MPROC__LABEL_BYTES - 1; NULL: none. `size_bytes`: of the object area (root). `reserve_bytes` of it is reserved now (0: all), the rest by
- * mproc__segment_reserve. `kind`: the object's type id, checked at attach. Root is zeroed, 128-byte aligned.
+/* `name`: for people, cut at MPROC__LABEL_BYTES - 1; NULL: none. `size_bytes`: of the object area (root). `reserve_bytes`
+ * of it is reserved now (0: all), the rest by mproc__segment_reserve. `kind`: the object's type id, checked at attach. Root
+ * is zeroed, 128-byte aligned.
  * -ENOMEM, -ENOSPC: no room (story says how much was asked); -EMFILE. */
 int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name, size_t size_bytes,
                           size_t reserve_bytes, mproc__segment **ret_segment);

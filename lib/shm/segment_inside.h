@@ -21,9 +21,9 @@ typedef struct mproc__row_shared {
     /* Held by the thread that joined, from before the identity is written until after it is erased. Marked by the
      * kernel when that thread dies with it. Also taken for an instant by a sweeper of a dead row. */
     mproc__robust_shared life;
-    /* 0: free. Else pid | generation << 32 | unburied bit | handed-back bit. Stored last when a row is taken and erased first when it
-     * is left, so a reader that sees it sees the two fields below. A taker that dies before this store leaves a marked
-     * life word and 0: the row is free. The generation tells a row from its next life. */
+    /* 0: free. Else pid | generation << 32 | unburied bit | handed-back bit. Stored last when a row is taken and erased
+     * first when it is left, so a reader that sees it sees the two fields below. A taker that dies before this store
+     * leaves a marked life word and 0: the row is free. The generation tells a row from its next life. */
     _Atomic uint64_t identity;
     /* Start time in clock ticks and initial stack address of the process, 0: unknown. Read only to answer for rows
      * whose life word is handed back. */
