@@ -10,6 +10,7 @@
 #include <mproc/call.h>
 #include <mproc/place.h>
 #include <mproc/sync.h>
+#include <mproc/wait.h>
 #include <mproc/queue.h>
 #include <mproc/connection.h>
 #include <mproc/process.h>

@@ -30,9 +30,15 @@ MPROC_API int         mproc_call_check(const mproc_call *call);     /* 0, or the
 #define MPROC__TYPED(noun, TYPE) static inline mproc_##noun *mproc_call_##noun(mproc_call *call, size_t index) \
     { return (mproc_##noun *)mproc_call_handle(call, index, TYPE); }
 MPROC__TYPED(place, MPROC_TYPE_PLACE)
-MPROC__TYPED(array, MPROC_TYPE_ARRAY)
+MPROC__TYPED(shm, MPROC_TYPE_SHM)
 MPROC__TYPED(shm_list, MPROC_TYPE_SHM_LIST)
+MPROC__TYPED(array, MPROC_TYPE_ARRAY)
 MPROC__TYPED(lock, MPROC_TYPE_LOCK)
+MPROC__TYPED(rwlock, MPROC_TYPE_RWLOCK)
+MPROC__TYPED(semaphore, MPROC_TYPE_SEMAPHORE)
+MPROC__TYPED(condition, MPROC_TYPE_CONDITION)
+MPROC__TYPED(event, MPROC_TYPE_EVENT)
+MPROC__TYPED(barrier, MPROC_TYPE_BARRIER)
 MPROC__TYPED(queue, MPROC_TYPE_QUEUE)
 MPROC__TYPED(connection, MPROC_TYPE_CONNECTION)
 MPROC__TYPED(listener, MPROC_TYPE_LISTENER)

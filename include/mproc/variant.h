@@ -88,8 +88,9 @@ MPROC_END_DECLS
     unsigned short: mproc_int, int: mproc_int, unsigned: mproc_int, long: mproc_int, long long: mproc_int, \
     unsigned long: mproc_uint, unsigned long long: mproc_uint, float: mproc_double, double: mproc_double, \
     char *: mproc_text, const char *: mproc_text, void *: mproc_pointer, mproc_variant: mproc__same, \
-    mproc_place *: mproc_handle, mproc_array *: mproc_handle, mproc_shm_list *: mproc_handle, \
-    mproc_lock *: mproc_handle, mproc_queue *: mproc_handle, \
+    mproc_place *: mproc_handle, mproc_shm *: mproc_handle, mproc_shm_list *: mproc_handle, mproc_array *: mproc_handle, \
+    mproc_lock *: mproc_handle, mproc_rwlock *: mproc_handle, mproc_semaphore *: mproc_handle, \
+    mproc_condition *: mproc_handle, mproc_event *: mproc_handle, mproc_barrier *: mproc_handle, mproc_queue *: mproc_handle, \
     mproc_connection *: mproc_handle, mproc_listener *: mproc_handle, mproc_list *: mproc_handle, \
     mproc_dict *: mproc_handle)(x)
 #define MPROC__N(...) MPROC__N_(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
@@ -127,9 +128,15 @@ inline mproc_variant MPROC_V(double x) { return mproc_double(x); }
 inline mproc_variant MPROC_V(const char *x) { return mproc_text(x); }
 inline mproc_variant MPROC_V(mproc_variant x) { return x; }
 inline mproc_variant MPROC_V(mproc_place *x) { return mproc_handle(x); }
-inline mproc_variant MPROC_V(mproc_array *x) { return mproc_handle(x); }
+inline mproc_variant MPROC_V(mproc_shm *x) { return mproc_handle(x); }
 inline mproc_variant MPROC_V(mproc_shm_list *x) { return mproc_handle(x); }
+inline mproc_variant MPROC_V(mproc_array *x) { return mproc_handle(x); }
 inline mproc_variant MPROC_V(mproc_lock *x) { return mproc_handle(x); }
+inline mproc_variant MPROC_V(mproc_rwlock *x) { return mproc_handle(x); }
+inline mproc_variant MPROC_V(mproc_semaphore *x) { return mproc_handle(x); }
+inline mproc_variant MPROC_V(mproc_condition *x) { return mproc_handle(x); }
+inline mproc_variant MPROC_V(mproc_event *x) { return mproc_handle(x); }
+inline mproc_variant MPROC_V(mproc_barrier *x) { return mproc_handle(x); }
 inline mproc_variant MPROC_V(mproc_queue *x) { return mproc_handle(x); }
 inline mproc_variant MPROC_V(mproc_connection *x) { return mproc_handle(x); }
 inline mproc_variant MPROC_V(mproc_listener *x) { return mproc_handle(x); }

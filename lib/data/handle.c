@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include <mproc/call.h>
+#include <mproc/wait.h>
 
 #include "data/handle.h"
 
@@ -135,4 +136,15 @@ void *mproc_keep(void *handle)
     }
     mproc__handle_keep(h);
     return handle;
+}
+
+int mproc_wait_fd(void *handle)
+{
+    mproc__handle *h = handle_cast(handle);
+
+    if (!h)
+        return mproc__fail(-EINVAL, "not an open handle");
+    if (!h->ops->wait_fd)
+        return mproc__handle_fail(h, MPROC_EPLACE, "a %s has no descriptor to poll", h->ops->noun);
+    return h->ops->wait_fd(h);
 }

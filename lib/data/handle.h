@@ -25,6 +25,7 @@ typedef struct mproc__handle_ops {
                     size_t size_bytes); /* as snprintf; NULL: the noun */
     /* Appends what another process needs to `parcel` (data/parcel.h); NULL: MPROC_ECANNOTCROSS. */
     int (*pack)(mproc__handle *handle, struct mproc__parcel *parcel);
+    int (*wait_fd)(mproc__handle *handle); /* a descriptor to poll, or negative; NULL: MPROC_EPLACE */
 } mproc__handle_ops;
 
 struct mproc__handle {

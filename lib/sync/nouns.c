@@ -3,11 +3,13 @@
 #include "platform/base.h"
 
 #include "sync/array.h"
+#include "sync/event.h"
 #include "sync/lock.h"
 #include "sync/nouns.h"
 
 void mproc__nouns_register(void)
 {
     mproc__noun_register(&mproc__array_noun);
+    mproc__noun_register(&mproc__event_noun);
     mproc__noun_register(&mproc__lock_noun);
 }
