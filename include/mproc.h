@@ -9,6 +9,7 @@
 #include <mproc/variant.h>
 #include <mproc/call.h>
 #include <mproc/place.h>
+#include <mproc/shm.h>
 #include <mproc/sync.h>
 #include <mproc/wait.h>
 #include <mproc/queue.h>

@@ -2,6 +2,7 @@
 /* The one file that knows all layers: start-up of the library. */
 #include "platform/base.h"
 
+#include <mproc/shm.h>
 #include "channel/connection.h"
 #include "channel/queue.h"
 #include "manager/proxy.h"
@@ -15,7 +16,9 @@ int mproc_init(int *argc, char ***argv)
     mproc__parcel_register(MPROC_TYPE_QUEUE, mproc__queue_unpack);
     mproc__connection_register();
     mproc__manager_register();
-    if (!argc && !argv)
-        return 0;
-    return mproc__process_main(argc, argv);
+    int rc = argc || argv ? mproc__process_main(argc, argv) : 0;
+    /* Names that killed programs left. A directory that cannot be read is no reason not to start. */
+    if (rc == 0)
+        (void)mproc_cleanup(NULL);
+    return rc;
 }

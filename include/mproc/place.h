@@ -34,10 +34,13 @@ typedef struct mproc_place_options {
     const char *key_file;           /* instead: mode 0600 file */
     uint32_t    connect_ms;         /* 0: 5000 */
     uint32_t    call_ms;            /* limit of calls that take no deadline; 0: 30000 */
+    bool        owner;              /* "shm:/NAME": closing the place takes all names in it away */
+    bool        persist;            /* "shm:": what is made there stays when nobody uses it, until it is unlinked */
 } mproc_place_options;
 
 /* address: "thread:"                 this process; values may hold pointers
  *          "host:"                   as NULL
+ *          "shm:/NAME" "shm:"        files in /dev/shm, for unrelated programs on this host
  *          "unix:/run/x.sock" "unix:@abstract"   managerd
  *          "env:"                    whatever MPROC_PLACE says
  * -EINVAL: no such address, or options that fit none. Of servers: -ENOENT, -ECONNREFUSED: nobody serves there; -ETIMEDOUT:

@@ -177,12 +177,12 @@ static int address_resolve(const char *address, const char **ret_address)
 
 static int address_unknown(const char *address)
 {
-    static const char *const schemes[] = {"shm:", "private:", "tcp:", "tls:"};
+    static const char *const schemes[] = {"private:", "tcp:", "tls:"};
     for (size_t i = 0; i < MPROC__COUNT(schemes); i++)
         if (begins(address, schemes[i]))
             return mproc__fail(MPROC_EPLACE,
-                               "%s: places are thread:, host:, unix:PATH, unix:@NAME and env:", address);
-    return mproc__fail(-EINVAL, "'%s' is no place: thread:, host:, unix:PATH, unix:@NAME and env: are",
+                               "%s: places are thread:, host:, shm:/NAME, unix:PATH, unix:@NAME and env:", address);
+    return mproc__fail(-EINVAL, "'%s' is no place: thread:, host:, shm:/NAME, unix:PATH, unix:@NAME and env: are",
                        address);
 }
 
@@ -200,6 +200,8 @@ int mproc_place_open(const char *address, const mproc_place_options *options, mp
         return mproc__place_local(MPROC__HOME_THREAD, ret_place);
     if (strcmp(address, "host:") == 0)
         return mproc__place_local(MPROC__HOME_HOST, ret_place);
+    if (begins(address, "shm:"))
+        return mproc__place_shm(address, options, ret_place);
     if (!begins(address, "unix:"))
         return address_unknown(address);
     mproc__manager_register();

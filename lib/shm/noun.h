@@ -30,6 +30,7 @@ typedef struct mproc__noun {
     void (*explain)(const void *root, size_t size_bytes, struct mproc__report *report);
     /* For a noun whose pack adds more than mproc__noun_pack does; NULL: the common one. */
     mproc__unpack_fn *unpack;
+    bool readable; /* attach is also for a segment that may only be read */
 } mproc__noun;
 
 /* Fills the zeroed root of a new segment that nobody else sees yet. */
@@ -37,13 +38,16 @@ typedef int mproc__build_fn(mproc__segment *segment, const void *how);
 
 typedef struct mproc__making {
     const mproc__noun *noun;
-    mproc_place *place;   /* of home thread, host or shm */
+    mproc_place *place;   /* of home thread, host or shm; NULL: host */
     const char *name;     /* or NULL */
     bool and_open;        /* one of that name is opened as it is instead of -EEXIST */
     size_t size_bytes;    /* of the root */
     size_t reserve_bytes; /* 0: all */
     mproc__build_fn *build;
     const void *how; /* for build */
+    /* shm: only. */
+    uint32_t mode; /* permission bits; 0: 0600 */
+    bool persist;  /* the name stays when nobody uses it; also when the place says so */
 } mproc__making;
 
 /* A new object, or with and_open one that exists. Never visible half made: the name comes last.

@@ -238,14 +238,8 @@ pid_t mproc__segment_row_pid(const mproc__segment *segment, unsigned row)
     return identity_pid(atomic_load_explicit(&segment->shared->rows[row].identity, memory_order_acquire));
 }
 
-bool mproc__segment_row_alive(mproc__segment *segment, unsigned index)
+static bool row_alive(const mproc__row_shared *row, uint64_t identity)
 {
-    if (!segment->shared)
-        return index == 0;
-    if (index >= MPROC__ROWS)
-        return false;
-    const mproc__row_shared *row = &segment->shared->rows[index];
-    uint64_t identity = atomic_load_explicit(&row->identity, memory_order_acquire);
     uint32_t word = life_word(row);
     if (!identity || (identity & MPROC__IDENTITY_UNBURIED))
         return false;
@@ -254,4 +248,21 @@ bool mproc__segment_row_alive(mproc__segment *segment, unsigned index)
     if (identity & MPROC__IDENTITY_HANDED_BACK)
         return !process_gone(row, identity);
     return !(word & FUTEX_OWNER_DIED);
+}
+
+bool mproc__segment_row_alive(mproc__segment *segment, unsigned index)
+{
+    if (!segment->shared)
+        return index == 0;
+    if (index >= MPROC__ROWS)
+        return false;
+    const mproc__row_shared *row = &segment->shared->rows[index];
+    return row_alive(row, atomic_load_explicit(&row->identity, memory_order_acquire));
+}
+
+/* The process is asked for as well: of a thread with more robust words than the kernel walks, some stay held for ever. */
+bool mproc__row_in_use(const mproc__row_shared *row)
+{
+    uint64_t identity = atomic_load_explicit(&row->identity, memory_order_acquire);
+    return row_alive(row, identity) && !process_gone(row, identity);
 }

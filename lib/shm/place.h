@@ -25,10 +25,16 @@ struct mproc_place {
     mproc__home home;
     const mproc__server_place_ops *server;      /* server homes only */
     char *address;                              /* as resolved; owned */
+    /* shm: only */
+    const char *group;    /* the part of the address behind "shm:/", or "" */
+    bool persist;         /* names stay when nobody uses the objects */
+    uint64_t incarnation; /* whose closing takes all names of the group away; 0: nobody's */
 };
 
 /* A thread: or host: place, for mproc_place_open. -ENOMEM. */
 int mproc__place_local(mproc__home home, mproc_place **ret_place);
+/* "shm:" or "shm:/NAME". options may be NULL. -EINVAL, -ENAMETOOLONG, -ENOMEM. */
+int mproc__place_shm(const char *address, const mproc_place_options *options, mproc_place **ret_place);
 /* Of an argument: NULL is host. -EINVAL for something that is no place. */
 int mproc__place_home(mproc_place *place, mproc__home *ret_home);
 

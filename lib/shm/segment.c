@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "platform/story.h"
+#include "shm/named.h"
 #include "shm/segment_inside.h"
 
 #ifndef F_GET_SEALS
@@ -18,12 +19,9 @@
 #define F_SEAL_SHRINK 0x0002
 #endif
 
-enum { SEGMENT_VERSION = 2 };
+#define ROOT_OFFSET MPROC__ROOT_OFFSET
 
-#define SEGMENT_MAGIC UINT64_C(0x746d6765732d706d) /* "mp-segmt" in a little-endian dump */
-#define ROOT_OFFSET   ((sizeof(mproc__header_shared) + MPROC__LINE - 1) / MPROC__LINE * MPROC__LINE)
-
-/* With 40-byte mutexes a small object is three pages: header, rows and waiters leave its root 1.9 KiB. */
+/* With 40-byte mutexes a small object is three pages: header, rows and waiters leave its root 1.6 KiB. */
 _Static_assert(sizeof(mproc__header_shared) <= 16384,
                "header and rows stay small: every object pays for them");
 _Static_assert(MPROC__ROWS + 2 <= 128, "event, membership and all life words fit one futex_waitv");
@@ -54,7 +52,8 @@ static mproc__segment *segment_new(mproc__home home, mproc_type_id kind, const c
 static int segment_map(mproc__segment *segment, size_t bytes)
 {
     int flags = segment->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    void *mapping = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, segment->fd, 0);
+    int access = segment->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+    void *mapping = mmap(NULL, bytes, access, flags, segment->fd, 0);
     if (mapping == MAP_FAILED)
         return mproc__fail(-errno, "cannot map %zu bytes of shared memory: %s", bytes, strerror(errno));
     segment->mapping = mapping;
@@ -64,18 +63,28 @@ static int segment_map(mproc__segment *segment, size_t bytes)
 
 void mproc__segment_destroy(mproc__segment *segment)
 {
+    struct stat status;
+    bool ours = segment->published && fstat(segment->fd, &status) == 0;
     if (segment->mapping)
         munmap(segment->mapping, segment->mapping_bytes);
     if (segment->fd >= 0)
         close(segment->fd);
+    if (ours)
+        mproc__named_reap(segment->label, status.st_dev, status.st_ino);
+    if (segment->temporary)
+        mproc__named_unlink(segment->temporary);
+    free(segment->temporary);
     free(segment);
 }
 
-static int header_write(const mproc__segment *segment)
+static int header_write(const mproc__segment *segment, const mproc__naming *naming, size_t reserve_bytes)
 {
     mproc__header_shared *shared = segment->shared;
-    shared->magic = SEGMENT_MAGIC;
-    shared->version = SEGMENT_VERSION;
+    if (naming)
+        shared->flags = MPROC__FLAG_NAMED | (naming->persist ? MPROC__FLAG_PERSIST : 0);
+    shared->reserved_bytes = reserve_bytes;
+    shared->magic = MPROC__SEGMENT_MAGIC;
+    shared->version = MPROC__SEGMENT_VERSION;
     shared->kind = (uint32_t)segment->kind;
     shared->size_bytes = segment->size_bytes;
     memcpy(shared->label, segment->label, sizeof(shared->label));
@@ -88,11 +97,12 @@ static int header_write(const mproc__segment *segment)
 
 /* The memory behind a host segment. mproc__memory_reserve looks for room first: reserving beyond a memory cgroup's limit
  * does not fail, it brings the OOM killer (measured). */
-static int segment_allocate(mproc__segment *segment, size_t total, size_t reserve)
+static int segment_allocate(mproc__segment *segment, const mproc__naming *naming, size_t total,
+                            size_t reserve)
 {
     char label[64];
     snprintf(label, sizeof(label), "mproc:%.50s", segment->label);
-    int fd = mproc__memfd_create(label, total);
+    int fd = naming ? mproc__named_file(naming, total, segment) : mproc__memfd_create(label, total);
     if (fd < 0)
         return mproc__fail(fd, "cannot create %zu bytes of shared memory for %s: %s", total, label,
                            mproc_strerror(fd));
@@ -104,36 +114,37 @@ static int segment_allocate(mproc__segment *segment, size_t total, size_t reserv
     return 0;
 }
 
-static int segment_build(mproc__segment *segment, size_t size_bytes, size_t reserve_bytes)
+static int segment_build(mproc__segment *segment, const mproc__naming *naming, size_t size_bytes,
+                         size_t reserve_bytes)
 {
     bool host = segment->home == MPROC__HOME_HOST;
     size_t before = host ? ROOT_OFFSET : 0;
     size_t total = mproc__round_up(before + size_bytes, page_bytes());
-    int code = host ? segment_allocate(segment, total, before + reserve_bytes) : 0;
+    int code = host ? segment_allocate(segment, naming, total, before + reserve_bytes) : 0;
     if (code == 0)
         code = segment_map(segment, total);
     if (code < 0)
         return code;
     segment->size_bytes = size_bytes;
     segment->root = (unsigned char *)segment->mapping + before;
+    segment->named = naming != NULL;
     if (host) {
         segment->shared = segment->mapping;
-        code = header_write(segment);
+        code = header_write(segment, naming, reserve_bytes);
     }
     return code;
 }
 
-int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name, size_t size_bytes,
-                          size_t reserve_bytes, mproc__segment **ret_segment)
+int mproc__segment_make(mproc__home home, mproc_type_id kind, const char *label, const mproc__naming *naming,
+                        size_t size_bytes, size_t reserve_bytes, mproc__segment **ret_segment)
 {
-    MPROC__ASSERT(home == MPROC__HOME_HOST || home == MPROC__HOME_THREAD);
     if (size_bytes == 0 || size_bytes > SIZE_MAX / 4 || reserve_bytes > size_bytes)
         return mproc__fail(-EINVAL, "a segment of %zu bytes, %zu of them reserved", size_bytes,
                            reserve_bytes);
-    mproc__segment *segment = segment_new(home, kind, name ? name : "");
+    mproc__segment *segment = segment_new(home, kind, label);
     if (!segment)
         return -ENOMEM;
-    int code = segment_build(segment, size_bytes, reserve_bytes ? reserve_bytes : size_bytes);
+    int code = segment_build(segment, naming, size_bytes, reserve_bytes ? reserve_bytes : size_bytes);
     if (code < 0)
         mproc__segment_destroy(segment);
     else
@@ -141,66 +152,116 @@ int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name
     return code;
 }
 
-/* Nothing of a foreign file is touched before this said that it cannot shrink and is long enough. */
-static int descriptor_check(int fd, size_t *ret_bytes)
+int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name, size_t size_bytes,
+                          size_t reserve_bytes, mproc__segment **ret_segment)
 {
-    struct stat status;
-    if (fstat(fd, &status) < 0)
-        return mproc__fail(-errno, "cannot attach descriptor %d: %s", fd, strerror(errno));
-    int seals = S_ISREG(status.st_mode) ? fcntl(fd, F_GET_SEALS) : -1;
-    if (seals < 0 || !(seals & F_SEAL_SHRINK) || status.st_size <= (off_t)ROOT_OFFSET)
+    MPROC__ASSERT(home == MPROC__HOME_HOST || home == MPROC__HOME_THREAD);
+    return mproc__segment_make(home, kind, name ? name : "", NULL, size_bytes, reserve_bytes, ret_segment);
+}
+
+int mproc__header_read(int fd, mproc__header_shared *ret_header)
+{
+    size_t bytes = offsetof(mproc__header_shared, membership);
+    ssize_t got;
+    do
+        got = pread(fd, ret_header, bytes, 0);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return mproc__fail(-errno, "cannot read descriptor %d: %s", fd, mproc_strerror(-errno));
+    if (got != (ssize_t)bytes || ret_header->magic != MPROC__SEGMENT_MAGIC)
         return mproc__fail(MPROC_ECORRUPT, "descriptor %d is not a segment of libmproc", fd);
-    *ret_bytes = (size_t)status.st_size;
+    ret_header->label[MPROC__LABEL_BYTES - 1] = '\0';
     return 0;
 }
 
-static int header_check(const mproc__header_shared *shared, size_t bytes, mproc_type_id kind)
+/* Nothing of a foreign file is touched before this said what it is and that it is long enough. Only files with a name may
+ * be without the seal against shrinking. */
+static int descriptor_check(int fd, struct stat *ret_status, mproc__header_shared *ret_header)
 {
-    if (shared->magic != SEGMENT_MAGIC)
-        return mproc__fail(MPROC_ECORRUPT, "not a segment of libmproc: wrong magic number");
-    if (shared->version != SEGMENT_VERSION || shared->root_offset != ROOT_OFFSET ||
-        shared->row_count != MPROC__ROWS)
+    if (fstat(fd, ret_status) < 0)
+        return mproc__fail(-errno, "cannot attach descriptor %d: %s", fd, strerror(errno));
+    int seals = S_ISREG(ret_status->st_mode) ? fcntl(fd, F_GET_SEALS) : -1;
+    if (seals < 0 || ret_status->st_size <= (off_t)ROOT_OFFSET)
+        return mproc__fail(MPROC_ECORRUPT, "descriptor %d is not a segment of libmproc", fd);
+    int code = mproc__header_read(fd, ret_header);
+    if (code < 0)
+        return code;
+    bool named = (ret_header->flags & MPROC__FLAG_NAMED) && mproc__file_name_good(ret_header->label);
+    if (!named && !(seals & F_SEAL_SHRINK))
+        return mproc__fail(MPROC_ECORRUPT, "descriptor %d is not a segment of libmproc: it can shrink", fd);
+    return 0;
+}
+
+static int header_check(const mproc__header_shared *header, size_t bytes, mproc_type_id kind)
+{
+    if (header->version != MPROC__SEGMENT_VERSION || header->root_offset != ROOT_OFFSET ||
+        header->row_count != MPROC__ROWS)
         return mproc__fail(MPROC_ECORRUPT, "segment of another build of libmproc (version %u, this is %d)",
-                           (unsigned)shared->version, (int)SEGMENT_VERSION);
-    if (shared->size_bytes == 0 || shared->size_bytes > bytes - ROOT_OFFSET)
+                           (unsigned)header->version, (int)MPROC__SEGMENT_VERSION);
+    if (header->size_bytes == 0 || header->size_bytes > bytes - ROOT_OFFSET ||
+        header->reserved_bytes > header->size_bytes)
         return mproc__fail(MPROC_ECORRUPT, "segment says %llu bytes, the descriptor holds %zu",
-                           (unsigned long long)shared->size_bytes, bytes - ROOT_OFFSET);
-    if (shared->kind != (uint32_t)kind)
-        return mproc__fail(-EINVAL, "segment of an object of type %u, wanted %u", (unsigned)shared->kind,
+                           (unsigned long long)header->size_bytes, bytes - ROOT_OFFSET);
+    if (header->kind != (uint32_t)kind)
+        return mproc__fail(-EINVAL, "segment of an object of type %u, wanted %u", (unsigned)header->kind,
                            (unsigned)kind);
     uint64_t pids;
     uint64_t times;
     int code = mproc__namespaces(&pids, &times);
     if (code < 0)
         return code;
-    if (shared->pid_namespace != pids || shared->time_namespace != times)
+    if (header->pid_namespace != pids || header->time_namespace != times)
         return mproc__fail(MPROC_ENAMESPACE,
                            "segment of another pid or time namespace: share it by managerd");
     return 0;
 }
 
-int mproc__segment_attach(int fd, mproc_type_id kind, mproc__segment **ret_segment)
+/* A file with holes is nobody's work of ours, but a full /dev/shm would make them SIGBUS. */
+static int holes_fill(const mproc__segment *segment, const struct stat *status, size_t reserved)
 {
-    size_t bytes = 0;
-    int code = descriptor_check(fd, &bytes);
+    if ((uint64_t)status->st_blocks * 512 >= reserved)
+        return 0;
+    if (segment->read_only)
+        return mproc__fail(MPROC_ECORRUPT, "a segment whose space is not reserved");
+    return mproc__memory_reserve(segment->fd, 0, reserved);
+}
+
+static int segment_attach(mproc__segment *segment, const struct stat *status,
+                          const mproc__header_shared *header)
+{
+    int code = holes_fill(segment, status, ROOT_OFFSET + header->reserved_bytes);
+    if (code == 0)
+        code = segment_map(segment, (size_t)status->st_size);
     if (code < 0)
         return code;
-    mproc__segment *segment = segment_new(MPROC__HOME_HOST, kind, "");
+    segment->shared = segment->mapping;
+    segment->root = (unsigned char *)segment->mapping + ROOT_OFFSET;
+    segment->size_bytes = header->size_bytes;
+    segment->named = (header->flags & MPROC__FLAG_NAMED) != 0;
+    segment->published = segment->named;
+    return 0;
+}
+
+int mproc__segment_attach(int fd, mproc_type_id kind, mproc__segment **ret_segment)
+{
+    struct stat status;
+    mproc__header_shared header;
+    int code = descriptor_check(fd, &status, &header);
+    if (code == 0)
+        code = header_check(&header, (size_t)status.st_size, kind);
+    if (code < 0)
+        return code;
+    mproc__segment *segment = segment_new(MPROC__HOME_HOST, kind, header.label);
     if (!segment)
         return -ENOMEM;
     segment->fd = fd;
-    code = segment_map(segment, bytes);
-    if (code == 0)
-        code = header_check(segment->mapping, bytes, kind);
+    segment->read_only = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
+    code = segment_attach(segment, &status, &header);
     if (code < 0) {
         segment->fd = -1; /* stays the caller's */
         mproc__segment_destroy(segment);
         return code;
     }
-    segment->shared = segment->mapping;
-    segment->root = (unsigned char *)segment->mapping + ROOT_OFFSET;
-    segment->size_bytes = segment->shared->size_bytes;
-    memcpy(segment->label, segment->shared->label, sizeof(segment->label) - 1);
     *ret_segment = segment;
     return 0;
 }
@@ -233,9 +294,21 @@ int mproc__segment_fd(const mproc__segment *segment)
     return segment->fd;
 }
 
+/* Of a named one without its group. */
 const char *mproc__segment_name(const mproc__segment *segment)
 {
-    return segment->label;
+    const char *behind = mproc__segment_named(segment) ? strchr(segment->label, '%') : NULL;
+    return behind ? behind + 1 : segment->label;
+}
+
+bool mproc__segment_named(const mproc__segment *segment)
+{
+    return segment->named;
+}
+
+bool mproc__segment_read_only(const mproc__segment *segment)
+{
+    return segment->read_only;
 }
 
 mproc_type_id mproc__segment_kind(const mproc__segment *segment)

@@ -74,8 +74,8 @@ static inline uint32_t mproc__eventcount_prepare(mproc__eventcount_shared *event
  * -ENOMEM, -ENOSPC: no room (story says how much was asked); -EMFILE. */
 int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name, size_t size_bytes,
                           size_t reserve_bytes, mproc__segment **ret_segment);
-/* Host only. Maps what the descriptor holds; duplicates nothing: takes `fd` on success. Checks magic, version, size,
- * kind and namespaces: MPROC_ECORRUPT, MPROC_ENAMESPACE, -EINVAL. */
+/* Host only. Maps what the descriptor holds, read-only if that is; duplicates nothing: takes `fd` on success. Checks magic,
+ * version, size, kind and namespaces: MPROC_ECORRUPT, MPROC_ENAMESPACE, -EINVAL. */
 int mproc__segment_attach(int fd, mproc_type_id kind, mproc__segment **ret_segment);
 void mproc__segment_keep(mproc__segment *segment);
 /* Drops a reference; the last one leaves the table (if this process had joined) and unmaps, unless a life word in it is
@@ -86,10 +86,12 @@ void mproc__segment_release(mproc__segment *segment);
 void *mproc__segment_root(mproc__segment *segment);
 size_t mproc__segment_size(const mproc__segment *segment);      /* of the object area */
 int mproc__segment_fd(const mproc__segment *segment);           /* borrowed; -1 in a thread home */
-const char *mproc__segment_name(const mproc__segment *segment); /* as it was made; "" when none */
+const char *mproc__segment_name(const mproc__segment *segment); /* the object's; "" when none */
 mproc_type_id mproc__segment_kind(const mproc__segment *segment);
 mproc__home mproc__segment_home(const mproc__segment *segment);
 bool mproc__segment_shared(const mproc__segment *segment); /* host: futexes are process-shared */
+bool mproc__segment_named(const mproc__segment *segment);  /* made in a shm: place; has or had a file name */
+bool mproc__segment_read_only(const mproc__segment *segment);
 /* Offsets count from root. */
 int mproc__segment_reserve(mproc__segment *segment, size_t offset, size_t length);
 int mproc__segment_free_range(mproc__segment *segment, size_t offset, size_t length);

@@ -51,7 +51,10 @@ typedef struct mproc__header_shared {
     uint32_t row_count;
     uint64_t pid_namespace;         /* owner ids in robust mutexes mean nothing elsewhere */
     uint64_t time_namespace;        /* start times mean nothing elsewhere */
-    char label[MPROC__LABEL_BYTES]; /* the object's name, for people; ends in a zero byte */
+    char label[MPROC__LABEL_BYTES]; /* its name, for people; of a named one, its file; ends in a zero byte */
+    uint32_t flags;                 /* MPROC__FLAG_... */
+    uint32_t unused;
+    uint64_t reserved_bytes; /* of the object area, reserved at creation: those are touched without asking */
     /* A futex that all sleepers watch; add 1 and wake all when the set of life words changes. Anyone writes it, by
      * atomic add. One who dies between a change and its add held or watched a life word, and that wakes a sleeper. */
     _Alignas(64) _Atomic uint32_t membership;
@@ -62,6 +65,15 @@ typedef struct mproc__header_shared {
     _Alignas(64) mproc__row_shared rows[MPROC__ROWS];
     mproc__waiter_shared waiters[MPROC__WAITERS];
 } mproc__header_shared;
+
+enum {
+    MPROC__FLAG_NAMED = 1,  /* has or had a name in /dev/shm; only such a one may be without seals */
+    MPROC__FLAG_PERSIST = 2 /* that name stays when nobody uses it */
+};
+
+#define MPROC__SEGMENT_MAGIC UINT64_C(0x746d6765732d706d) /* "mp-segmt" in a little-endian dump */
+#define MPROC__ROOT_OFFSET   ((sizeof(mproc__header_shared) + MPROC__LINE - 1) / MPROC__LINE * MPROC__LINE)
+enum { MPROC__SEGMENT_VERSION = 3 };
 
 struct mproc__life;
 
@@ -76,6 +88,10 @@ struct mproc__segment {
     size_t size_bytes;
     mproc_type_id kind;
     char label[MPROC__LABEL_BYTES]; /* as in the header */
+    bool named;                     /* the label is a file's name */
+    bool published;                 /* which leads to it, or did */
+    bool read_only;                 /* mapped so: no call may write or join */
+    char *temporary; /* where a file must have a name from the start: that one, until it is published */
     uint64_t incarnation;           /* that mapped it */
     uint64_t serial;                /* of this handle, never given again in this process */
     mproc__sweep_fn *sweep;
@@ -94,8 +110,22 @@ struct mproc__segment {
 };
 
 /* ---- segment.c ---- */
-/* Unmaps and frees. */
+struct mproc__naming;
+/* mproc__segment_create for all: `naming` is NULL for anonymous memory. */
+int mproc__segment_make(mproc__home home, mproc_type_id kind, const char *label,
+                        const struct mproc__naming *naming, size_t size_bytes, size_t reserve_bytes,
+                        mproc__segment **ret_segment);
+/* Unmaps and frees; of a named one whose last user this was, takes the name away. */
 void mproc__segment_destroy(mproc__segment *segment);
+/* Reads the constant part of a header, never through a mapping: a file that is cut short meanwhile is no SIGBUS.
+ * MPROC_ECORRUPT: not one of ours; -errno. */
+int mproc__header_read(int fd, mproc__header_shared *ret_header);
+
+/* ---- named.c ---- */
+/* A file that nobody finds, with the shared lock. */
+int mproc__named_file(const struct mproc__naming *naming, size_t size_bytes, mproc__segment *segment);
+/* Whether a label can be the name of a file. */
+bool mproc__file_name_good(const char *label);
 
 /* ---- participants.c: rows. All with the life guard held, by the calling thread. ---- */
 /* Takes a free row: life word held, identity written. 0, MPROC_ELIMIT. */
@@ -106,6 +136,8 @@ bool mproc__row_retake(mproc__segment *segment);
 void mproc__row_leave(mproc__segment *segment);
 /* Says that the owner lives on without a thread on the word, and gives the word back. */
 void mproc__row_hand_back(mproc__segment *segment);
+/* Whether a living process is in a row; also of a copy that was read from a file. No guard needed. */
+bool mproc__row_in_use(const mproc__row_shared *row);
 /* Tells all sleepers that the set of life words changed. */
 void mproc__membership_changed(mproc__header_shared *shared);
 

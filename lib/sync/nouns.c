@@ -2,6 +2,7 @@
 /* The one list of the nouns of L2 and L3. */
 #include "platform/base.h"
 
+#include "shm/shm.h"
 #include "sync/array.h"
 #include "sync/event.h"
 #include "sync/lock.h"
@@ -11,5 +12,6 @@ void mproc__nouns_register(void)
 {
     mproc__noun_register(&mproc__array_noun);
     mproc__noun_register(&mproc__event_noun);
+    mproc__noun_register(&mproc__shm_noun);
     mproc__noun_register(&mproc__lock_noun);
 }
