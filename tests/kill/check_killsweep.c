@@ -25,13 +25,39 @@ static int sweep(const char *arguments, char *output)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
 }
 
+/* What a toy's sweep prints, whole. */
+static void passes(const char *toy, const char *counts)
+{
+    char arguments[128], output[OUTPUT_BYTES], wanted[256];
+    snprintf(arguments, sizeof(arguments), "--operation '%s'", toy);
+    snprintf(wanted, sizeof(wanted), "\n%s\t%s\nall\t%s\n", toy, counts, counts);
+    int status = sweep(arguments, output);
+    ck_assert_msg(status == 0 && strstr(output, wanted), "%s", output);
+}
+
+static void is_found(const char *toy, const char *how)
+{
+    char arguments[128], output[OUTPUT_BYTES];
+    snprintf(arguments, sizeof(arguments), "--operation '%s'", toy);
+    int status = sweep(arguments, output);
+    ck_assert_msg(status == 1 && strstr(output, how), "%s", output);
+}
+
 /* Five: before the first instruction that matters, after each of three stores, after the return. */
 START_TEST(a_sound_operation_passes_at_each_of_its_states)
 {
-    char output[OUTPUT_BYTES];
-    int status = sweep("--operation 'toy sound'", output);
-    ck_assert_str_eq(output, "toy sound\t5\t0\nall\t5\t0\n");
-    ck_assert_int_eq(status, 0);
+    passes("toy sound", "5\t0\t0\t0");
+}
+END_TEST
+
+/* The fence sees what stepping sees. */
+START_TEST(both_ways_of_following_find_the_same_marks)
+{
+    char fenced[OUTPUT_BYTES], stepped[OUTPUT_BYTES];
+    ck_assert_msg(sweep("--operation 'lock release' --kind kill --every 4", fenced) == 0, "%s", fenced);
+    ck_assert_msg(sweep("--operation 'lock release' --kind kill --every 4 --step", stepped) == 0, "%s",
+                  stepped);
+    ck_assert_str_eq(fenced, stepped);
 }
 END_TEST
 
@@ -40,7 +66,7 @@ START_TEST(a_torn_update_is_reported_with_its_function_and_memory)
     char output[OUTPUT_BYTES];
     int status = sweep("--operation 'toy torn'", output);
     ck_assert_int_eq(status, 1);
-    ck_assert_msg(strstr(output, "toy torn\t4\t1\n"), "%s", output);
+    ck_assert_msg(strstr(output, "toy torn\t4\t0\t0\t1\n"), "%s", output);
     ck_assert_msg(strstr(output, "the survivor found fault 1"), "%s", output);
     ck_assert_msg(strstr(output, "0000000000000000 -> 0000000000000001"), "%s", output);
 }
@@ -49,62 +75,71 @@ END_TEST
 START_TEST(the_reported_command_shows_the_failure_again)
 {
     char output[OUTPUT_BYTES];
-    ck_assert_int_eq(sweep("--operation 'toy torn' --state 'fresh' --mark 1", output), 1);
-    ck_assert_msg(strstr(output, "toy torn\t1\t1\n"), "%s", output);
-    ck_assert_int_eq(sweep("--operation 'toy torn' --state 'fresh' --mark 2", output), 0);
+    ck_assert_int_eq(sweep("--operation 'toy torn' --state 'fresh' --kind kill --mark 1", output), 1);
+    ck_assert_msg(strstr(output, "toy torn\t1\t0\t0\t1\n"), "%s", output);
+    ck_assert_int_eq(sweep("--operation 'toy torn' --state 'fresh' --kind kill --mark 2", output), 0);
+    ck_assert_int_eq(sweep("--operation 'toy hasty' --kind pair --mark 2 --second 1", output), 1);
+    ck_assert_int_eq(sweep("--operation 'toy hasty' --kind pair --mark 2 --second 0", output), 0);
 }
 END_TEST
 
 START_TEST(a_wake_up_lost_with_the_victim_is_reported)
 {
-    char output[OUTPUT_BYTES];
-    ck_assert_int_eq(sweep("--operation 'toy silent'", output), 1);
-    ck_assert_msg(strstr(output, "the waiter sleeps on after the death"), "%s", output);
+    is_found("toy silent", "the waiter sleeps on");
+}
+END_TEST
+
+START_TEST(a_recovery_that_survives_its_own_death_passes)
+{
+    passes("toy mended", "6\t16\t0\t0");
+}
+END_TEST
+
+START_TEST(a_recovery_that_is_lost_with_its_process_is_reported)
+{
+    is_found("toy hasty", "pair at mark 2, recoverer at mark 1: the survivor found fault 1");
+}
+END_TEST
+
+START_TEST(a_wake_that_reaches_all_survives_a_blocked_victim)
+{
+    passes("toy loud", "8\t0\t0\t0");
+}
+END_TEST
+
+START_TEST(a_wake_spent_on_a_blocked_victim_is_reported)
+{
+    is_found("toy quiet", "the waiter sleeps on after the death");
+}
+END_TEST
+
+START_TEST(waiting_for_a_stopped_process_passes)
+{
+    passes("toy patient", "6\t0\t6\t0");
+}
+END_TEST
+
+START_TEST(taking_a_stopped_process_for_dead_is_reported)
+{
+    is_found("toy rash", "stop at mark 3: the victim's call answered 1");
 }
 END_TEST
 
 START_TEST(an_unknown_operation_is_no_success)
 {
     char output[OUTPUT_BYTES];
-    ck_assert_int_eq(sweep("--operation 'no such'", output), 1);
+    ck_assert_int_eq(sweep("--operation 'toy unknown'", output), 1);
 }
 END_TEST
 
-/* The whole sweep of one operation; the output shows what failed and how to see it again. */
-static void sweep_without_failure(const char *operation)
+/* Every state of lock and queue, every few of the rest; the output says how many. `make killsweep` tries all. */
+/* shows: DEATH-1 DEATH-2 DEATH-3 DEATH-8 DEATH-11 */
+START_TEST(every_operation_survives_kills_deaths_in_recovery_and_stops)
 {
-    char arguments[128], output[OUTPUT_BYTES];
-    snprintf(arguments, sizeof(arguments), "--operation '%s'", operation);
-    int status = sweep(arguments, output);
+    char output[OUTPUT_BYTES];
+    int status = sweep("--short", output);
     ck_assert_msg(status == 0, "%s", output);
-    ck_assert_msg(strncmp(output, operation, strlen(operation)) == 0, "%s", output);
-}
-
-/* shows: DEATH-1 DEATH-3 */
-START_TEST(a_lock_survives_a_kill_at_every_state_of_acquire)
-{
-    sweep_without_failure("lock acquire");
-}
-END_TEST
-
-/* shows: DEATH-1 DEATH-3 */
-START_TEST(a_lock_survives_a_kill_at_every_state_of_release)
-{
-    sweep_without_failure("lock release");
-}
-END_TEST
-
-/* shows: DEATH-1 DEATH-2 */
-START_TEST(a_queue_survives_a_kill_at_every_state_of_put)
-{
-    sweep_without_failure("queue put");
-}
-END_TEST
-
-/* shows: DEATH-1 DEATH-2 */
-START_TEST(a_queue_survives_a_kill_at_every_state_of_get)
-{
-    sweep_without_failure("queue get");
+    printf("%s", output);
 }
 END_TEST
 
@@ -113,15 +148,19 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("killsweep");
     TCase *harness = support_case(suite, "harness");
     tcase_add_test(harness, a_sound_operation_passes_at_each_of_its_states);
+    tcase_add_test(harness, both_ways_of_following_find_the_same_marks);
     tcase_add_test(harness, a_torn_update_is_reported_with_its_function_and_memory);
     tcase_add_test(harness, the_reported_command_shows_the_failure_again);
     tcase_add_test(harness, a_wake_up_lost_with_the_victim_is_reported);
+    tcase_add_test(harness, a_recovery_that_survives_its_own_death_passes);
+    tcase_add_test(harness, a_recovery_that_is_lost_with_its_process_is_reported);
+    tcase_add_test(harness, a_wake_that_reaches_all_survives_a_blocked_victim);
+    tcase_add_test(harness, a_wake_spent_on_a_blocked_victim_is_reported);
+    tcase_add_test(harness, waiting_for_a_stopped_process_passes);
+    tcase_add_test(harness, taking_a_stopped_process_for_dead_is_reported);
     tcase_add_test(harness, an_unknown_operation_is_no_success);
     TCase *sweeps = support_case(suite, "sweeps");
     tcase_set_timeout(sweeps, support_ms(SWEEP_LIMIT_MS) / 1000.0);
-    tcase_add_test(sweeps, a_lock_survives_a_kill_at_every_state_of_acquire);
-    tcase_add_test(sweeps, a_lock_survives_a_kill_at_every_state_of_release);
-    tcase_add_test(sweeps, a_queue_survives_a_kill_at_every_state_of_put);
-    tcase_add_test(sweeps, a_queue_survives_a_kill_at_every_state_of_get);
+    tcase_add_test(sweeps, every_operation_survives_kills_deaths_in_recovery_and_stops);
     return support_run(suite, argc, argv);
 }

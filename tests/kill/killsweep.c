@@ -1,32 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The controller: rounds of {build, park, step, kill, judge}, one for each mark of each start state of each operation. */
+/* The table of rounds: for each start state of each operation all marks, pairs and stops, dealt to one job a CPU. */
 #include "platform/base.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <sched.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
-#include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "kill/killsweep.h"
-#include "kill/trace.h"
+#include "kill/round.h"
 #include "support/support.h"
 
 enum {
-    LIVE_MS = 50,       /* what the library promises */
-    ROUND_LIMIT_S = 30, /* a round that takes longer hangs in the controller itself */
-    PATIENCE = 4,       /* a round that was only slow is tried this often: a hanging one never passes */
-    ANSWER_NONE = -1
+    LIVE_MS = 50, /* what the library promises */
+    PATIENCE = 4, /* a round that was only slow is tried this often: a hanging one never passes */
+    ANY = -1,
+    JOBS_MAX = 64,
+    /* In `make check`, which has 90 s for all tests of this folder. */
+    SHORT_EVERY = 5,
+    SHORT_PAIRS = 97,
+    SHORT_STOPS = 11
 };
 
 #define KILLSWEEP_CASE(name) extern const kill_case name;
@@ -38,262 +36,213 @@ static const kill_case *const cases[] = {
 #undef KILLSWEEP_CASE
 };
 
-/* One page that victim, waiter and controller share beside the object; not compared. */
-typedef struct flags_shared {
-    _Atomic int returned; /* victim: 1 + what the call answered */
-    _Atomic int woke;     /* waiter: 1 + what the wait answered */
-} flags_shared;
-
 typedef struct options {
-    const char *operation, *state;
-    int mark; /* ANSWER_NONE: all */
-    int every;
-    int live_ms;
+    const char *operation, *state, *kind;
+    int mark, second, order; /* ANY: all */
+    int every, pairs, stops;
+    int live_ms, jobs;
+    bool stepping, brief;
 } options;
 
-typedef struct round_run {
-    const kill_case *of;
-    unsigned state;
-    unsigned mark; /* to be killed at */
-    bool record;   /* only count the marks, in `mark` */
-    bool returned;
-    bool slow; /* nothing wrong but the time */
-    void *context;
-    pid_t waiter, victim;
-    char failure[256]; /* empty: none */
-    trace trace;
-} round_run;
+/* Of one operation; all jobs add. */
+typedef struct score_shared {
+    _Atomic unsigned states, pairs, stops, failures;
+} score_shared;
 
-static flags_shared *flags;
-static options opt = {.mark = ANSWER_NONE, .every = 1, .live_ms = LIVE_MS};
+static options opt = {
+    .mark = ANY, .second = ANY, .order = ANY, .every = 1, .pairs = 1, .stops = 1, .live_ms = LIVE_MS};
+static score_shared *score;
+static int job;         /* which of them this process is */
+static unsigned rounds; /* dealt so far, to whomever */
 
-__attribute__((format(printf, 2, 3))) static void blame(round_run *r, const char *format, ...)
+static bool is_mine(void)
 {
-    va_list args;
-    if (r->failure[0])
-        return;
-    va_start(args, format);
-    vsnprintf(r->failure, sizeof(r->failure), format, args);
-    va_end(args);
+    return (int)(rounds++ % (unsigned)opt.jobs) == job;
 }
 
-static int64_t now_ms(void)
+static const char *kind_name(round_kind kind)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    static const char *const names[] = {"record", "kill", "pair", "stop"};
+    return names[kind];
 }
 
-static int waiter_main(void *context)
+static void report_at(const round_run *r, FILE *to)
 {
-    round_run *r = context;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    atomic_store(&flags->woke, 1 + (r->of->wait(r->context, r->state) & 255));
-    while (pause() != 0)
-        ;
-    return 0;
-}
-
-static int victim_main(void *context)
-{
-    round_run *r = context;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-    int answer = r->of->prepare ? r->of->prepare(r->context, r->state) : 0;
-    if (answer != 0)
-        return answer;
-    kill(getpid(), SIGSTOP);
-    answer = r->of->call(r->context, r->state);
-    atomic_store(&flags->returned, 1 + (answer & 255));
-    while (pause() != 0)
-        ;
-    return 0;
-}
-
-static int wakes_main(void *context)
-{
-    round_run *r = context;
-    return r->of->wakes(r->context, r->state);
-}
-
-static int check_main(void *context)
-{
-    round_run *r = context;
-    return r->of->check(r->context, r->state, r->returned);
-}
-
-static void settle_waiter(void *context)
-{
-    round_run *r = context;
-    if (r->waiter > 0 && !support_until_asleep(r->waiter, KILL_HARD_MS))
-        blame(r, "the waiter does not come to rest");
-}
-
-static void start_waiter(round_run *r)
-{
-    if (!r->of->wait || r->failure[0])
-        return;
-    r->waiter = support_fork(waiter_main, r);
-    settle_waiter(r);
-    if (atomic_load(&flags->woke) != 0)
-        blame(r, "the waiter did not wait: answer %d", atomic_load(&flags->woke) - 1);
-}
-
-static void start_victim(round_run *r)
-{
-    int status;
-    if (r->failure[0])
-        return;
-    r->victim = support_fork(victim_main, r);
-    if (waitpid(r->victim, &status, 0) < 0 || !WIFSTOPPED(status)) {
-        blame(r, "the victim could not prepare: status %#x", status);
-        r->victim = 0;
-        return;
-    }
-    settle_waiter(r);
-    if (trace_begin(&r->trace, r->victim, &flags->returned, settle_waiter, r) != 0)
-        blame(r, "the victim cannot be traced");
-}
-
-/* To the round's mark, or to the return of the call, which is the last mark of all. */
-static void step_victim(round_run *r)
-{
-    trace_step at = TRACE_MARK;
-    unsigned mark = 0;
-    while (!r->failure[0] && at == TRACE_MARK && (r->record || mark < r->mark)) {
-        at = trace_next(&r->trace);
-        mark++;
-    }
-    if (at == TRACE_LOST || at == TRACE_BLOCKED)
-        blame(r, "the victim %s", at == TRACE_LOST ? "ended by itself" : "blocked in its call");
-    int answer = atomic_load(&flags->returned);
-    r->returned = answer == 1;
-    if (answer > 1)
-        blame(r, "the victim's call answered %d", answer - 1);
-    if (r->record)
-        r->mark = mark;
-}
-
-/* Every second victim stays a zombie until the round is over: the dead need not be reaped to be dead. */
-static void kill_victim(round_run *r)
-{
-    siginfo_t info;
-    if (r->victim <= 0)
-        return;
-    kill(r->victim, SIGKILL);
-    waitid(P_PID, (id_t)r->victim, &info, WEXITED | (r->mark % 2 ? WNOWAIT : 0));
-}
-
-static bool has_woken(void *context)
-{
-    (void)context;
-    return atomic_load(&flags->woke) != 0;
-}
-
-static void await_waiter(round_run *r, const char *when)
-{
-    int64_t start_ms = now_ms();
-    if (r->failure[0] || r->waiter <= 0)
-        return;
-    if (!support_until(has_woken, NULL, KILL_HARD_MS))
-        blame(r, "the waiter sleeps on %s", when);
-    else if (atomic_load(&flags->woke) != 1)
-        blame(r, "the waiter answered %d", atomic_load(&flags->woke) - 1);
-    else if (now_ms() - start_ms > opt.live_ms) {
-        r->slow = true;
-        blame(r, "the waiter woke after %d ms", (int)(now_ms() - start_ms));
-    }
-}
-
-static int survivor(round_run *r, support_fn *fn)
-{
-    int64_t start_ms = now_ms();
-    int answer = support_reap(support_fork(fn, r), 2 * KILL_HARD_MS);
-    if (answer == 0 && now_ms() - start_ms > opt.live_ms) {
-        r->slow = true;
-        blame(r, "the survivor took %d ms", (int)(now_ms() - start_ms));
-    }
-    return answer;
-}
-
-static void judge(round_run *r)
-{
-    if (r->failure[0] || r->record)
-        return;
-    if (r->of->wait && (!r->of->wakes || survivor(r, wakes_main) == 0))
-        await_waiter(r, "after the death");
-    if (r->failure[0])
-        return;
-    int answer = survivor(r, check_main);
-    if (answer < 0)
-        blame(r, "the survivor hangs");
-    else if (answer != 0)
-        blame(r, "the survivor found fault %d", answer);
-    await_waiter(r, "although the survivor used the object");
-}
-
-static void run_round(round_run *r)
-{
-    alarm(ROUND_LIMIT_S);
-    atomic_store(&flags->returned, 0);
-    atomic_store(&flags->woke, 0);
-    int answer = r->of->setup(r->state, &r->context);
-    if (answer != 0) {
-        blame(r, "the start state could not be made: %d", answer);
-        return;
-    }
-    start_waiter(r);
-    start_victim(r);
-    step_victim(r);
-    kill_victim(r);
-    judge(r);
-    if (r->waiter > 0)
-        support_kill(r->waiter);
-    if (r->victim > 0)
-        waitpid(r->victim, NULL, 0);
-    r->of->teardown(r->context);
+    fprintf(to, "killsweep: %s, start state %s, %s at mark %d", r->of->operation, r->of->states[r->state],
+            kind_name(r->kind), r->mark);
+    if (r->order != ORDER_KILL)
+        fprintf(to, r->order == ORDER_KILL_POST ? ", killed by the poster before its post"
+                                                : ", killed by the poster after its post");
+    if (r->kind == ROUND_PAIR)
+        fprintf(to, ", recoverer at mark %d", r->second);
+    fprintf(to, ": %s\n", r->failure);
 }
 
 static void report(const round_run *r)
 {
-    fprintf(stderr, "killsweep: %s, start state %s, mark %u: %s\n", r->of->operation, r->of->states[r->state],
-            r->mark, r->failure);
-    if (r->trace.now)
-        trace_print(&r->trace, stderr);
-    fprintf(stderr, "  again    %s --operation '%s' --state '%s' --mark %u\n", program_invocation_name,
-            r->of->operation, r->of->states[r->state], r->mark);
+    char *text = NULL;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+    if (!to)
+        return;
+    report_at(r, to);
+    if (r->victim_trace.now)
+        trace_print(&r->victim_trace, to);
+    if (r->recoverer_trace.now)
+        trace_print(&r->recoverer_trace, to);
+    fprintf(to, "  again    %s --operation '%s' --state '%s' --kind %s --mark %d", program_invocation_name,
+            r->of->operation, r->of->states[r->state], kind_name(r->kind), r->mark);
+    if (r->kind == ROUND_PAIR)
+        fprintf(to, " --second %d", r->second);
+    if (r->order != ORDER_KILL)
+        fprintf(to, " --order %d", (int)r->order);
+    fprintf(to, "\n");
+    fclose(to);
+    fwrite(text, size, 1, stderr);
+    free(text);
 }
 
-/* Runs one kill; 1 for a failure. */
-static unsigned sweep_mark(const kill_case *of, unsigned state, unsigned mark)
+/* Runs one round, again if it was only slow; false when it failed. On success `r` says what the round found out. */
+static bool attempt(round_run *r)
 {
-    for (unsigned attempt = 1;; attempt++) {
-        round_run r = {.of = of, .state = state, .mark = mark};
-        run_round(&r);
-        bool again = r.slow && attempt < PATIENCE;
-        if (r.failure[0] && !again)
-            report(&r);
-        trace_end(&r.trace);
+    const round_run fresh = *r;
+    for (unsigned tries = 1;; tries++) {
+        round_do(r);
+        bool again = r->slow && tries < PATIENCE;
+        if (r->failure[0] && !again && !r->skipped)
+            report(r);
+        round_forget(r);
         if (!again)
-            return r.failure[0] ? 1 : 0;
+            break;
+        *r = fresh;
+    }
+    if (r->failure[0] && !r->skipped)
+        atomic_fetch_add(&score->failures, 1);
+    return !r->failure[0];
+}
+
+static bool asked(const char *kind)
+{
+    return !opt.kind || strcmp(opt.kind, kind) == 0;
+}
+
+static bool marked(int wanted, int number)
+{
+    return wanted == ANY || wanted == number;
+}
+
+/* ---- the kinds; `recorded` knows the last mark and where the victim sleeps ---- */
+
+static void sweep_kills(const round_run *recorded, int mark, round_order order)
+{
+    round_run r = {
+        .of = recorded->of, .state = recorded->state, .kind = ROUND_KILL, .mark = mark, .order = order};
+    if (!is_mine())
+        return;
+    atomic_fetch_add(&score->states, 1);
+    attempt(&r);
+}
+
+/* One whole recovery tells its marks; each of them is a round. The pairs of a job are numbered on through all marks. */
+static void sweep_pairs(const round_run *recorded, int mark)
+{
+    static unsigned number;
+    round_run whole = {.of = recorded->of,
+                       .state = recorded->state,
+                       .kind = ROUND_PAIR,
+                       .mark = mark,
+                       .second = ROUND_WHOLE};
+    if (!is_mine() || !attempt(&whole))
+        return;
+    for (int second = 0; second <= whole.second; second++) {
+        round_run r = {
+            .of = whole.of, .state = whole.state, .kind = ROUND_PAIR, .mark = mark, .second = second};
+        if (!marked(opt.second, second) || (opt.second == ANY && number++ % (unsigned)opt.pairs))
+            continue;
+        atomic_fetch_add(&score->pairs, 1);
+        attempt(&r);
     }
 }
 
-static void sweep_state(const kill_case *of, unsigned state, unsigned *states, unsigned *failures)
+static void sweep_stops(const round_run *recorded, int mark)
 {
-    round_run r = {.of = of, .state = state, .record = true};
-    run_round(&r);
-    if (r.failure[0]) {
-        report(&r);
-        ++*failures;
+    round_run r = {.of = recorded->of, .state = recorded->state, .kind = ROUND_STOP, .mark = mark};
+    if (!is_mine())
+        return;
+    atomic_fetch_add(&score->stops, 1);
+    attempt(&r);
+}
+
+static void sweep_mark(const round_run *recorded, int mark)
+{
+    bool chosen = opt.mark != ANY;
+    int every = recorded->of->every_state && opt.brief ? 1 : opt.every;
+    bool sleeps = mark == recorded->asleep;
+    for (int order = 0; order < ROUND_ORDERS; order++)
+        if (asked("kill") && marked(opt.order, order) && (order == ORDER_KILL || sleeps) &&
+            (chosen || sleeps || mark % every == 0))
+            sweep_kills(recorded, mark, (round_order)order);
+    if (recorded->of->recover && asked("pair"))
+        sweep_pairs(recorded, mark);
+    if (recorded->of->meanwhile && asked("stop") && (chosen || sleeps || mark % opt.stops == 0))
+        sweep_stops(recorded, mark);
+}
+
+static void sweep_state(const kill_case *of, unsigned state)
+{
+    round_run recorded = {.of = of, .state = state, .kind = ROUND_RECORD};
+    if (!attempt(&recorded) && !recorded.skipped)
+        return;
+    for (int mark = 0; mark <= recorded.mark; mark++)
+        if (marked(opt.mark, mark))
+            sweep_mark(&recorded, mark);
+}
+
+static int job_main(void *context)
+{
+    const kill_case *of = context;
+    cpu_set_t allowed, one;
+    int skip = job;
+    CPU_ZERO(&one);
+    sched_getaffinity(0, sizeof(allowed), &allowed);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &allowed) && skip-- == 0)
+            CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof(one), &one);
+    madvise(score, sizeof(*score),
+            MADV_DONTFORK); /* the roles of a round do not see it: it changes all the time */
+    if (round_prepare(support_ms(opt.live_ms), opt.stepping) != 0)
+        return 1;
+    for (unsigned state = 0; of->states[state]; state++)
+        if (!opt.state || strcmp(opt.state, of->states[state]) == 0)
+            sweep_state(of, state);
+    return 0;
+}
+
+/* ---- all operations ---- */
+
+static void print_score(const char *operation, const score_shared *of)
+{
+    printf("%s\t%u\t%u\t%u\t%u\n", operation, of->states, of->pairs, of->stops, of->failures);
+    fflush(stdout);
+}
+
+static void sweep_case(const kill_case *of, score_shared *all)
+{
+    pid_t pids[JOBS_MAX];
+    *score = (score_shared){.states = 0};
+    for (job = 0; job < opt.jobs; job++)
+        pids[job] = support_fork(job_main, (void *)(uintptr_t)of);
+    for (int i = 0; i < opt.jobs; i++) {
+        int status;
+        if (waitpid(pids[i], &status, 0) < 0 || status != 0)
+            atomic_fetch_add(&score->failures, 1);
     }
-    trace_end(&r.trace);
-    for (unsigned mark = 0; mark <= r.mark && !r.failure[0]; mark += (unsigned)opt.every) {
-        if (opt.mark != ANSWER_NONE && mark != (unsigned)opt.mark)
-            continue;
-        ++*states;
-        *failures += sweep_mark(of, state, mark);
-    }
+    print_score(of->operation, score);
+    all->states += score->states;
+    all->pairs += score->pairs;
+    all->stops += score->stops;
+    all->failures += score->failures;
 }
 
 static bool wanted(const kill_case *of)
@@ -301,75 +250,118 @@ static bool wanted(const kill_case *of)
     return opt.operation ? strcmp(opt.operation, of->operation) == 0 : !of->on_request;
 }
 
-static unsigned sweep_all(void)
+static int sweep_all(void)
 {
-    unsigned all_states = 0, all_failures = 0;
-    for (size_t i = 0; i < MPROC__COUNT(cases); i++) {
-        unsigned states = 0, failures = 0;
-        if (!wanted(cases[i]))
-            continue;
-        for (unsigned state = 0; cases[i]->states[state]; state++)
-            if (!opt.state || strcmp(opt.state, cases[i]->states[state]) == 0)
-                sweep_state(cases[i], state, &states, &failures);
-        printf("%s\t%u\t%u\n", cases[i]->operation, states, failures);
-        fflush(stdout);
-        all_states += states;
-        all_failures += failures;
-    }
-    printf("all\t%u\t%u\n", all_states, all_failures);
-    return all_states > 0 && all_failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    score_shared all = {.states = 0};
+    printf("# operation, states, pairs, stops, failures; every %d. state%s, %d. pair, %d. stop\n", opt.every,
+           opt.brief ? " (of lock and queue: each)" : "", opt.pairs, opt.stops);
+    for (size_t i = 0; i < MPROC__COUNT(cases); i++)
+        if (wanted(cases[i]))
+            sweep_case(cases[i], &all);
+    print_score("all", &all);
+    return all.states + all.pairs + all.stops > 0 && all.failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* Fixed addresses: this program again, with address randomisation off. On one CPU, with everything it starts. */
+/* Fixed addresses: this program again, with address randomisation off. */
 static void make_deterministic(char **argv)
 {
-    cpu_set_t one;
     int now = personality(0xffffffff);
     if (now >= 0 && !(now & ADDR_NO_RANDOMIZE) && personality((unsigned long)now | ADDR_NO_RANDOMIZE) >= 0)
         execv("/proc/self/exe", argv);
-    int cpu = sched_getcpu();
-    CPU_ZERO(&one);
-    CPU_SET(cpu < 0 ? 0 : cpu, &one);
-    sched_setaffinity(0, sizeof(one), &one);
 }
 
-static void interrupt(int number)
+static int cpus(void)
 {
-    (void)number; /* the waitpid of a step returns with EINTR */
+    cpu_set_t allowed;
+    int count = sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
+    return count < JOBS_MAX ? count : JOBS_MAX;
 }
 
 static int usage(void)
 {
     fprintf(stderr,
-            "usage: killsweep [--operation NAME] [--state NAME] [--mark N] [--every K] [--live-ms N]\n");
+            "usage: killsweep [--operation NAME] [--state NAME] [--kind kill|pair|stop] [--mark N]\n"
+            "                 [--second N] [--order N] [--every K] [--pairs K] [--stops K] [--short]\n"
+            "                 [--jobs N] [--live-ms N] [--step]\n");
     return 64;
+}
+
+static void be_short(void)
+{
+    opt.brief = true;
+    opt.every = SHORT_EVERY;
+    opt.pairs = SHORT_PAIRS;
+    opt.stops = SHORT_STOPS;
+}
+
+static int *number_of(int letter)
+{
+    switch (letter) {
+    case 'm':
+        return &opt.mark;
+    case '2':
+        return &opt.second;
+    case 'r':
+        return &opt.order;
+    case 'e':
+        return &opt.every;
+    case 'p':
+        return &opt.pairs;
+    case 't':
+        return &opt.stops;
+    case 'l':
+        return &opt.live_ms;
+    case 'j':
+        return &opt.jobs;
+    default:
+        return NULL;
+    }
+}
+
+static bool option(int letter)
+{
+    int *number = number_of(letter);
+    if (number)
+        *number = atoi(optarg);
+    else if (letter == 'o')
+        opt.operation = optarg;
+    else if (letter == 's')
+        opt.state = optarg;
+    else if (letter == 'k')
+        opt.kind = optarg;
+    else if (letter == 'b')
+        be_short();
+    else if (letter == '1')
+        opt.stepping = true;
+    else
+        return false;
+    return true;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"operation", required_argument, NULL, 'o'}, {"state", required_argument, NULL, 's'},
-        {"mark", required_argument, NULL, 'm'},      {"every", required_argument, NULL, 'e'},
-        {"live-ms", required_argument, NULL, 'l'},   {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"operation", required_argument, NULL, 'o'},
+                                          {"state", required_argument, NULL, 's'},
+                                          {"kind", required_argument, NULL, 'k'},
+                                          {"mark", required_argument, NULL, 'm'},
+                                          {"second", required_argument, NULL, '2'},
+                                          {"order", required_argument, NULL, 'r'},
+                                          {"every", required_argument, NULL, 'e'},
+                                          {"pairs", required_argument, NULL, 'p'},
+                                          {"stops", required_argument, NULL, 't'},
+                                          {"short", no_argument, NULL, 'b'},
+                                          {"jobs", required_argument, NULL, 'j'},
+                                          {"live-ms", required_argument, NULL, 'l'},
+                                          {"step", no_argument, NULL, '1'},
+                                          {NULL, 0, NULL, 0}};
     make_deterministic(argv);
-    for (int letter; (letter = getopt_long(argc, argv, "", known, NULL)) != -1;) {
-        if (letter == 'o')
-            opt.operation = optarg;
-        else if (letter == 's')
-            opt.state = optarg;
-        else if (letter == 'm')
-            opt.mark = atoi(optarg);
-        else if (letter == 'e')
-            opt.every = atoi(optarg);
-        else if (letter == 'l')
-            opt.live_ms = atoi(optarg);
-        else
+    opt.jobs = cpus();
+    for (int letter; (letter = getopt_long(argc, argv, "", known, NULL)) != -1;)
+        if (!option(letter))
             return usage();
-    }
-    if (optind < argc || opt.every < 1 || opt.live_ms < 1)
+    if (optind < argc || opt.every < 1 || opt.pairs < 1 || opt.stops < 1 || opt.live_ms < 1 || opt.jobs < 1 ||
+        opt.jobs > cpus())
         return usage();
-    opt.live_ms = support_ms(opt.live_ms);
-    sigaction(SIGALRM, &(struct sigaction){.sa_handler = interrupt}, NULL);
-    flags = mmap(NULL, sizeof(*flags), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return flags == MAP_FAILED ? EXIT_FAILURE : (int)sweep_all();
+    score = mmap(NULL, sizeof(*score), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return score == MAP_FAILED ? EXIT_FAILURE : sweep_all();
 }

@@ -11,6 +11,7 @@
 #include <mproc/sync.h>
 #include "kill/killsweep.h"
 #include "platform/platform.h"
+#include "sync/lock.h"
 #include "support/support.h"
 
 enum lock_state { PLAIN, RECURSIVE, AGAIN, POISON, AFTER_DEATH, ACQUIRE_STATES, POISONED = ACQUIRE_STATES };
@@ -27,7 +28,8 @@ typedef struct notes {
     _Atomic int waiter_code;
     _Atomic int victim_pid;
     _Atomic int before_pid; /* who died in set-up */
-    uint64_t token;         /* of the last hold before the victim's call */
+    _Atomic int recoverer_pid;
+    uint64_t token; /* of the last hold before the victim's call */
 } notes;
 
 typedef struct lock_context {
@@ -127,7 +129,29 @@ static bool told_rightly(const lock_context *c)
     int64_t pid;
     if (mproc_error_number(mproc_error_of(c->lock), MPROC_ERROR_PID, &pid) < 0)
         return true;
-    return pid == c->notes->victim_pid || pid == c->notes->before_pid;
+    return pid == c->notes->victim_pid || pid == c->notes->before_pid || pid == c->notes->recoverer_pid;
+}
+
+/* Gets the lock and dies with it, if it comes so far. */
+static int lock_recover(void *context, unsigned state)
+{
+    lock_context *c = context;
+    (void)state;
+    c->notes->recoverer_pid = getpid();
+    int code = mproc_lock_acquire(c->lock, hard());
+    return code >= 0 || code == MPROC_EPOISONED ? 0 : 1;
+}
+
+/* Beside a stopped victim. What died in set-up is left for the victim to hear of. */
+static int lock_meanwhile(void *context, unsigned state)
+{
+    lock_context *c = context;
+    if (state == AFTER_DEATH)
+        return mproc__segment_sweep(mproc__lock_segment(c->lock)) != 0; /* a lock has no rows of the dead */
+    int code = mproc_lock_acquire(c->lock, mproc_after_ms(KILL_SHORT_MS));
+    if (code == 0)
+        return mproc_lock_release(c->lock) != 0;
+    return code == -ETIMEDOUT || (code == MPROC_EPOISONED && state == POISONED) ? 0 : 2;
 }
 
 static int use_twice(lock_context *c)
@@ -227,22 +251,28 @@ static int release_check(void *context, unsigned state, bool returned)
     bool heard = told == 1 || c->notes->waiter_code != 0;
     if (state == AGAIN && !heard)
         return 15;
-    return state != AGAIN && returned && heard ? 16 : use_twice(c);
+    return state != AGAIN && returned && heard && !c->notes->recoverer_pid ? 16 : use_twice(c);
 }
 
 const kill_case killsweep_lock_acquire = {.operation = "lock acquire",
                                           .states = acquire_states,
+                                          .every_state = true,
                                           .setup = lock_setup,
                                           .teardown = lock_teardown,
                                           .prepare = acquire_prepare,
                                           .call = acquire_call,
+                                          .recover = lock_recover,
+                                          .meanwhile = lock_meanwhile,
                                           .check = acquire_check};
 
 const kill_case killsweep_lock_release = {.operation = "lock release",
                                           .states = release_states,
+                                          .every_state = true,
                                           .setup = lock_setup,
                                           .teardown = lock_teardown,
                                           .prepare = release_prepare,
                                           .call = release_call,
                                           .wait = release_wait,
+                                          .recover = lock_recover,
+                                          .meanwhile = lock_meanwhile,
                                           .check = release_check};

@@ -195,6 +195,25 @@ static int scene_use(const scene *s)
     return queue_verify(s->queue, 0) ? 23 : 0;
 }
 
+static int scene_recover(void *context, unsigned state)
+{
+    const scene *s = context;
+    (void)state;
+    mproc__segment_sweep(s->queue->segment);
+    return 0;
+}
+
+/* Beside a stopped victim: nobody is dead, and a call that changes nothing keeps its deadline. */
+static int scene_meanwhile(void *context, unsigned state)
+{
+    const scene *s = context;
+    (void)state;
+    if (mproc__segment_sweep(s->queue->segment) != 0)
+        return 1;
+    int code = mproc_queue_join(s->queue, mproc_after_ms(KILL_SHORT_MS));
+    return code == 0 || code == -ETIMEDOUT ? 0 : 2;
+}
+
 /* ---- put ---- */
 
 static int put_call(void *context, unsigned state)
@@ -288,20 +307,26 @@ static int get_check(void *context, unsigned state, bool returned)
 
 const kill_case killsweep_queue_put = {.operation = "queue put",
                                        .states = put_states,
+                                       .every_state = true,
                                        .setup = put_setup,
                                        .teardown = scene_teardown,
                                        .prepare = scene_prepare,
                                        .call = put_call,
+                                       .recover = scene_recover,
+                                       .meanwhile = scene_meanwhile,
                                        .wait = scene_wait,
                                        .wakes = put_wakes,
                                        .check = put_check};
 
 const kill_case killsweep_queue_get = {.operation = "queue get",
                                        .states = get_states,
+                                       .every_state = true,
                                        .setup = get_setup,
                                        .teardown = scene_teardown,
                                        .prepare = scene_prepare,
                                        .call = get_call,
+                                       .recover = scene_recover,
+                                       .meanwhile = scene_meanwhile,
                                        .wait = scene_wait,
                                        .wakes = get_wakes,
                                        .check = get_check};

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Single-stepping with a comparison after every instruction: one PTRACE_SINGLESTEP, one wait, one read of registers
- * and one process_vm_readv a step, 10-20 us together. */
+/* What both ways share, and stepping: a comparison after every instruction by one PTRACE_SINGLESTEP, one wait, one read of
+ * registers and one process_vm_readv, 10-20 us together. */
 #include "platform/base.h"
 
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,15 +46,14 @@ static bool is_system_call(const uint8_t *code)
 #endif
 }
 
-/* Reads everything that counts into t->now, and the next instruction. */
-static int look(trace *t)
+int trace_look(trace *t)
 {
     uint8_t code[CODE_BYTES] = {0};
     struct iovec local[2] = {{t->now, t->size_bytes}, {code, sizeof(code)}};
-    if (next_pc(t->pid, &t->pc) != 0)
+    if (next_pc(t->how.pid, &t->pc) != 0)
         return -1;
     t->ranges[t->range_count] = (struct iovec){(void *)t->pc, CODE_BYTES};
-    ssize_t length = process_vm_readv(t->pid, local, 2, t->ranges, t->range_count + 1, 0);
+    ssize_t length = process_vm_readv(t->how.pid, local, 2, t->ranges, t->range_count + 1, 0);
     t->next_is_system_call = is_system_call(code);
     return length == (ssize_t)(t->size_bytes + CODE_BYTES) ? 0 : -1;
 }
@@ -67,19 +67,20 @@ static int add_range(trace *t, uintptr_t start, size_t length)
     return 0;
 }
 
-/* All shared writable mappings but the page with the flags. */
+/* All shared writable mappings (the fence takes the right from some) but the page with the flags. */
 static int find_ranges(trace *t)
 {
     char path[64], line[4352], rights[8];
     unsigned long start, end;
     int result = 0;
-    snprintf(path, sizeof(path), "/proc/%d/maps", (int)t->pid);
+    uintptr_t flags = (uintptr_t)t->how.returned;
+    snprintf(path, sizeof(path), "/proc/%d/maps", (int)t->how.pid);
     FILE *maps = fopen(path, "re");
     if (!maps)
         return -1;
     while (result == 0 && fgets(line, sizeof(line), maps))
         if (sscanf(line, "%lx-%lx %7s", &start, &end, rights) == 3 && rights[1] == 'w' && rights[3] == 's' &&
-            ((uintptr_t)t->returned < start || (uintptr_t)t->returned >= end))
+            (flags < start || flags >= end))
             result = add_range(t, start, end - start);
     fclose(maps);
     return result;
@@ -89,32 +90,38 @@ static int find_robust_head(trace *t)
 {
     void *head = NULL;
     size_t length = 0;
-    if (syscall(SYS_get_robust_list, t->pid, &head, &length) != 0)
+    if (syscall(SYS_get_robust_list, t->how.pid, &head, &length) != 0)
         return -1;
     return add_range(t, (uintptr_t)head, TRACE_HEAD_WORDS * sizeof(uint64_t));
 }
 
-int trace_begin(trace *t, pid_t pid, const _Atomic int *returned, void (*settle)(void *context),
-                void *context)
+int trace_find(trace *t)
 {
-    *t = (trace){.pid = pid, .returned = returned, .settle = settle, .context = context};
-    if (ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)(uintptr_t)PTRACE_O_EXITKILL) != 0) {
-        perror("killsweep: ptrace");
+    t->range_count = 0;
+    t->size_bytes = 0;
+    if (find_ranges(t) != 0 || find_robust_head(t) != 0)
         return -1;
-    }
-    if (find_ranges(t) != 0 || find_robust_head(t) != 0) {
-        fprintf(stderr, "killsweep: cannot read the victim's mappings: %s\n", strerror(errno));
-        return -1;
-    }
+    free(t->before);
+    free(t->now);
     t->before = malloc(t->size_bytes);
     t->now = malloc(t->size_bytes);
-    if (!t->before || !t->now || look(t) != 0) {
-        trace_end(t);
-        fprintf(stderr, "killsweep: cannot read the victim's memory: %s\n", strerror(errno));
+    if (!t->before || !t->now || trace_look(t) != 0)
         return -1;
-    }
     memcpy(t->before, t->now, t->size_bytes);
     return 0;
+}
+
+int trace_begin(trace *t, const trace_how *how)
+{
+    *t = (trace){.how = *how};
+    t->how.stepping |= !fence_supported();
+    unsigned long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
+    if (ptrace(PTRACE_SETOPTIONS, how->pid, NULL, (void *)options) == 0 && trace_find(t) == 0 &&
+        (t->how.stepping || fence_begin(t) == 0))
+        return 0;
+    fprintf(stderr, "killsweep: cannot trace the process: %s\n", strerror(errno));
+    trace_end(t);
+    return -1;
 }
 
 /* One instruction. A signal that arrives meanwhile is dropped: nobody sends one but a case that wants it to fail. */
@@ -126,32 +133,55 @@ static trace_step step(trace *t)
     uint8_t *spare = t->before;
     t->before = t->now;
     t->now = spare;
-    if (ptrace(PTRACE_SINGLESTEP, t->pid, NULL, NULL) != 0)
+    if (ptrace(PTRACE_SINGLESTEP, t->how.pid, NULL, NULL) != 0)
         return TRACE_LOST;
-    pid_t waited = waitpid(t->pid, &status, __WALL);
+    pid_t waited = waitpid(t->how.pid, &status, __WALL);
     if (waited < 0 && errno == EINTR)
-        return TRACE_BLOCKED;
+        return TRACE_STUCK;
     if (waited < 0 || !WIFSTOPPED(status))
         return TRACE_LOST;
     if (t->last_was_system_call)
-        t->settle(t->context);
+        t->how.settle(t->how.context);
     t->steps++;
-    return look(t) == 0 ? TRACE_MARK : TRACE_LOST;
+    return trace_look(t) == 0 ? TRACE_MARK : TRACE_LOST;
 }
 
-trace_step trace_next(trace *t)
+static trace_step step_to_mark(trace *t)
 {
     for (unsigned i = 0; i < STEPS_MAX; i++) {
         trace_step result = step(t);
         if (result != TRACE_MARK)
             return result;
-        if (atomic_load(t->returned) != 0)
+        if (atomic_load(t->how.returned) != 0)
             return TRACE_RETURNED;
         if (t->next_is_system_call || t->last_was_system_call ||
             memcmp(t->before, t->now, t->size_bytes) != 0)
             return TRACE_MARK;
     }
-    return TRACE_BLOCKED;
+    return TRACE_STUCK;
+}
+
+char trace_state(pid_t pid)
+{
+    char path[64], text[512] = "";
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    const char *after = length > 0 ? strrchr(text, ')') : NULL;
+    return after ? after[2] : '?';
+}
+
+trace_step trace_next(trace *t)
+{
+    return t->how.stepping ? step_to_mark(t) : fence_next(t);
+}
+
+void trace_unfence(trace *t)
+{
+    if (!t->how.stepping)
+        fence_open(t);
 }
 
 /* `function at file:line`, as far as addr2line knows; it comes with the linker. */
