@@ -13,7 +13,7 @@
  *   acquire           to its deadline   any       any        no                    host, server: works; thread: -ECHILD
  *   release, token    on a server only  owner's   owner's    no                    -EPERM: the parent owns it (1)
  *   is_held           on a server only  any       any        no                    works
- *   repair            on a server only  any       any        no                    host, server: works; thread: -ECHILD
+ *   owner, repair     on a server only  any       any        no                    host, server: works; thread: -ECHILD
  *   close             on a server only  one       any        no                    works: the parent's stays as it is
  *   (1) thread home: -ECHILD
  *
@@ -33,7 +33,7 @@ MPROC_BEGIN
 
 typedef struct mproc_lock_options {
     MPROC_OBJECT_OPTIONS;
-    bool recursive;     /* its owner may acquire it again, and releases it as often; counted per handle */
+    bool recursive;     /* its owner may acquire it again, by any handle, and releases it as often */
     bool poison;        /* after its owner died: MPROC_EPOISONED for all until mproc_lock_repair, instead of MPROC_RECOVERED once */
 } mproc_lock_options;
 
@@ -51,14 +51,18 @@ MPROC_API void mproc_lock_close(mproc_lock **lock);
 /* 0: held. MPROC_RECOVERED: held, and its last owner died holding it: check what it guards, then go on as with 0; told
  * once. mproc_error_of(lock) has the text and MPROC_ERROR_PID, which is missing if the owner died in the first or last
  * instant of its hold. Negative: not held.
- * -ETIMEDOUT: somebody has it (MPROC_NOW: try). -EDEADLK: this thread has it, and it is not recursive. MPROC_EPOISONED:
- * an owner died and nobody repaired it yet. -ECHILD: of the home thread, made before a fork. -EINVAL: no lock.
- * MPROC_ECORRUPT: its memory was overwritten. */
+ * -ETIMEDOUT: somebody has it (MPROC_NOW: try). -EDEADLK: this thread has it, through whatever handle, and it is not
+ * recursive. -EAGAIN: recursive, and acquired 4294967296 times. MPROC_EPOISONED: an owner died and nobody repaired it
+ * yet. -ECHILD: of the home thread, made before a fork. MPROC_ENAMESPACE: inherited by a process of another pid or time
+ * namespace. -EINVAL: no lock. MPROC_ECORRUPT: its memory was overwritten. */
 MPROC_API MPROC_CHECK int mproc_lock_acquire(mproc_lock *lock, mproc_deadline deadline);
 /* 0. -EPERM: the calling thread does not own it; nothing happened. A lock cannot be released for somebody else. */
 MPROC_API int  mproc_lock_release(mproc_lock *lock);
 /* By anybody at this instant; false also for what is no lock. For showing, not for deciding. */
 MPROC_API bool mproc_lock_is_held(const mproc_lock *lock);
+/* Who holds it at this instant: process and thread id as the system has them; 0 and 0: nobody. Either output may be NULL.
+ * For showing. MPROC_EPLACE: a server's lock, which is a session's. -ECHILD; -EINVAL. */
+MPROC_API int  mproc_lock_owner(mproc_lock *lock, int *ret_pid, int *ret_tid);
 /* Says that what a poisoned lock guards is whole again; nobody can acquire it meanwhile, so the program decides who
  * repairs. The lock is free afterwards. MPROC_ESTATE: not poisoned, or somebody else has just repaired it. */
 MPROC_API int  mproc_lock_repair(mproc_lock *lock);

@@ -155,6 +155,21 @@ int mproc__process_times(pid_t pid, uint64_t *ret_start_ticks, uint64_t *ret_sta
     return 0;
 }
 
+pid_t mproc__process_of_thread(pid_t tid)
+{
+    char path[40], line[128];
+    int pid = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
+    FILE *status = fopen(path, "re");
+    while (status && fgets(line, sizeof(line), status))
+        if (sscanf(line, "Tgid: %d", &pid) == 1)
+            break;
+    if (status)
+        fclose(status);
+    return pid;
+}
+
 int mproc__pidfd_open(pid_t pid)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */

@@ -56,7 +56,7 @@ static bool list_is_as_expected(struct robust_list_head *list)
 bool mproc__me_look(void)
 {
     static _Atomic int layout; /* asked by several threads at once, all find the same */
-    mproc__me *self = &mproc__me_now;
+    mproc__me *me = &mproc__me_now;
     struct robust_list_head *list = list_of_thread();
     int known = atomic_load_explicit(&layout, memory_order_relaxed);
     if (known == UNKNOWN && list) {
@@ -65,10 +65,10 @@ bool mproc__me_look(void)
     }
     if (known != AS_EXPECTED || !list)
         return false;
-    self->list = list;
-    self->who = (uint32_t)mproc__pid() | (uint64_t)mproc__tid() << 32;
-    self->incarnation = mproc__incarnation();
-    self->present = mproc__incarnation_word();
+    me->list = list;
+    me->who = (uint32_t)mproc__pid() | (uint64_t)mproc__tid() << 32;
+    me->incarnation = mproc__incarnation();
+    me->present = mproc__incarnation_word();
     return true;
 }
 

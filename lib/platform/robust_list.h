@@ -48,14 +48,14 @@ extern _Thread_local mproc__me mproc__me_now __attribute__((tls_model("initial-e
 /* Fills mproc__me_now; false: the short way is not for this process. */
 bool mproc__me_look(void);
 
-static inline bool mproc__me_is_true(const mproc__me *self)
+static inline bool mproc__me_is_true(const mproc__me *me)
 {
-    return atomic_load_explicit(self->present, memory_order_relaxed) == self->incarnation;
+    return atomic_load_explicit(me->present, memory_order_relaxed) == me->incarnation;
 }
 
-static inline uint32_t mproc__me_tid(const mproc__me *self)
+static inline uint32_t mproc__me_tid(const mproc__me *me)
 {
-    return (uint32_t)(self->who >> 32);
+    return (uint32_t)(me->who >> 32);
 }
 
 #if MPROC__ROBUST_LIST
@@ -96,26 +96,40 @@ static inline void mproc__robust_delist(pthread_mutex_t *mutex)
 
 static inline void mproc__robust_pend(struct robust_list_head *list, pthread_mutex_t *mutex)
 {
-    list->list_op_pending = mutex ? (struct robust_list *)(void *)&mutex->__data.__list.__next : NULL;
+    list->list_op_pending = (struct robust_list *)(void *)&mutex->__data.__list.__next;
     mproc__robust_order();
+}
+
+static inline void mproc__robust_pend_no_more(struct robust_list_head *list)
+{
+    mproc__robust_order();
+    list->list_op_pending = NULL;
 }
 
 static inline bool mproc__robust_give(mproc__robust_shared *robust)
 {
-    const mproc__me *self = &mproc__me_now;
+    const mproc__me *me = &mproc__me_now;
     _Atomic uint32_t *word = (_Atomic uint32_t *)(void *)&robust->mutex.__data.__lock;
     uint32_t owner = atomic_load_explicit(word, memory_order_relaxed) & FUTEX_TID_MASK;
-    if (MPROC__UNLIKELY(!mproc__me_is_true(self) || owner != mproc__me_tid(self)))
+    if (MPROC__UNLIKELY(!mproc__me_is_true(me) || owner != mproc__me_tid(me)))
         return false;
-    mproc__robust_pend(self->list, &robust->mutex);
+    mproc__robust_pend(me->list, &robust->mutex);
     mproc__robust_delist(&robust->mutex);
     robust->mutex.__data.__owner = 0; /* where libc took it, libc has said who */
     mproc__robust_order();
     if (MPROC__UNLIKELY(atomic_exchange_explicit(word, 0, memory_order_release) & FUTEX_WAITERS))
         mproc__robust_wake(robust);
-    mproc__robust_order();
-    mproc__robust_pend(self->list, NULL);
+    mproc__robust_pend_no_more(me->list);
     return true;
+}
+
+/* Whether this thread holds it; false also when nobody can say so quickly. */
+static inline bool mproc__robust_is_held(const mproc__robust_shared *robust)
+{
+    const mproc__me *me = &mproc__me_now;
+    const _Atomic uint32_t *word = (const _Atomic uint32_t *)(const void *)&robust->mutex.__data.__lock;
+    return mproc__me_is_true(me) &&
+           (atomic_load_explicit(word, memory_order_relaxed) & FUTEX_TID_MASK) == mproc__me_tid(me);
 }
 
 /* libc's word for a mutex that was never made consistent: free to look at, and not to be had again. False: given back. */
@@ -127,19 +141,18 @@ static inline bool mproc__robust_is_usable(mproc__robust_shared *robust)
 /* Takes it if it is free. False: it is not, or nobody can say. */
 static inline bool mproc__robust_take(mproc__robust_shared *robust)
 {
-    const mproc__me *self = &mproc__me_now;
-    if (MPROC__UNLIKELY(!mproc__me_is_true(self)))
+    const mproc__me *me = &mproc__me_now;
+    if (MPROC__UNLIKELY(!mproc__me_is_true(me)))
         return false;
     _Atomic uint32_t *word = (_Atomic uint32_t *)(void *)&robust->mutex.__data.__lock;
     uint32_t free = 0;
-    mproc__robust_pend(self->list, &robust->mutex);
-    bool taken = atomic_compare_exchange_strong_explicit(word, &free, mproc__me_tid(self),
-                                                         memory_order_acquire, memory_order_relaxed);
+    mproc__robust_pend(me->list, &robust->mutex);
+    bool taken = atomic_compare_exchange_strong_explicit(word, &free, mproc__me_tid(me), memory_order_acquire,
+                                                         memory_order_relaxed);
     mproc__robust_order();
     if (MPROC__LIKELY(taken))
-        mproc__robust_enlist(self->list, &robust->mutex);
-    mproc__robust_order();
-    mproc__robust_pend(self->list, NULL);
+        mproc__robust_enlist(me->list, &robust->mutex);
+    mproc__robust_pend_no_more(me->list);
     return taken && MPROC__LIKELY(mproc__robust_is_usable(robust));
 }
 
@@ -153,6 +166,12 @@ static inline bool mproc__robust_take(mproc__robust_shared *robust)
 }
 
 static inline bool mproc__robust_give(mproc__robust_shared *robust)
+{
+    (void)robust;
+    return false;
+}
+
+static inline bool mproc__robust_is_held(const mproc__robust_shared *robust)
 {
     (void)robust;
     return false;

@@ -126,6 +126,9 @@ int mproc__life_join(mproc__segment *segment)
     int code = life_arm(&life);
     if (code < 0)
         return code;
+    code = mproc__segment_enter(segment);
+    if (code < 0)
+        return code;
     guard_lock();
     if (atomic_load_explicit(&segment->joined, memory_order_acquire) != mproc__incarnation())
         code = life_take(segment, life);

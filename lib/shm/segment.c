@@ -174,6 +174,19 @@ int mproc__header_read(int fd, mproc__header_shared *ret_header)
     return 0;
 }
 
+static int namespaces_check(const mproc__header_shared *header)
+{
+    uint64_t pids;
+    uint64_t times;
+    int code = mproc__namespaces(&pids, &times);
+    if (code < 0)
+        return code;
+    if (header->pid_namespace != pids || header->time_namespace != times)
+        return mproc__fail(MPROC_ENAMESPACE,
+                           "segment of another pid or time namespace: share it by managerd");
+    return 0;
+}
+
 /* Nothing of a foreign file is touched before this said what it is and that it is long enough. Only files with a name may
  * be without the seal against shrinking. */
 static int descriptor_check(int fd, struct stat *ret_status, mproc__header_shared *ret_header)
@@ -205,15 +218,7 @@ static int header_check(const mproc__header_shared *header, size_t bytes, mproc_
     if (header->kind != (uint32_t)kind)
         return mproc__fail(-EINVAL, "segment of an object of type %u, wanted %u", (unsigned)header->kind,
                            (unsigned)kind);
-    uint64_t pids;
-    uint64_t times;
-    int code = mproc__namespaces(&pids, &times);
-    if (code < 0)
-        return code;
-    if (header->pid_namespace != pids || header->time_namespace != times)
-        return mproc__fail(MPROC_ENAMESPACE,
-                           "segment of another pid or time namespace: share it by managerd");
-    return 0;
+    return namespaces_check(header);
 }
 
 /* A file with holes is nobody's work of ours, but a full /dev/shm would make them SIGBUS. */
@@ -376,4 +381,11 @@ int mproc__segment_check(const mproc__segment *segment)
     if (MPROC__LIKELY(segment->shared != NULL || segment->incarnation == mproc__incarnation()))
         return 0;
     return mproc__fail(-ECHILD, "made for the threads of another process; a fork child makes its own");
+}
+
+int mproc__segment_enter(const mproc__segment *segment)
+{
+    if (segment->shared)
+        return segment->incarnation == mproc__incarnation() ? 0 : namespaces_check(segment->shared);
+    return mproc__segment_check(segment);
 }

@@ -97,6 +97,9 @@ int mproc__segment_reserve(mproc__segment *segment, size_t offset, size_t length
 int mproc__segment_free_range(mproc__segment *segment, size_t offset, size_t length);
 /* 0; -ECHILD: of a thread home and this is a fork child. The first line of every call on a local object. */
 int mproc__segment_check(const mproc__segment *segment);
+/* The same, and MPROC_ENAMESPACE: a host segment inherited by a fork child in another pid or time namespace, where owner
+ * ids and start times are not what they were. Costs two system calls: once an incarnation; mproc__segment_join does it. */
+int mproc__segment_enter(const mproc__segment *segment);
 
 /* ---- participants ---- */
 /* The row of this process, taken now if need be; the thread that took it having ended, the life word is taken again.

@@ -61,6 +61,17 @@ bool mproc_lock_is_held(const mproc_lock *lock)
     return mproc__handle_check(lock, MPROC_TYPE_LOCK) == 0 && lock_ops(lock)->is_held(lock);
 }
 
+int mproc_lock_owner(mproc_lock *lock, int *ret_pid, int *ret_tid)
+{
+    int pid, tid;
+    int code = mproc__handle_check(lock, MPROC_TYPE_LOCK);
+    if (code == 0 && !lock_ops(lock)->owner)
+        code = mproc__handle_fail(&lock->handle, MPROC_EPLACE, "the server does not tell who holds a lock");
+    if (code == 0)
+        code = lock_ops(lock)->owner(lock, ret_pid ? ret_pid : &pid, ret_tid ? ret_tid : &tid);
+    return code;
+}
+
 int mproc_lock_repair(mproc_lock *lock)
 {
     int code = mproc__handle_check(lock, MPROC_TYPE_LOCK);

@@ -14,6 +14,7 @@ typedef struct mproc__lock_ops {
     int (*acquire)(mproc_lock *lock, mproc_deadline deadline);
     int (*release)(mproc_lock *lock);
     bool (*is_held)(const mproc_lock *lock);
+    int (*owner)(mproc_lock *lock, int *ret_pid, int *ret_tid); /* NULL: not known there */
     int (*repair)(mproc_lock *lock);
     int (*token)(mproc_lock *lock, uint64_t *ret_token);
 } mproc__lock_ops;

@@ -1,60 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Locks of this process's threads and of this host: a robust mutex with a few words beside it. */
+/* Locks of this process's threads and of this host, acquired and released: a robust mutex with a few words beside it. */
 #include "platform/base.h"
 
-#include <linux/futex.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "platform/platform.h"
-#include "platform/robust.h"
 #include "platform/story.h"
-#include "shm/place.h"
-#include "sync/lock.h"
+#include "sync/lock_inside.h"
 
-enum { OPTION_RECURSIVE = 1, OPTION_POISON = 2 };
-
-/* No field needs repair after a death: each is one word whose every value is right. */
-typedef struct lock_shared {
-    /* Made consistent in the call that learns of the death: ENOTRECOVERABLE would be final, which is why poison is a
-     * word of ours. */
-    mproc__robust_shared robust;
-    /* Number of the present hold, written under the lock right after acquiring as the old one + 1. An owner that dies
-     * before that store leaves its number to the next, which nobody has seen. */
-    _Atomic uint64_t token;
-    /* The owner's pid: written after acquiring, zeroed before releasing, so a successor of the dead never names the one
-     * before. 0 after a death: it died inside acquire or release. Read without the lock only to describe. */
-    _Atomic uint32_t owner_pid;
-    /* Under the lock: 1 from the first acquire after a death until the repair; a recoverer that dies before the store
-     * leaves the kernel's mark to the next one. */
-    _Atomic uint32_t poisoned;
-    _Atomic uint32_t dead_pid; /* who did it; written before `poisoned` */
-    uint32_t options;          /* written by the creator before anyone else has the lock */
-} lock_shared;
-
-typedef struct local_lock {
-    mproc_lock base;
-    lock_shared *shared;
-    bool plain; /* neither recursive nor poison: nothing to look at after the mutex */
-    uint32_t options;
-    /* Acquires beyond the first. Only the owning thread writes it; a successor begins with 0. Private, because a count
-     * in shared memory would have to be repaired after a death. */
-    unsigned depth;
-    mproc__segment *segment;
-    bool embedded; /* in the segment of another object, which is what crosses */
-} local_lock;
+typedef mproc__local_lock local_lock;
+typedef mproc__lock_shared lock_shared;
 
 static inline local_lock *local_of(const mproc_lock *lock)
 {
-    return (local_lock *)(uintptr_t)lock;
-}
-
-static pid_t owner_tid(const local_lock *lock)
-{
-    return (pid_t)(atomic_load_explicit(mproc__robust_word(&lock->shared->robust), memory_order_acquire) &
-                   FUTEX_TID_MASK);
+    return mproc__lock_local_of(lock);
 }
 
 static int local_story(local_lock *lock, int code)
@@ -62,20 +21,43 @@ static int local_story(local_lock *lock, int code)
     return code == -ETIMEDOUT ? code : mproc__handle_story(&lock->base.handle, code);
 }
 
+/* Every call but the quick ones begins with it: a lock of this process's threads is none in a fork child, and owner ids
+ * mean nothing in a child of another namespace. */
+static int local_check(local_lock *lock)
+{
+    uint64_t now = mproc__incarnation();
+    if (MPROC__LIKELY(atomic_load_explicit(&lock->checked_in, memory_order_relaxed) == now))
+        return 0;
+    int code = mproc__segment_enter(lock->segment);
+    if (code < 0)
+        return local_story(lock, code);
+    atomic_store_explicit(&lock->checked_in, now, memory_order_relaxed);
+    atomic_store_explicit(&lock->quick_in, lock->options == 0 ? now : 0, memory_order_relaxed);
+    return 0;
+}
+
 /* ---- acquire ---- */
 
 /* Right after the mutex: this hold gets its number and its owner. */
-static inline void hold_begin(lock_shared *shared)
+static inline void hold_begin(lock_shared *shared, uint64_t who)
 {
     uint64_t token = atomic_load_explicit(&shared->token, memory_order_relaxed);
     atomic_store_explicit(&shared->token, token + 1, memory_order_relaxed);
-    atomic_store_explicit(&shared->owner_pid, (uint32_t)mproc__pid(), memory_order_relaxed);
+    atomic_store_explicit(&shared->owner, who, memory_order_relaxed);
 }
 
-static int dead_story(local_lock *lock, int code, uint32_t pid)
+static void hold_begin_slow(lock_shared *shared)
 {
+    atomic_store_explicit(&shared->depth, 0, memory_order_relaxed);
+    hold_begin(shared, (uint32_t)mproc__pid() | (uint64_t)mproc__tid() << 32);
+}
+
+static int dead_story(local_lock *lock, int code, uint64_t who)
+{
+    uint32_t pid = (uint32_t)who;
     if (pid)
-        mproc__fail(code, "process %u died or its thread ended while holding the lock", (unsigned)pid);
+        mproc__fail(code, "process %u died or its thread %u ended while holding the lock", (unsigned)pid,
+                    (unsigned)(who >> 32));
     else
         mproc__fail(code, "the owner died while acquiring or releasing the lock");
     if (pid)
@@ -86,112 +68,158 @@ static int dead_story(local_lock *lock, int code, uint32_t pid)
 /* The mutex is held. */
 static int poison_answer(local_lock *lock)
 {
-    uint32_t pid = atomic_load_explicit(&lock->shared->dead_pid, memory_order_relaxed);
+    uint64_t dead = atomic_load_explicit(&lock->shared->dead, memory_order_relaxed);
     mproc__robust_release(&lock->shared->robust);
-    return dead_story(lock, MPROC_EPOISONED, pid);
+    return dead_story(lock, MPROC_EPOISONED, dead);
 }
 
 /* The mutex is held and its last owner died with it. */
 static int acquire_after_death(local_lock *lock)
 {
     lock_shared *shared = lock->shared;
-    uint32_t pid = atomic_load_explicit(&shared->owner_pid, memory_order_relaxed);
-    lock->depth = 0;
-    if (!(lock->options & OPTION_POISON)) {
-        hold_begin(shared);
-        return dead_story(lock, MPROC_RECOVERED, pid);
+    uint64_t dead = atomic_load_explicit(&shared->owner, memory_order_relaxed);
+    if (!(lock->options & MPROC__LOCK_POISON)) {
+        hold_begin_slow(shared);
+        return dead_story(lock, MPROC_RECOVERED, dead);
     }
-    atomic_store_explicit(&shared->dead_pid, pid, memory_order_relaxed);
-    atomic_store_explicit(&shared->owner_pid, 0, memory_order_relaxed);
-    atomic_store_explicit(&shared->poisoned, 1, memory_order_release);
+    if (!atomic_load_explicit(&shared->poisoned, memory_order_relaxed)) {
+        atomic_store_explicit(&shared->dead, dead, memory_order_relaxed);
+        atomic_store_explicit(&shared->owner, 0, memory_order_relaxed);
+        atomic_store_explicit(&shared->poisoned, 1, memory_order_release);
+    }
     return poison_answer(lock);
+}
+
+static int acquire_asleep(local_lock *lock, mproc_deadline deadline)
+{
+    int slot = mproc__waiting_begin(lock->segment, MPROC__WAIT_ACQUIRE);
+    int code = mproc__robust_acquire_asleep(&lock->shared->robust, deadline);
+    mproc__waiting_end(lock->segment, slot);
+    return code;
 }
 
 static int acquire_mutex(local_lock *lock, mproc_deadline deadline)
 {
-    int code = mproc__robust_acquire(&lock->shared->robust, deadline);
+    int code = mproc__robust_acquire_awake(&lock->shared->robust, deadline);
+    if (code == -EBUSY)
+        code = deadline.ns > 0 ? acquire_asleep(lock, deadline) : mproc__fail_plain(-ETIMEDOUT);
     if (code == MPROC_RECOVERED)
         return acquire_after_death(lock);
     if (code < 0)
         return local_story(lock, code);
-    lock->depth = 0;
     if (atomic_load_explicit(&lock->shared->poisoned, memory_order_relaxed))
         return poison_answer(lock);
-    hold_begin(lock->shared);
+    hold_begin_slow(lock->shared);
     return 0;
 }
 
-static int acquire_with_options(local_lock *lock, mproc_deadline deadline)
+/* Out of line, or the quick way would save registers for it. */
+static __attribute__((noinline)) int acquire_slow(local_lock *lock, mproc_deadline deadline)
 {
-    if ((lock->options & OPTION_RECURSIVE) && mproc__robust_is_mine(&lock->shared->robust)) {
-        if (lock->depth == UINT32_MAX)
-            return mproc__handle_fail(&lock->base.handle, -EAGAIN, "acquired too many times");
-        lock->depth++;
-        return 0;
-    }
-    return acquire_mutex(lock, deadline);
+    int code = local_check(lock);
+    if (code < 0)
+        return code;
+    if (!(lock->options & MPROC__LOCK_RECURSIVE) || !mproc__robust_is_mine(&lock->shared->robust))
+        return acquire_mutex(lock, deadline);
+    uint32_t depth = atomic_load_explicit(&lock->shared->depth, memory_order_relaxed);
+    if (depth == UINT32_MAX)
+        return mproc__handle_fail(&lock->base.handle, -EAGAIN, "acquired too many times");
+    atomic_store_explicit(&lock->shared->depth, depth + 1, memory_order_relaxed);
+    return 0;
 }
 
-static int host_acquire(mproc_lock *base, mproc_deadline deadline)
+static int local_acquire(mproc_lock *base, mproc_deadline deadline)
 {
     local_lock *lock = local_of(base);
-    if (MPROC__UNLIKELY(!lock->plain))
-        return acquire_with_options(lock, deadline);
-    int code = mproc__robust_acquire(&lock->shared->robust, deadline);
-    if (MPROC__LIKELY(code == 0))
-        hold_begin(lock->shared);
-    else if (code == MPROC_RECOVERED)
-        return acquire_after_death(lock);
-    else
-        local_story(lock, code);
-    return code;
+    const mproc__me *me = &mproc__me_now;
+    if (MPROC__LIKELY(atomic_load_explicit(&lock->quick_in, memory_order_relaxed) == me->incarnation &&
+                      mproc__robust_take(&lock->shared->robust))) {
+        hold_begin(lock->shared, me->who);
+        return 0;
+    }
+    return acquire_slow(lock, deadline);
 }
 
 /* ---- release ---- */
 
-/* The owner's name goes before the lock does. A call by somebody else puts it back: for those few instructions a death
- * would be told without a pid. Checking first who owns the mutex would cost every release a fifth of its time. */
+/* The owner's name goes before the lock does. */
 static int release_mutex(local_lock *lock)
 {
-    lock_shared *shared = lock->shared;
-    uint32_t pid = atomic_load_explicit(&shared->owner_pid, memory_order_relaxed);
-    atomic_store_explicit(&shared->owner_pid, 0, memory_order_relaxed);
-    int code = mproc__robust_release(&shared->robust);
-    if (MPROC__LIKELY(code == 0))
-        return 0;
-    uint32_t none = 0;
-    atomic_compare_exchange_strong(&shared->owner_pid, &none, pid);
-    return local_story(lock, code);
+    atomic_store_explicit(&lock->shared->owner, 0, memory_order_relaxed);
+    return mproc__robust_release(&lock->shared->robust);
 }
 
-static int host_release(mproc_lock *base)
+void mproc__lock_release_whole(local_lock *lock)
 {
-    local_lock *lock = local_of(base);
-    if (MPROC__LIKELY(lock->plain) || !(lock->options & OPTION_RECURSIVE))
-        return release_mutex(lock);
+    release_mutex(lock);
+}
+
+static __attribute__((noinline)) int release_slow(local_lock *lock)
+{
+    int code = local_check(lock);
+    if (code < 0)
+        return code;
     if (!mproc__robust_is_mine(&lock->shared->robust))
         return mproc__handle_fail(&lock->base.handle, -EPERM, "this thread does not hold the lock");
-    if (lock->depth == 0)
+    uint32_t depth = atomic_load_explicit(&lock->shared->depth, memory_order_relaxed);
+    if (!(lock->options & MPROC__LOCK_RECURSIVE) || depth == 0)
         return release_mutex(lock);
-    lock->depth--;
+    atomic_store_explicit(&lock->shared->depth, depth - 1, memory_order_relaxed);
     return 0;
+}
+
+static int local_release(mproc_lock *base)
+{
+    local_lock *lock = local_of(base);
+    if (MPROC__LIKELY(atomic_load_explicit(&lock->quick_in, memory_order_relaxed) ==
+                          mproc__me_now.incarnation &&
+                      mproc__robust_is_held(&lock->shared->robust)))
+        return release_mutex(lock);
+    return release_slow(lock);
 }
 
 /* ---- the rest ---- */
 
+bool mproc__lock_holder(const lock_shared *shared, pid_t *ret_pid, pid_t *ret_tid)
+{
+    uint32_t word = atomic_load_explicit(mproc__robust_word(&shared->robust), memory_order_acquire);
+    uint64_t owner = atomic_load_explicit(&shared->owner, memory_order_relaxed);
+    *ret_tid = (pid_t)(word & FUTEX_TID_MASK);
+    *ret_pid = *ret_tid != 0 && (pid_t)(owner >> 32) == *ret_tid ? (pid_t)(owner & UINT32_MAX) : 0;
+    return *ret_tid != 0;
+}
+
 static bool local_is_held(const mproc_lock *base)
 {
-    return owner_tid(local_of(base)) != 0;
+    pid_t pid, tid;
+    return mproc__lock_holder(local_of(base)->shared, &pid, &tid);
+}
+
+/* An owner between its mutex and its name, or stopped there, is asked of the system, which knows every thread. */
+static int local_owner(mproc_lock *base, int *ret_pid, int *ret_tid)
+{
+    pid_t pid = 0, tid = 0;
+    int code = local_check(local_of(base));
+    if (code < 0)
+        return code;
+    if (mproc__lock_holder(local_of(base)->shared, &pid, &tid) && !pid)
+        pid = mproc__process_of_thread(tid);
+    *ret_pid = pid;
+    *ret_tid = tid;
+    return 0;
 }
 
 /* Waits for nobody's work: a poisoned lock is held only for the instants in which others learn that it is. */
-static int host_repair(mproc_lock *base)
+static int local_repair(mproc_lock *base)
 {
     local_lock *lock = local_of(base);
     lock_shared *shared = lock->shared;
+    int code = local_check(lock);
+    if (code < 0)
+        return code;
     if (!atomic_load_explicit(&shared->poisoned, memory_order_acquire))
         return mproc__handle_fail(&lock->base.handle, MPROC_ESTATE, "the lock is not poisoned");
-    int code = mproc__robust_acquire(&shared->robust, MPROC_FOREVER);
+    code = mproc__robust_acquire(&shared->robust, MPROC_FOREVER);
     if (code < 0)
         return local_story(lock, code);
     bool poisoned = atomic_exchange(&shared->poisoned, 0);
@@ -200,64 +228,25 @@ static int host_repair(mproc_lock *base)
                     : mproc__handle_fail(&lock->base.handle, MPROC_ESTATE, "somebody else repaired the lock");
 }
 
-static int host_token(mproc_lock *base, uint64_t *ret_token)
+static int local_token(mproc_lock *base, uint64_t *ret_token)
 {
     local_lock *lock = local_of(base);
+    int code = local_check(lock);
+    if (code < 0)
+        return code;
     if (!mproc__robust_is_mine(&lock->shared->robust))
         return mproc__handle_fail(&lock->base.handle, -EPERM, "this thread does not hold the lock");
     *ret_token = atomic_load_explicit(&lock->shared->token, memory_order_relaxed);
     return 0;
 }
 
-static int local_describe(const mproc__handle *handle, char *buffer, size_t size_bytes)
-{
-    const local_lock *lock = MPROC__CONTAINER(handle, local_lock, base.handle);
-    const char *name = mproc__segment_name(lock->segment);
-    char holder[64] = "free";
-    if (mproc__robust_is_mine(&lock->shared->robust))
-        snprintf(holder, sizeof(holder), "held by this thread, depth %u", lock->depth + 1);
-    else if (owner_tid(lock))
-        snprintf(holder, sizeof(holder), "held by process %u thread %d",
-                 (unsigned)atomic_load_explicit(&lock->shared->owner_pid, memory_order_relaxed),
-                 (int)owner_tid(lock));
-    return snprintf(buffer, size_bytes, "%slock%s%s on %s, %s%s",
-                    lock->options & OPTION_RECURSIVE ? "recursive " : "", *name ? " " : "", name,
-                    mproc__noun_home_text(lock->segment), holder,
-                    atomic_load_explicit(&lock->shared->poisoned, memory_order_relaxed) ? ", poisoned" : "");
-}
-
-static bool held_by_other_thread_here(const local_lock *lock)
-{
-    pid_t tid = owner_tid(lock);
-    return tid && tgkill(mproc__pid(), tid, 0) == 0;
-}
-
-/* A lock that another thread of this process still holds keeps its memory for good: unmapping it would cut the kernel's
- * walk through that thread's robust mutexes, and a leak is better than another object that hangs. */
-static void local_destroy(mproc__handle *handle)
-{
-    local_lock *lock = MPROC__CONTAINER(handle, local_lock, base.handle);
-    mproc__names_remove(handle);
-    if (mproc__robust_is_mine(&lock->shared->robust))
-        release_mutex(lock);
-    if (!held_by_other_thread_here(lock))
-        mproc__segment_release(lock->segment);
-    mproc__handle_fini(handle);
-    free(lock);
-}
-
-static int host_pack(mproc__handle *handle, mproc__parcel *parcel)
-{
-    local_lock *lock = MPROC__CONTAINER(handle, local_lock, base.handle);
-    if (lock->embedded)
-        return mproc__fail(MPROC_ECANNOTCROSS, "the lock is part of a %s: give that",
-                           mproc__noun_of(mproc__segment_kind(lock->segment))->word);
-    return mproc__noun_pack(lock->segment, parcel);
-}
-
 /* ---- for the layer: conditions and arrays ---- */
 
-static bool is_local(const mproc_lock *lock);
+static bool is_local(const mproc_lock *lock)
+{
+    const void *ops = lock->handle.ops;
+    return ops == &mproc__lock_host_ops || ops == &mproc__lock_thread_ops;
+}
 
 mproc__segment *mproc__lock_segment(const mproc_lock *lock)
 {
@@ -280,162 +269,36 @@ int mproc__lock_release_all(mproc_lock *base, unsigned *ret_levels)
     if (!mproc__lock_is_mine(base))
         return mproc__handle_fail(&base->handle, -EPERM, "this thread does not hold the lock");
     local_lock *lock = local_of(base);
-    *ret_levels = lock->depth + 1;
-    lock->depth = 0;
+    *ret_levels = atomic_load_explicit(&lock->shared->depth, memory_order_relaxed) + 1;
     return release_mutex(lock);
 }
 
 int mproc__lock_acquire_all(mproc_lock *base, unsigned levels, mproc_deadline deadline)
 {
     int code = mproc_lock_acquire(base, deadline);
-    if (code >= 0)
-        local_of(base)->depth = levels - 1;
+    if (code >= 0 && (local_of(base)->options & MPROC__LOCK_RECURSIVE))
+        atomic_store_explicit(&local_of(base)->shared->depth, levels - 1, memory_order_relaxed);
     return code;
 }
 
-/* ---- the thread home: the same, after a look whether this is still the process that made it ---- */
+/* The calls are the same in both homes: what differs is whether the object can be given away. */
+#define LOCK_CALLS                                                                                           \
+    .acquire = local_acquire, .release = local_release, .is_held = local_is_held, .owner = local_owner,      \
+    .repair = local_repair, .token = local_token
 
-static int thread_acquire(mproc_lock *base, mproc_deadline deadline)
-{
-    int code = mproc__segment_check(local_of(base)->segment);
-    return MPROC__LIKELY(code == 0) ? host_acquire(base, deadline) : local_story(local_of(base), code);
-}
-
-static int thread_release(mproc_lock *base)
-{
-    int code = mproc__segment_check(local_of(base)->segment);
-    return MPROC__LIKELY(code == 0) ? host_release(base) : local_story(local_of(base), code);
-}
-
-static int thread_repair(mproc_lock *base)
-{
-    int code = mproc__segment_check(local_of(base)->segment);
-    return code == 0 ? host_repair(base) : local_story(local_of(base), code);
-}
-
-static int thread_token(mproc_lock *base, uint64_t *ret_token)
-{
-    int code = mproc__segment_check(local_of(base)->segment);
-    return code == 0 ? host_token(base, ret_token) : local_story(local_of(base), code);
-}
-
-static const mproc__lock_ops host_ops = {
+const mproc__lock_ops mproc__lock_host_ops = {
     .handle = {.type = MPROC_TYPE_LOCK,
                .noun = "lock",
-               .destroy = local_destroy,
-               .describe = local_describe,
-               .pack = host_pack},
-    .acquire = host_acquire,
-    .release = host_release,
-    .is_held = local_is_held,
-    .repair = host_repair,
-    .token = host_token,
+               .destroy = mproc__lock_destroy,
+               .describe = mproc__lock_describe,
+               .pack = mproc__lock_pack},
+    LOCK_CALLS,
 };
 
-static const mproc__lock_ops thread_ops = {
-    .handle = {.type = MPROC_TYPE_LOCK, .noun = "lock", .destroy = local_destroy, .describe = local_describe},
-    .acquire = thread_acquire,
-    .release = thread_release,
-    .is_held = local_is_held,
-    .repair = thread_repair,
-    .token = thread_token,
+const mproc__lock_ops mproc__lock_thread_ops = {
+    .handle = {.type = MPROC_TYPE_LOCK,
+               .noun = "lock",
+               .destroy = mproc__lock_destroy,
+               .describe = mproc__lock_describe},
+    LOCK_CALLS,
 };
-
-static bool is_local(const mproc_lock *lock)
-{
-    const void *ops = lock->handle.ops;
-    return ops == &host_ops || ops == &thread_ops;
-}
-
-/* ---- made ---- */
-
-_Static_assert(sizeof(lock_shared) <= MPROC__LOCK_BYTES, "whoever embeds a lock leaves this much room");
-
-/* Keeps nothing: the segment's reference is the caller's to give. */
-static int local_new(mproc__segment *segment, size_t offset, local_lock **ret_lock)
-{
-    if (offset > mproc__segment_size(segment) || mproc__segment_size(segment) - offset < sizeof(lock_shared))
-        return mproc__fail(MPROC_ECORRUPT, "a lock at byte %zu of %zu", offset, mproc__segment_size(segment));
-    local_lock *lock = calloc(1, sizeof(*lock));
-    if (!lock)
-        return mproc__fail(-ENOMEM, "no memory for a lock");
-    const mproc__lock_ops *ops = mproc__segment_shared(segment) ? &host_ops : &thread_ops;
-    mproc__handle_init(&lock->base.handle, &ops->handle);
-    lock->segment = segment;
-    lock->shared = (lock_shared *)(void *)((unsigned char *)mproc__segment_root(segment) + offset);
-    lock->options = lock->shared->options;
-    lock->plain = lock->options == 0;
-    lock->embedded = mproc__segment_kind(segment) != MPROC_TYPE_LOCK;
-    *ret_lock = lock;
-    return 0;
-}
-
-static int local_attach(mproc__segment *segment, mproc__handle **ret_handle)
-{
-    local_lock *lock;
-    int code = local_new(segment, 0, &lock);
-    if (code == 0)
-        *ret_handle = &lock->base.handle;
-    return code;
-}
-
-int mproc__lock_at(mproc__segment *segment, size_t offset, mproc_lock **ret_lock)
-{
-    local_lock *lock;
-    int code = local_new(segment, offset, &lock);
-    if (code < 0)
-        return code;
-    mproc__segment_keep(segment);
-    *ret_lock = &lock->base;
-    return 0;
-}
-
-void mproc__lock_build(mproc__segment *segment, size_t offset, const mproc_lock_options *options)
-{
-    lock_shared *shared = (lock_shared *)(void *)((unsigned char *)mproc__segment_root(segment) + offset);
-    mproc__robust_init(&shared->robust, mproc__segment_shared(segment));
-    if (options && options->recursive)
-        shared->options |= OPTION_RECURSIVE;
-    if (options && options->poison)
-        shared->options |= OPTION_POISON;
-}
-
-static int local_build(mproc__segment *segment, const void *options)
-{
-    mproc__lock_build(segment, 0, options);
-    return 0;
-}
-
-const mproc__noun mproc__lock_noun = {
-    .type = MPROC_TYPE_LOCK,
-    .word = "lock",
-    .least_bytes = sizeof(lock_shared),
-    .attach = local_attach,
-};
-
-int mproc__lock_local_create(mproc_place *place, const mproc_lock_options *options, mproc_lock **ret_lock)
-{
-    mproc__handle *handle;
-    const mproc__making making = {
-        .noun = &mproc__lock_noun,
-        .place = place,
-        .name = options ? options->name : NULL,
-        .and_open = options && options->and_open,
-        .size_bytes = sizeof(lock_shared),
-        .build = local_build,
-        .how = options,
-    };
-    int code = mproc__noun_create(&making, &handle);
-    if (code == 0)
-        *ret_lock = MPROC__CONTAINER(handle, mproc_lock, handle);
-    return code;
-}
-
-int mproc__lock_local_open(mproc_place *place, const char *name, mproc_lock **ret_lock)
-{
-    mproc__handle *handle;
-    int code = mproc__noun_open(&mproc__lock_noun, place, name, &handle);
-    if (code == 0)
-        *ret_lock = MPROC__CONTAINER(handle, mproc_lock, handle);
-    return code;
-}

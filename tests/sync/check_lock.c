@@ -296,12 +296,18 @@ START_TEST(a_scope_releases_on_every_way_out)
 }
 END_TEST
 
+static pid_t holder_pid, holder_tid;
+
 static int describes_other(void *unused)
 {
     (void)unused;
     char text[200];
     mproc_describe(lock, text, sizeof(text));
-    return strstr(text, "held by process") ? 0 : 1;
+    char wanted[64];
+    snprintf(wanted, sizeof(wanted),
+             holder_pid == getpid() ? "held by thread %d of this process" : "held by process %d",
+             holder_pid == getpid() ? (int)holder_tid : (int)holder_pid);
+    return strstr(text, wanted) && strstr(text, "depth 2") ? 0 : 1;
 }
 
 /* shows: SYNC-10 */
@@ -315,6 +321,8 @@ START_TEST(a_description_says_who_holds_it)
     ck_assert_int_eq(mproc_lock_acquire(lock, MPROC_NOW), 0);
     ck_assert_int_eq(mproc_lock_acquire(lock, MPROC_NOW), 0);
     mproc_describe(lock, text, sizeof(text));
+    holder_pid = getpid();
+    holder_tid = mproc__tid();
     ck_assert_ptr_nonnull(strstr(text, "this thread, depth 2"));
     ck_assert_int_eq(elsewhere(_i, describes_other), 0);
     ck_assert_int_eq(mproc_lock_release(lock), 0);
