@@ -4,6 +4,7 @@
 
 #include "shm/shm.h"
 #include "sync/array.h"
+#include "sync/condition.h"
 #include "sync/event.h"
 #include "sync/lock.h"
 #include "sync/nouns.h"
@@ -11,6 +12,7 @@
 void mproc__nouns_register(void)
 {
     mproc__noun_register(&mproc__array_noun);
+    mproc__noun_register(&mproc__condition_noun);
     mproc__noun_register(&mproc__event_noun);
     mproc__noun_register(&mproc__shm_noun);
     mproc__noun_register(&mproc__lock_noun);
