@@ -39,11 +39,12 @@ static bool line_read(FILE *file, char line[CGROUP_LINE_BYTES])
     return true;
 }
 
-/* The path of this process in the hierarchy of `controller`; NULL for version 2's. */
-static bool cgroup_path(const char *controller, char path[PATH_MAX])
+/* The path of a process ("self", "123") in the hierarchy of `controller`; NULL for version 2's. */
+static bool cgroup_path(const char *process, const char *controller, char path[PATH_MAX])
 {
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    char line[CGROUP_LINE_BYTES];
+    char file_name[64], line[CGROUP_LINE_BYTES];
+    snprintf(file_name, sizeof(file_name), "/proc/%s/cgroup", process);
+    FILE *file = fopen(file_name, "re");
     bool found = false;
 
     while (file && !found && line_read(file, line)) {
@@ -102,14 +103,14 @@ static const char *path_below(const char *path, const char *root)
     return path[length + (path[length] == '/')] ? path + length : "";
 }
 
-/* Visits the groups of one hierarchy; returns whether there is one. */
-static bool hierarchy_walk(const char *controller, mproc__cgroup_visit *visit, void *context)
+/* Visits the groups of one hierarchy that a process is in; returns whether there is one. */
+static bool hierarchy_walk(const char *process, const char *controller, mproc__cgroup_visit *visit, void *context)
 {
     char path[PATH_MAX], directory[2 * PATH_MAX];
     mount where;
     size_t point_bytes;
 
-    if (!cgroup_path(controller, path) || !mount_find(controller, &where))
+    if (!cgroup_path(process, controller, path) || !mount_find(controller, &where))
         return false;
     point_bytes = strlen(where.point);
     snprintf(directory, sizeof(directory), "%s%s", where.point, path_below(path, where.root));
@@ -125,8 +126,29 @@ static bool hierarchy_walk(const char *controller, mproc__cgroup_visit *visit, v
  * does not have read as "no limit". */
 void mproc__cgroup_walk(const char *controller, mproc__cgroup_visit *visit, void *context)
 {
-    hierarchy_walk(controller, visit, context);
-    hierarchy_walk(NULL, visit, context);
+    hierarchy_walk("self", controller, visit, context);
+    hierarchy_walk("self", NULL, visit, context);
+}
+
+static void frozen_visit(const char *directory, bool version_2, void *context)
+{
+    bool *frozen = context;
+
+    if (version_2)
+        *frozen |= mproc__cgroup_keyed(directory, "cgroup.events", "frozen") == 1;
+    else
+        *frozen |= mproc__cgroup_number(directory, "freezer.self_freezing", 0) == 1;
+}
+
+bool mproc__cgroup_frozen(pid_t pid)
+{
+    char process[16];
+    bool frozen = false;
+
+    snprintf(process, sizeof(process), "%d", (int)pid);
+    hierarchy_walk(process, "freezer", frozen_visit, &frozen);
+    hierarchy_walk(process, NULL, frozen_visit, &frozen);
+    return frozen;
 }
 
 static FILE *cgroup_open(const char *directory, const char *file)

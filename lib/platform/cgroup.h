@@ -3,6 +3,8 @@
 #ifndef MPROC__PLATFORM_CGROUP_H
 #define MPROC__PLATFORM_CGROUP_H
 
+#include <sys/types.h>
+
 #include "platform/base.h"
 
 /* Called for the process's own group and each ancestor that is visible, innermost first. */
@@ -11,6 +13,9 @@ typedef void mproc__cgroup_visit(const char *directory, bool version_2, void *co
 /* Visits the groups of one controller ("memory", "cpu"), in whichever version it is mounted. Nothing is visited where there
  * are no control groups. */
 void mproc__cgroup_walk(const char *controller, mproc__cgroup_visit *visit, void *context);
+
+/* Whether a process is frozen, by its group or one above: it stands still as if stopped. False for what cannot be seen. */
+bool mproc__cgroup_frozen(pid_t pid);
 
 /* The word-th number (from 0) of directory/file; INT64_MAX for "max", a missing word or a missing file. */
 int64_t mproc__cgroup_number(const char *directory, const char *file, int word);

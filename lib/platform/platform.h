@@ -69,6 +69,19 @@ int mproc__pidfd_exit_code(int pidfd, int *ret_exit_code);
 /* Inode numbers of this process's pid and time namespaces; 0 where the kernel has none. */
 int mproc__namespaces(uint64_t *ret_pid_namespace, uint64_t *ret_time_namespace);
 
+/* ---- process_view.c: any process or thread, for showing; nothing is decided by it ---- */
+typedef struct mproc__process_view {
+    pid_t pid;          /* of the process that the thread belongs to */
+    char state;         /* of the thread, as in proc(5): T stopped, t held by a tracer, Z or X ended */
+    unsigned threads;   /* of the process */
+    uint64_t start_ticks;
+    /* On CLOCK_MONOTONIC: the thread started then, or (where the machine was suspended before) later. */
+    int64_t started_ns;
+    char name[64]; /* of the thread, which is the program's for a first thread; printable */
+} mproc__process_view;
+/* `tid`: of a thread, or a process for its first one. -ESRCH: none of that number; -errno: /proc tells nothing. */
+int mproc__process_view_get(pid_t tid, mproc__process_view *ret_view);
+
 /* ---- memory.c: memory that can be shared ---- */
 /* Whether `bytes` more may be taken without the OOM killer: looks at MemAvailable and the memory cgroup (v1 and v2, all
  * ancestors). 0 or -ENOMEM. A margin of 16 MiB stays free. */
