@@ -19,5 +19,6 @@
 #include <mproc/pool.h>
 #include <mproc/data.h>
 #include <mproc/server.h>
+#include <mproc/explain.h>
 
 #endif

@@ -42,8 +42,9 @@ static void name_take(const char *begin, const char *end, mproc__process_view *v
 static int64_t monotonic_of(uint64_t ticks)
 {
     struct timespec boot;
+    int64_t now_ns = mproc__now_ns(); /* first: what passes in between makes the answer too early, never too late */
     clock_gettime(CLOCK_BOOTTIME, &boot);
-    int64_t suspended_ns = (int64_t)boot.tv_sec * 1000000000 + boot.tv_nsec - mproc__now_ns();
+    int64_t suspended_ns = (int64_t)boot.tv_sec * 1000000000 + boot.tv_nsec - now_ns;
     int64_t per_second = sysconf(_SC_CLK_TCK);
     return (int64_t)(ticks / (uint64_t)per_second) * 1000000000 +
            (int64_t)(ticks % (uint64_t)per_second) * (1000000000 / per_second) - suspended_ns;

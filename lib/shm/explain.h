@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <mproc/explain.h>
 #include "platform/base.h"
 
 typedef struct mproc__report mproc__report;
@@ -24,5 +25,12 @@ void mproc__report_state(mproc__report *report, const char *format, ...)
 /* Somebody holds it. 0: unknown; with the thread known, waits for this object count as waits for that thread. `as`:
  * "owner", "reader", "3 permits". */
 void mproc__report_holder(mproc__report *report, pid_t pid, pid_t tid, const char *as);
+
+typedef void mproc__explain_fn(const void *root, size_t size_bytes, mproc__report *report);
+/* For kinds of segments that are no nouns of shm/noun.h. `fn` may be NULL. Once, from mproc_init; again does no harm. */
+void mproc__explain_register(mproc_type_id kind, const char *word, size_t least_bytes, mproc__explain_fn *fn);
+
+/* The work of mproc_explain_for, which see; the nouns are registered and options are checked by then. */
+int mproc__explain(FILE *stream, const mproc_explain_options *options, mproc_variant *ret_dict);
 
 #endif
