@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of swept operations: one line for each kill_case that a sweep_*.c defines. Included twice by killsweep.c. */
+KILLSWEEP_CASE(killsweep_segment_join)
+KILLSWEEP_CASE(killsweep_segment_leave)
+KILLSWEEP_CASE(killsweep_segment_hand_back)
+KILLSWEEP_CASE(killsweep_segment_retake)
+KILLSWEEP_CASE(killsweep_segment_sweep)
+KILLSWEEP_CASE(killsweep_segment_post)
+KILLSWEEP_CASE(killsweep_arena_alloc)
+KILLSWEEP_CASE(killsweep_arena_free)
+KILLSWEEP_CASE(killsweep_arena_swap)
 KILLSWEEP_CASE(killsweep_lock_acquire)
 KILLSWEEP_CASE(killsweep_lock_release)
 KILLSWEEP_CASE(killsweep_event_set)

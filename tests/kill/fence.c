@@ -84,8 +84,8 @@ static int set_fence(trace *t, bool fenced)
     int result = 0;
     if (t->fenced == fenced)
         return 0;
-    for (unsigned i = 0; i + 1 < t->range_count && result == 0; i++)
-        result = set_rights(t, i, fenced ? PROT_READ : PROT_READ | PROT_WRITE);
+    for (unsigned i = 0; i + 1 < t->range_count; i++)
+        result |= set_rights(t, i, fenced ? PROT_READ : PROT_READ | PROT_WRITE);
     t->fenced = fenced;
     return result;
 }
@@ -213,9 +213,8 @@ static bool maps_anew(unsigned long number)
 /* Those that the call made or removed; new ones get their fence. */
 static int find_again(trace *t)
 {
-    if (set_fence(t, false) != 0 || trace_find(t) != 0)
-        return -1;
-    return set_fence(t, true);
+    (void)set_fence(t, false); /* of what is left */
+    return trace_find(t) != 0 || set_fence(t, true) != 0 ? -1 : 0;
 }
 
 /* The kernel could not write where the process could: again, without the fence. */
