@@ -71,7 +71,10 @@ static int list_one(const char *file, const char *name, void *context)
         return 0;
     const mproc__noun *noun = mproc__noun_of(facts.kind);
     mproc_variant dict = mproc_null();
-    int code = mproc_variant_set(&dict, "name", mproc_text(name));
+    mproc_variant text = mproc_text(name);
+    if (text.kind == MPROC_KIND_INVALID) /* a text is UTF-8; a file name is what it is */
+        text = mproc_bytes(name, strlen(name));
+    int code = mproc_variant_set(&dict, "name", text);
     if (code == 0)
         code = mproc_variant_set(&dict, "type", mproc_text(noun ? noun->word : "unknown"));
     if (code == 0)

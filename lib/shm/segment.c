@@ -221,20 +221,20 @@ static int header_check(const mproc__header_shared *header, size_t bytes, mproc_
     return namespaces_check(header);
 }
 
-/* A file with holes is nobody's work of ours, but a full /dev/shm would make them SIGBUS. */
-static int holes_fill(const mproc__segment *segment, const struct stat *status, size_t reserved)
+/* What a creator reserved is there, or somebody else made the file: in a full /dev/shm a hole is SIGBUS at first touch. */
+static int holes_check(const struct stat *status, size_t reserved)
 {
     if ((uint64_t)status->st_blocks * 512 >= reserved)
         return 0;
-    if (segment->read_only)
-        return mproc__fail(MPROC_ECORRUPT, "a segment whose space is not reserved");
-    return mproc__memory_reserve(segment->fd, 0, reserved);
+    return mproc__fail(MPROC_ECORRUPT, "a segment of whose %zu bytes some have no memory behind them",
+                       reserved);
 }
 
 static int segment_attach(mproc__segment *segment, const struct stat *status,
                           const mproc__header_shared *header)
 {
-    int code = holes_fill(segment, status, ROOT_OFFSET + header->reserved_bytes);
+    segment->named = (header->flags & MPROC__FLAG_NAMED) != 0;
+    int code = segment->named ? holes_check(status, ROOT_OFFSET + header->reserved_bytes) : 0;
     if (code == 0)
         code = segment_map(segment, (size_t)status->st_size);
     if (code < 0)
@@ -242,7 +242,6 @@ static int segment_attach(mproc__segment *segment, const struct stat *status,
     segment->shared = segment->mapping;
     segment->root = (unsigned char *)segment->mapping + ROOT_OFFSET;
     segment->size_bytes = header->size_bytes;
-    segment->named = (header->flags & MPROC__FLAG_NAMED) != 0;
     segment->published = segment->named;
     return 0;
 }
