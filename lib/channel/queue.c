@@ -92,7 +92,7 @@ static int queue_new(mproc__home home, const mproc_queue_options *options, mproc
     mproc__segment *segment = NULL;
     int rc = mproc__queue_plan_make(options, &plan);
     if (rc == 0)
-        rc = mproc__segment_create(home, MPROC_TYPE_QUEUE, "queue", plan.size_bytes, 0, &segment);
+        rc = mproc__segment_create(home, MPROC_TYPE_QUEUE, plan.layout.name, plan.size_bytes, 0, &segment);
     if (rc < 0)
         return rc;
     rc = mproc__queue_layout_init(segment, &plan);

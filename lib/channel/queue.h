@@ -23,6 +23,7 @@
 #include "platform/platform.h"
 #include "platform/robust.h"
 #include "shm/arena.h"
+#include "shm/explain.h"
 #include "shm/segment.h"
 
 enum {
@@ -257,6 +258,9 @@ bool mproc__queue_spin(mproc_queue *queue, const mproc__eventcount_shared *event
 typedef int mproc__queue_attempt_fn(mproc_queue *queue, void *context, mproc_deadline deadline);
 int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mproc_deadline deadline,
                        mproc__queue_attempt_fn *attempt, void *context);
+
+/* ---- queue_explain.c: where explain meets lib/library.c ---- */
+void mproc__queue_explain(const void *root, size_t size_bytes, mproc__report *report);
 
 /* ---- queue_block.c ---- */
 mproc__block_shared *mproc__queue_block(mproc_queue *queue, uint32_t block); /* NULL: no such, or damaged */

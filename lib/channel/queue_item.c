@@ -300,24 +300,50 @@ static int until_too_late(mproc_queue *queue, mproc__queue_attempt_fn *attempt, 
     return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 
+typedef struct queue_wait {
+    mproc__eventcount_shared *event;
+    mproc_deadline deadline;
+    mproc__queue_attempt_fn *attempt;
+    void *context;
+    bool told; /* explain knows that this thread waits, in: */
+    int slot;
+} queue_wait;
+
+static void until_tell(mproc_queue *queue, queue_wait *until)
+{
+    if (until->told)
+        return;
+    mproc__wait_kind kind = until->event == &queue->shared->items  ? MPROC__WAIT_ITEM
+                            : until->event == &queue->shared->room ? MPROC__WAIT_ROOM
+                                                                   : MPROC__WAIT_DONE;
+    until->slot = mproc__waiting_begin(queue->segment, kind);
+    until->told = true;
+}
+
+static int until_once(mproc_queue *queue, queue_wait *until)
+{
+    if (!mproc__queue_spin(queue, until->event, NULL)) {
+        /* The sleep bit costs the next poster a system call: only who is about to sleep sets it. */
+        uint32_t ticket = mproc__eventcount_prepare(until->event);
+        int rc = until->attempt(queue, until->context, until->deadline);
+        if (rc != -EAGAIN)
+            return rc;
+        until_tell(queue, until);
+        rc = mproc__segment_wait(queue->segment, until->event, ticket, until->deadline);
+        if (rc < 0 && rc != -ETIMEDOUT)
+            return rc;
+    }
+    return until->attempt(queue, until->context, until->deadline);
+}
+
 int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mproc_deadline deadline,
                        mproc__queue_attempt_fn *attempt, void *context)
 {
-    while (!mproc__deadline_past(deadline)) {
-        int rc;
-        if (!mproc__queue_spin(queue, event, NULL)) {
-            /* The sleep bit costs the next poster a system call: only who is about to sleep sets it. */
-            uint32_t ticket = mproc__eventcount_prepare(event);
-            rc = attempt(queue, context, deadline);
-            if (rc != -EAGAIN)
-                return rc;
-            rc = mproc__segment_wait(queue->segment, event, ticket, deadline);
-            if (rc < 0 && rc != -ETIMEDOUT)
-                return rc;
-        }
-        rc = attempt(queue, context, deadline);
-        if (rc != -EAGAIN)
-            return rc;
-    }
-    return until_too_late(queue, attempt, context, deadline);
+    queue_wait until = {.event = event, .deadline = deadline, .attempt = attempt, .context = context};
+    int rc = -EAGAIN;
+    while (rc == -EAGAIN && !mproc__deadline_past(deadline))
+        rc = until_once(queue, &until);
+    if (until.told)
+        mproc__waiting_end(queue->segment, until.slot);
+    return rc == -EAGAIN ? until_too_late(queue, attempt, context, deadline) : rc;
 }

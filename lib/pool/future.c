@@ -257,15 +257,9 @@ static bool future_spin(mproc_future *future)
     return mproc__future_look(future);
 }
 
-int mproc__future_await(mproc_future *future, mproc_deadline deadline)
+static int future_sleep(mproc_future *future, mproc_deadline deadline)
 {
     mproc__pool_core *core = future->core;
-    if (mproc__future_look(future))
-        return 0;
-    if (mproc__deadline_past(deadline))
-        return mproc__fail_plain(-ETIMEDOUT);
-    if (future_spin(future))
-        return 0;
     for (;;) {
         uint32_t ticket = mproc__eventcount_prepare(&core->view.shared->done);
         room_serve(core);
@@ -275,6 +269,20 @@ int mproc__future_await(mproc_future *future, mproc_deadline deadline)
             return mproc__fail_plain(-ETIMEDOUT);
         (void)mproc__segment_wait(core->view.segment, &core->view.shared->done, ticket, deadline);
     }
+}
+
+int mproc__future_await(mproc_future *future, mproc_deadline deadline)
+{
+    if (mproc__future_look(future))
+        return 0;
+    if (mproc__deadline_past(deadline))
+        return mproc__fail_plain(-ETIMEDOUT);
+    if (future_spin(future))
+        return 0;
+    int slot = mproc__waiting_begin(future->core->view.segment, MPROC__WAIT_RESULT);
+    int rc = future_sleep(future, deadline);
+    mproc__waiting_end(future->core->view.segment, slot);
+    return rc;
 }
 
 static int future_check(const mproc_future *future)

@@ -53,7 +53,9 @@ static int submit_wait(mproc__pool_core *core, mproc_fn *fn, mproc_variant args,
         if (mproc__deadline_past(deadline))
             return mproc__fail(-ETIMEDOUT,
                                "the pool is full: max_queued_tasks or max_queued_bytes is reached");
+        int slot = mproc__waiting_begin(core->view.segment, MPROC__WAIT_ROOM);
         (void)mproc__segment_wait(core->view.segment, &shared->done, ticket, deadline);
+        mproc__waiting_end(core->view.segment, slot);
     }
 }
 

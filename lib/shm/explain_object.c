@@ -172,6 +172,10 @@ static const char *wait_text(mproc__wait_kind kind)
         return "for an item";
     case MPROC__WAIT_ROOM:
         return "for room";
+    case MPROC__WAIT_DONE:
+        return "for all to be done";
+    case MPROC__WAIT_RESULT:
+        return "for a result";
     }
     return "";
 }

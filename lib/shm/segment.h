@@ -138,7 +138,9 @@ typedef enum mproc__wait_kind {
     MPROC__WAIT_SET,
     MPROC__WAIT_PARTIES,
     MPROC__WAIT_ITEM,
-    MPROC__WAIT_ROOM
+    MPROC__WAIT_ROOM,
+    MPROC__WAIT_DONE,  /* what was taken to be done */
+    MPROC__WAIT_RESULT /* of a task */
 } mproc__wait_kind;
 /* The calling thread is about to sleep for this segment's object; it has stopped to. Around the whole wait, after any
  * spinning. -1: the table is full, or this is a thread home; then explain does not know of it. */

@@ -98,7 +98,7 @@ mproc__waiter_seen mproc__snapshot_waiter(const mproc__snapshot *snapshot, unsig
     mproc__waiter_seen seen = {.tid = (pid_t)(uint32_t)word,
                                .kind = (mproc__wait_kind)(word >> 32),
                                .since_ns = atomic_load_explicit(&waiter->since_ns, memory_order_relaxed)};
-    if (seen.tid <= 0 || word >> 32 < MPROC__WAIT_ACQUIRE || word >> 32 > MPROC__WAIT_ROOM)
+    if (seen.tid <= 0 || word >> 32 < MPROC__WAIT_ACQUIRE || word >> 32 > MPROC__WAIT_RESULT)
         seen.tid = 0;
     return seen;
 }

@@ -150,15 +150,15 @@ END_TEST
 START_TEST(every_kind_of_wait_has_its_words)
 {
     mproc__segment *toy = toy_make("kinds");
-    for (unsigned kind = MPROC__WAIT_ACQUIRE; kind <= MPROC__WAIT_ROOM; kind++) {
+    for (unsigned kind = MPROC__WAIT_ACQUIRE; kind <= MPROC__WAIT_RESULT; kind++) {
         atomic_store(&toy->shared->waiters[kind].since_ns, mproc__now_ns());
         atomic_store(&toy->shared->waiters[kind].word, (uint64_t)kind << 32 | (uint32_t)mproc__tid());
     }
     free(toy_explain());
-    ck_assert_int_eq(toy_found("waiting"), 7);
+    ck_assert_int_eq(toy_found("waiting"), 9);
     ck_assert(toy_says("to acquire") && toy_says("to read") && toy_says("to be notified") &&
               toy_says("for it to be set") && toy_says("for the other parties") && toy_says("for an item") &&
-              toy_says("for room"));
+              toy_says("for room") && toy_says("for all to be done") && toy_says("for a result"));
     mproc__segment_release(toy);
 }
 END_TEST

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What explain tells of a queue. */
+#include "platform/base.h"
+
+#include <linux/futex.h>
+
+#include "channel/queue.h"
+
+/* A side's lock is held for an instant at a time: whoever is seen with it has been stopped, or died with it just now. */
+static void side_explain(const mproc__robust_shared *lock, const char *as, mproc__report *report)
+{
+    uint32_t word = atomic_load_explicit(mproc__robust_word(lock), memory_order_relaxed);
+    if (word & FUTEX_TID_MASK)
+        mproc__report_holder(report, 0, (pid_t)(word & FUTEX_TID_MASK), as);
+}
+
+void mproc__queue_explain(const void *root, size_t size_bytes, mproc__report *report)
+{
+    static const char *const states[] = {"open", "closed for puts", "closed, and what was in it is gone"};
+    const mproc__queue_shared *shared = root;
+    if (size_bytes < sizeof(*shared))
+        return;
+    uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed);
+    uint32_t state = atomic_load_explicit(&shared->state, memory_order_relaxed);
+    mproc__report_state(report, "%s, %u items in %llu of %llu bytes%s",
+                        state < MPROC__COUNT(states) ? states[state] : "damaged",
+                        mproc__ring_items(head, tail), (unsigned long long)mproc__ring_used_bytes(head, tail),
+                        (unsigned long long)shared->layout.ring_bytes,
+                        shared->layout.redeliver ? ", acknowledged" : "");
+    if (shared->layout.max_items > 0)
+        mproc__report_state(report, "at most %u items", shared->layout.max_items);
+    side_explain(&shared->put.lock, "in a put", report);
+    side_explain(&shared->get.lock, "in a get", report);
+}
