@@ -27,6 +27,7 @@
  *   home     lives in             survives its creator  may be given to
  *   thread:  this process         no                    threads
  *   host:    anonymous memory     yes, while in use     fork children; processes at their start; over Unix connections
+ *   shm:     a file in /dev/shm      yes, while in use   the same, and whoever may open the file
  *   unix:    not yet: MPROC_EPLACE
  *
  * An array on this host costs its items, 9 KiB and one descriptor. */
@@ -57,7 +58,7 @@ typedef struct mproc_array_options {
  * is one of that name. -ENOMEM, -ENOSPC: no room. -EMFILE, -ENFILE: no descriptor left. */
 MPROC_API MPROC_CHECK int mproc_array_create(mproc_place *place, mproc_item item, size_t count,
                                              const mproc_array_options *options, mproc_array **ret_array);
-/* The named one. thread: and host: know the names given in this process (and before its fork). -ENOENT; -EINVAL: no name, or an
+/* The named one. thread: and host: know the names given in this process (and before its fork), shm: those of all programs. -ENOENT; -EINVAL: no name, or an
  * object of another type has it. */
 MPROC_API MPROC_CHECK int mproc_array_open(mproc_place *place, const char *name, mproc_array **ret_array);
 /* A new array in `place` with the type, count and content of this one, and from then on independent of it; of the options,

@@ -7,5 +7,6 @@
 #include <mproc/condition.h>
 #include <mproc/event.h>
 #include <mproc/lock.h>
+#include <mproc/shm_list.h>
 
 #endif

@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include "shm/shm.h"
+#include "shm/shm_list.h"
 #include "sync/array.h"
 #include "sync/condition.h"
 #include "sync/event.h"
@@ -14,6 +15,7 @@ void mproc__nouns_register(void)
     mproc__noun_register(&mproc__array_noun);
     mproc__noun_register(&mproc__condition_noun);
     mproc__noun_register(&mproc__event_noun);
-    mproc__noun_register(&mproc__shm_noun);
     mproc__noun_register(&mproc__lock_noun);
+    mproc__noun_register(&mproc__shm_noun);
+    mproc__noun_register(&mproc__shm_list_noun);
 }
