@@ -4,6 +4,7 @@
 #define MPROC_SYNC_H
 
 #include <mproc/array.h>
+#include <mproc/barrier.h>
 #include <mproc/condition.h>
 #include <mproc/event.h>
 #include <mproc/lock.h>

@@ -5,6 +5,7 @@
 #include "shm/shm.h"
 #include "shm/shm_list.h"
 #include "sync/array.h"
+#include "sync/barrier.h"
 #include "sync/condition.h"
 #include "sync/event.h"
 #include "sync/lock.h"
@@ -13,6 +14,7 @@
 void mproc__nouns_register(void)
 {
     mproc__noun_register(&mproc__array_noun);
+    mproc__noun_register(&mproc__barrier_noun);
     mproc__noun_register(&mproc__condition_noun);
     mproc__noun_register(&mproc__event_noun);
     mproc__noun_register(&mproc__lock_noun);
