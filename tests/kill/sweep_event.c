@@ -161,11 +161,48 @@ static int wait_check(void *context, unsigned state, bool returned)
     return use_all(c);
 }
 
+/* ---- whoever comes by, after a death or beside a stopped process: becomes a participant and changes nothing ---- */
+
+static int visit(const event_context *c, int limit_ms)
+{
+    int code = mproc_event_wait(c->event, mproc_after_ms(limit_ms));
+    return code == 0 || code == -ETIMEDOUT ? 0 : 1;
+}
+
+static int event_recover(void *context, unsigned state)
+{
+    (void)state;
+    return visit(context, 1);
+}
+
+static int event_meanwhile(void *context, unsigned state)
+{
+    (void)state;
+    return visit(context, KILL_SHORT_MS);
+}
+
+/* ---- wait, asleep: a set reaches all who live ---- */
+
+static int event_post(void *context, unsigned state)
+{
+    return set_call(context, state);
+}
+
+static int blocked_check(void *context, unsigned state, bool returned)
+{
+    event_context *c = context;
+    (void)state;
+    (void)returned;
+    return mproc_event_is_set(c->event) ? use_all(c) : 10;
+}
+
 const kill_case killsweep_event_set = {.operation = "event set",
                                        .states = names,
                                        .setup = event_setup,
                                        .teardown = event_teardown,
                                        .prepare = event_prepare,
+                                       .recover = event_recover,
+                                       .meanwhile = event_meanwhile,
                                        .call = set_call,
                                        .check = set_check};
 
@@ -174,6 +211,8 @@ const kill_case killsweep_event_set_waited = {.operation = "event set, one waits
                                               .setup = event_setup,
                                               .teardown = event_teardown,
                                               .prepare = event_prepare,
+                                              .recover = event_recover,
+                                              .meanwhile = event_meanwhile,
                                               .call = set_call,
                                               .wait = event_wait,
                                               .wakes = event_wakes,
@@ -184,6 +223,8 @@ const kill_case killsweep_event_clear = {.operation = "event clear",
                                          .setup = event_setup,
                                          .teardown = event_teardown,
                                          .prepare = event_prepare,
+                                         .recover = event_recover,
+                                         .meanwhile = event_meanwhile,
                                          .call = clear_call,
                                          .check = clear_check};
 
@@ -192,6 +233,8 @@ const kill_case killsweep_event_clear_waited = {.operation = "event clear, one w
                                                 .setup = event_setup,
                                                 .teardown = event_teardown,
                                                 .prepare = event_prepare,
+                                                .recover = event_recover,
+                                                .meanwhile = event_meanwhile,
                                                 .call = clear_call,
                                                 .wait = event_wait,
                                                 .wakes = event_wakes,
@@ -202,5 +245,19 @@ const kill_case killsweep_event_wait = {.operation = "event wait",
                                         .setup = event_setup,
                                         .teardown = event_teardown,
                                         .prepare = event_prepare,
+                                        .recover = event_recover,
+                                        .meanwhile = event_meanwhile,
                                         .call = wait_call,
                                         .check = wait_check};
+
+const kill_case killsweep_event_blocked = {.operation = "event wait, blocked",
+                                           .states = waited_names,
+                                           .setup = event_setup,
+                                           .teardown = event_teardown,
+                                           .prepare = event_prepare,
+                                           .recover = event_recover,
+                                           .meanwhile = event_meanwhile,
+                                           .call = event_wait,
+                                           .post = event_post,
+                                           .wait = event_wait,
+                                           .check = blocked_check};
