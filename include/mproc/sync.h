@@ -8,6 +8,7 @@
 #include <mproc/condition.h>
 #include <mproc/event.h>
 #include <mproc/lock.h>
+#include <mproc/rwlock.h>
 #include <mproc/shm_list.h>
 
 #endif

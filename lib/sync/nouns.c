@@ -10,6 +10,7 @@
 #include "sync/event.h"
 #include "sync/lock.h"
 #include "sync/nouns.h"
+#include "sync/rwlock.h"
 
 void mproc__nouns_register(void)
 {
@@ -18,6 +19,7 @@ void mproc__nouns_register(void)
     mproc__noun_register(&mproc__condition_noun);
     mproc__noun_register(&mproc__event_noun);
     mproc__noun_register(&mproc__lock_noun);
+    mproc__noun_register(&mproc__rwlock_noun);
     mproc__noun_register(&mproc__shm_noun);
     mproc__noun_register(&mproc__shm_list_noun);
 }
