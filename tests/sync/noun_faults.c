@@ -333,6 +333,13 @@ START_TEST(every_allocation_may_fail)
 }
 END_TEST
 
+/* Not with the address sanitizer: the call that fails may be its own mmap inside an allocation, and it ends the process. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SYSTEM_CALLS_MAY_FAIL = 0 };
+#else
+enum { SYSTEM_CALLS_MAY_FAIL = 1 };
+#endif
+
 START_TEST(every_system_call_may_fail)
 {
     fault_case fault;
@@ -359,6 +366,6 @@ void noun_faults_add(Suite *suite, const noun_case *table, unsigned count)
     nouns = table;
     TCase *faults = support_case(suite, "faults");
     tcase_add_loop_test(faults, every_allocation_may_fail, 0, cases);
-    tcase_add_loop_test(faults, every_system_call_may_fail, 0, cases);
+    tcase_add_loop_test(faults, every_system_call_may_fail, 0, SYSTEM_CALLS_MAY_FAIL * cases);
     tcase_add_loop_test(faults, signals_do_not_move_a_deadline, 0, cases);
 }
