@@ -4,6 +4,7 @@
 #include "platform/base.h"
 
 #include <linux/futex.h>
+#include <signal.h>
 
 #include "platform/platform.h"
 #include "platform/robust.h"
@@ -14,6 +15,12 @@
  * second of libc's mutex, rows up to 16 gave 1.0 to 1.4. A row never is longer than the wait before it, and the
  * longest is a quarter of a futex wake. */
 enum { ROBUST_PAUSES_FIRST = 4, ROBUST_PAUSES_MAX = 128 };
+
+/* glibc's names for what we make of a mutex, and the bit that says who may map it. */
+enum { ROBUST_KIND = 16, ROBUST_KIND_SHARED = 128 };
+
+/* Into a wait, when something has gone wrong if it is not over; MEM-2 wants damage told within a second. */
+enum { ROBUST_LOOK_MS = 500 };
 
 void mproc__robust_init(mproc__robust_shared *robust, bool shared)
 {
@@ -52,8 +59,8 @@ static int robust_answer(mproc__robust_shared *robust, int error)
     case EOWNERDEAD:
         /* At once: an owner who dies before this call would leave the mutex unusable for good (ENOTRECOVERABLE). That
          * the data needs a look is told by the return value and by words of the caller's beside the mutex. */
-        MPROC__ASSERT(pthread_mutex_consistent(&robust->mutex) == 0);
-        return MPROC_RECOVERED;
+        error = pthread_mutex_consistent(&robust->mutex);
+        return error == 0 ? MPROC_RECOVERED : mproc__fail(MPROC_ECORRUPT, "the lock was overwritten");
     case EBUSY:
     case ETIMEDOUT:
         return -error;
@@ -86,7 +93,7 @@ static int robust_spin(mproc__robust_shared *robust)
     return result;
 }
 
-static int robust_sleep(mproc__robust_shared *robust, mproc_deadline deadline)
+static int robust_sleep_until(mproc__robust_shared *robust, mproc_deadline deadline)
 {
     struct timespec until;
     int error;
@@ -100,11 +107,42 @@ static int robust_sleep(mproc__robust_shared *robust, mproc_deadline deadline)
     return robust_answer(robust, error);
 }
 
+/* The word names a thread that does not exist. The kernel takes the name of one that dies out of the word before it
+ * gives the number away, so the word was overwritten, or that thread held more mutexes than the kernel looks after. */
+static bool robust_owner_is_nobody(const mproc__robust_shared *robust)
+{
+    pid_t owner = robust_owner(robust);
+    return owner && kill(owner, 0) != 0 && errno == ESRCH && robust_owner(robust) == owner;
+}
+
+/* One look a wait, so that nobody waits for a nobody for ever, and nobody wakes up now and then to look. */
+static int robust_sleep(mproc__robust_shared *robust, mproc_deadline deadline)
+{
+    mproc_deadline look = mproc_after_ms(ROBUST_LOOK_MS);
+    if (deadline.ns <= look.ns)
+        return robust_sleep_until(robust, deadline);
+    int result = robust_sleep_until(robust, look);
+    if (result != -ETIMEDOUT)
+        return result;
+    if (robust_owner_is_nobody(robust))
+        return mproc__fail(MPROC_ECORRUPT, "the lock is held by a thread that does not exist");
+    return robust_sleep_until(robust, deadline);
+}
+
+/* What libc decides by; anything else there and it would do other things than we mean, or abort. */
+static bool robust_is_whole(const mproc__robust_shared *robust)
+{
+    int kind = robust->mutex.__data.__kind & ~ROBUST_KIND_SHARED;
+    return MPROC__LIKELY(kind == ROBUST_KIND);
+}
+
 /* A look before the try: a second failing exchange right after the caller's would take the line from the owner again. */
 int mproc__robust_acquire_awake(mproc__robust_shared *robust, mproc_deadline deadline)
 {
     if (!mproc__me_is_true(&mproc__me_now))
         mproc__me_look();
+    if (!robust_is_whole(robust))
+        return robust_answer(robust, EINVAL);
     int result = robust_owner(robust) == 0 ? robust_try(robust) : -EBUSY;
     if (result != -EBUSY)
         return result;
