@@ -32,7 +32,6 @@ static void queue_destroy(mproc__handle *handle)
     mproc__names_remove(handle);
     queue_settle(queue);
     mproc__queue_copies_free(queue);
-    pthread_mutex_destroy(&queue->copies_lock);
     mproc__segment_release(queue->segment);
     mproc__handle_fini(handle);
     free(queue);
@@ -41,13 +40,12 @@ static void queue_destroy(mproc__handle *handle)
 static int queue_describe(const mproc__handle *handle, char *buffer, size_t size_bytes)
 {
     const mproc_queue *queue = (const mproc_queue *)handle;
-    const mproc__queue_layout_shared *layout = &queue->shared->layout;
     size_t items = 0, taken = 0;
     (void)mproc_queue_counts(queue, &items, &taken, NULL);
     char limit[32] = "";
-    if (layout->max_items > 0)
-        snprintf(limit, sizeof limit, "/%u", layout->max_items);
-    return snprintf(buffer, size_bytes, "queue%s%s %zu%s%s on %s", layout->name[0] ? " " : "", layout->name,
+    if (queue->max_items > 0)
+        snprintf(limit, sizeof limit, "/%u", queue->max_items);
+    return snprintf(buffer, size_bytes, "queue%s%s %zu%s%s on %s", queue->name[0] ? " " : "", queue->name,
                     items, limit, atomic_load(&queue->shared->state) == MPROC__QUEUE_OPEN ? "" : " closed",
                     mproc__segment_home(queue->segment) == MPROC__HOME_THREAD ? "threads" : "host");
 }
@@ -58,8 +56,7 @@ static int queue_pack(mproc__handle *handle, mproc__parcel *parcel)
     mproc_queue *queue = (mproc_queue *)handle;
     static const uint8_t version = 1;
     if (mproc__segment_home(queue->segment) != MPROC__HOME_HOST)
-        return mproc__fail(MPROC_ECANNOTCROSS, "queue %s lives in this process (thread:)",
-                           queue->shared->layout.name);
+        return mproc__fail(MPROC_ECANNOTCROSS, "queue %s lives in this process (thread:)", queue->name);
     int rc = mproc__parcel_add_blob(parcel, &version, sizeof version);
     return rc < 0 ? rc : mproc__parcel_add_fd(parcel, mproc__segment_fd(queue->segment));
 }
@@ -75,12 +72,18 @@ static const mproc__handle_ops queue_ops = {
 /* A handle over a segment, which it takes on success. */
 static int queue_over(mproc__segment *segment, mproc_queue **ret_queue)
 {
+    int rc = mproc__queue_copies_begin();
+    if (rc < 0)
+        return rc;
     mproc_queue *queue = calloc(1, sizeof *queue);
     if (!queue)
         return mproc__fail(-ENOMEM, "no memory for a queue's handle");
+    rc = mproc__queue_view(queue, segment);
+    if (rc < 0) {
+        free(queue);
+        return rc;
+    }
     mproc__handle_init(&queue->handle, &queue_ops);
-    pthread_mutex_init(&queue->copies_lock, NULL);
-    mproc__queue_view(queue, segment);
     mproc__segment_on_sweep(segment, mproc__queue_sweep, NULL);
     *ret_queue = queue;
     return 0;
@@ -176,9 +179,7 @@ int mproc__queue_unpack(mproc__parcel *parcel, const void *blob, size_t blob_byt
         close(fd);
         return rc;
     }
-    rc = mproc__queue_layout_check(segment);
-    if (rc == 0)
-        rc = queue_over(segment, &queue);
+    rc = queue_over(segment, &queue);
     if (rc == 0)
         *ret_handle = &queue->handle;
     else
@@ -283,7 +284,7 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
     if (item.size_bytes > 0)
         memcpy(get->buffer, item.data, item.size_bytes);
     mproc__block_state state;
-    if (!mproc__arena_get(queue->arena, item.block, &state))
+    if (!mproc__arena_get(&queue->arena, item.block, &state))
         return MPROC_ECORRUPT;
     return mproc__queue_block_finish(queue, get->row, item.block, state);
 }
@@ -407,6 +408,6 @@ int mproc_queue_counts(const mproc_queue *queue, size_t *ret_items, size_t *ret_
     if (ret_taken)
         *ret_taken = queue->redeliver ? leased : 0;
     if (ret_max_items)
-        *ret_max_items = shared->layout.max_items;
+        *ret_max_items = queue->max_items;
     return 0;
 }

@@ -139,7 +139,7 @@ struct mproc_queue {
     mproc__handle handle;
     mproc__segment *segment;
     mproc__queue_shared *shared;
-    mproc__arena_shared *arena;
+    mproc__arena arena;
     mproc__ring ring;
     bool process_shared;
     bool redeliver;
@@ -150,8 +150,9 @@ struct mproc_queue {
     _Atomic uint64_t
         stamper; /* the incarnation that last stamped a block with stamp_row: what close settles */
     _Atomic int stamp_row;
-    pthread_mutex_t copies_lock; /* guards the three below */
-    mproc__queue_copy *copies;
+    uint32_t max_items; /* as in the layout; so is the name */
+    char name[64];
+    mproc__queue_copy *copies; /* these three are guarded in queue_loan.c */
     uint64_t copy_count;
     uint64_t reserve_count;
 };
@@ -164,10 +165,8 @@ typedef struct mproc__queue_plan {
 /* Sizes for options (checked here: -EINVAL). */
 int mproc__queue_plan_make(const mproc_queue_options *options, mproc__queue_plan *ret_plan);
 int mproc__queue_layout_init(mproc__segment *segment, const mproc__queue_plan *plan);
-/* Whether the numbers fit the segment: 0 or MPROC_ECORRUPT. */
-int mproc__queue_layout_check(mproc__segment *segment);
-/* Fills the handle's view of a segment whose layout is right. */
-void mproc__queue_view(mproc_queue *queue, mproc__segment *segment);
+/* Fills the handle's view of a segment, by anybody's hand: 0, or MPROC_ECORRUPT when its numbers do not fit. */
+int mproc__queue_view(mproc_queue *queue, mproc__segment *segment);
 
 /* ---- queue.c ---- */
 /* The first line of a call: this process's row, or an error. */
@@ -264,6 +263,8 @@ void mproc__queue_explain(const void *root, size_t size_bytes, mproc__report *re
 
 /* ---- queue_block.c ---- */
 mproc__block_shared *mproc__queue_block(mproc_queue *queue, uint32_t block); /* NULL: no such, or damaged */
+/* For a size that a peer may be writing at this very moment: read it once, ask this, use what was read. */
+bool mproc__queue_block_holds(const mproc_queue *queue, uint32_t block, uint64_t size_bytes);
 static inline void *mproc__block_bytes(mproc__block_shared *block)
 {
     return block + 1;
@@ -290,6 +291,8 @@ void mproc__queue_block_count(mproc_queue *queue, size_t *ret_leased, size_t *re
 int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context);
 
 /* ---- queue_loan.c ---- */
+/* Before the first: a fork finds the guard free. 0, -ENOMEM. */
+int mproc__queue_copies_begin(void);
 void mproc__queue_copies_free(mproc_queue *queue);
 /* What a LEASED block is called: position, delivery and block. */
 uint64_t mproc__loan_id(uint32_t block, uint32_t delivery, uint64_t position);

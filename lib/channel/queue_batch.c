@@ -149,7 +149,7 @@ static int get_block(mproc_queue *queue, batch *b, const mproc__queue_item *item
         memcpy(b->items + b->moved * b->item_bytes, item->data, b->item_bytes);
     b->moved++;
     mproc__block_state state;
-    if (!mproc__arena_get(queue->arena, item->block, &state))
+    if (!mproc__arena_get(&queue->arena, item->block, &state))
         return MPROC_ECORRUPT;
     return mproc__queue_block_finish(queue, b->row, item->block, state);
 }

@@ -19,11 +19,16 @@
 
 #include "channel/queue.h"
 
+bool mproc__queue_block_holds(const mproc_queue *queue, uint32_t block, uint64_t size_bytes)
+{
+    size_t room = mproc__arena_block_bytes(&queue->arena, block);
+    return room >= sizeof(mproc__block_shared) && size_bytes <= room - sizeof(mproc__block_shared);
+}
+
 mproc__block_shared *mproc__queue_block(mproc_queue *queue, uint32_t block)
 {
-    mproc__block_shared *at = mproc__arena_data(queue->arena, block);
-    if (!at || at->magic != MPROC__BLOCK_MAGIC ||
-        at->size_bytes > mproc__arena_block_bytes(queue->arena, block) - sizeof *at ||
+    mproc__block_shared *at = mproc__arena_data(&queue->arena, block);
+    if (!at || at->magic != MPROC__BLOCK_MAGIC || !mproc__queue_block_holds(queue, block, at->size_bytes) ||
         (at->kind != MPROC__ITEM_BYTES && at->kind != MPROC__ITEM_VARIANT))
         return NULL;
     return at;
@@ -32,15 +37,15 @@ mproc__block_shared *mproc__queue_block(mproc_queue *queue, uint32_t block)
 int mproc__queue_block_make(mproc_queue *queue, size_t size_bytes, unsigned kind, mproc_deadline deadline,
                             uint32_t *ret_block)
 {
-    int rc = mproc__arena_alloc(queue->segment, queue->arena, sizeof(mproc__block_shared) + size_bytes,
+    int rc = mproc__arena_alloc(queue->segment, &queue->arena, sizeof(mproc__block_shared) + size_bytes,
                                 mproc__queue_patience(deadline), ret_block);
     if (rc < 0)
         return rc == -ENOSPC ? -EAGAIN : rc;
-    mproc__block_shared *at = mproc__arena_data(queue->arena, *ret_block);
+    mproc__block_shared *at = mproc__arena_data(&queue->arena, *ret_block);
     if (!at)
         return MPROC_ECORRUPT;
     mproc__block_state state;
-    if (mproc__arena_get(queue->arena, *ret_block, &state))
+    if (mproc__arena_get(&queue->arena, *ret_block, &state))
         mproc__queue_stamps(queue, state.owner);
     *at = (mproc__block_shared){.size_bytes = size_bytes, .magic = MPROC__BLOCK_MAGIC, .kind = kind};
     return 0;
@@ -78,19 +83,19 @@ int mproc__queue_block_put(mproc_queue *queue, int row, uint32_t block, mproc_de
 {
     mproc__block_state from;
     mproc__block_shared *at = mproc__queue_block(queue, block);
-    if (!at || !mproc__arena_get(queue->arena, block, &from) || from.state != MPROC__BLOCK_PRIVATE ||
+    if (!at || !mproc__arena_get(&queue->arena, block, &from) || from.state != MPROC__BLOCK_PRIVATE ||
         from.owner != row)
         return MPROC_ESTATE;
     mproc__block_state queued = from;
     queued.state = MPROC__BLOCK_QUEUED;
-    if (!mproc__arena_swap(queue->arena, block, from, queued))
+    if (!mproc__arena_swap(&queue->arena, block, from, queued))
         return MPROC_ESTATE;
     mproc__descriptor_shared descriptor = {.block = block, .size_bytes = at->size_bytes};
     int rc = put_attempt(queue, &descriptor, deadline);
     if (rc == -EAGAIN)
         rc = mproc__queue_until(queue, &queue->shared->room, deadline, put_attempt, &descriptor);
     if (rc < 0)
-        (void)mproc__arena_swap(queue->arena, block, queued,
+        (void)mproc__arena_swap(&queue->arena, block, queued,
                                 from); /* not in the ring: nobody else touches it */
     return rc;
 }
@@ -100,9 +105,9 @@ int mproc__queue_block_finish(mproc_queue *queue, int row, uint32_t block, mproc
     mproc__block_state freeing = from;
     freeing.state = MPROC__BLOCK_FREEING;
     freeing.owner = (uint8_t)row;
-    if (!mproc__arena_swap(queue->arena, block, from, freeing))
+    if (!mproc__arena_swap(&queue->arena, block, from, freeing))
         return MPROC_ESTATE;
-    mproc__arena_free(queue->arena, block);
+    mproc__arena_free(&queue->arena, block);
     mproc__queue_shared *shared = queue->shared;
     /* The full fence also keeps the look at head and tail behind the free: the last of the done ones sees the ring empty. */
     atomic_thread_fence(memory_order_seq_cst);
@@ -124,7 +129,7 @@ int mproc__queue_block_return(mproc_queue *queue, uint32_t block, mproc__block_s
     }
     mproc__block_state returned = from;
     returned.state = MPROC__BLOCK_RETURNED;
-    if (!mproc__arena_swap(queue->arena, block, from, returned))
+    if (!mproc__arena_swap(&queue->arena, block, from, returned))
         return MPROC_ESTATE;
     atomic_fetch_add_explicit(&shared->returned_marks, 1, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
@@ -141,17 +146,17 @@ int mproc__queue_bytes_return(mproc_queue *queue, int row, unsigned kind, const 
         return rc == -EAGAIN || rc == -ETIMEDOUT
                    ? mproc__fail(-ENOSPC, "no room to give %zu bytes back now", size_bytes)
                    : rc;
-    mproc__block_shared *at = mproc__arena_data(queue->arena, block);
+    mproc__block_shared *at = mproc__arena_data(&queue->arena, block);
     at->position = position;
     if (size_bytes > 0)
         memcpy(mproc__block_bytes(at), data, size_bytes);
     mproc__block_state from;
-    if (!mproc__arena_get(queue->arena, block, &from) || from.owner != row)
+    if (!mproc__arena_get(&queue->arena, block, &from) || from.owner != row)
         return MPROC_ECORRUPT;
     mproc__block_state leased = from;
     leased.state = MPROC__BLOCK_LEASED; /* once delivered, by this process */
     leased.number = 1;
-    return mproc__arena_swap(queue->arena, block, from, leased)
+    return mproc__arena_swap(&queue->arena, block, from, leased)
                ? mproc__queue_block_return(queue, block, leased)
                : MPROC_ECORRUPT;
 }
@@ -164,7 +169,7 @@ typedef struct block_oldest {
     mproc__block_state state;
 } block_oldest;
 
-static bool oldest_each(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
+static bool oldest_each(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context)
 {
     (void)arena;
     block_oldest *oldest = context;
@@ -186,12 +191,17 @@ bool mproc__queue_block_returned(mproc_queue *queue, mproc__queue_item *ret_item
 {
     uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_relaxed);
     block_oldest oldest = {.queue = queue, .now = mproc__position_bytes(head), .block = MPROC__NO_BLOCK};
-    mproc__arena_each(queue->arena, oldest_each, &oldest);
+    mproc__arena_each(&queue->arena, oldest_each, &oldest);
     if (oldest.block == MPROC__NO_BLOCK)
         return false;
     mproc__block_shared *at = mproc__queue_block(queue, oldest.block);
+    if (!at)
+        return false;
+    uint64_t size_bytes = at->size_bytes;
+    if (!mproc__queue_block_holds(queue, oldest.block, size_bytes))
+        return false;
     *ret_item = (mproc__queue_item){.data = mproc__block_bytes(at),
-                                    .size_bytes = at->size_bytes,
+                                    .size_bytes = size_bytes,
                                     .kind = at->kind,
                                     .block = oldest.block,
                                     .delivery = oldest.state.number + 1u,
@@ -206,7 +216,7 @@ typedef struct block_count {
     size_t leased, returned;
 } block_count;
 
-static bool count_each(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
+static bool count_each(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context)
 {
     (void)arena;
     (void)block;
@@ -219,7 +229,7 @@ static bool count_each(mproc__arena_shared *arena, uint32_t block, mproc__block_
 void mproc__queue_block_count(mproc_queue *queue, size_t *ret_leased, size_t *ret_returned)
 {
     block_count count = {0, 0};
-    mproc__arena_each(queue->arena, count_each, &count);
+    mproc__arena_each(&queue->arena, count_each, &count);
     *ret_leased = count.leased;
     *ret_returned = count.returned;
 }
@@ -239,11 +249,11 @@ static void sweep_ring(mproc_queue *queue, unsigned row)
         if (view.kind != MPROC__ITEM_BLOCK || view.size_bytes != sizeof descriptor)
             continue;
         descriptor = *(const mproc__descriptor_shared *)view.data;
-        if (!mproc__arena_get(queue->arena, descriptor.block, &state) || state.owner != row)
+        if (!mproc__arena_get(&queue->arena, descriptor.block, &state) || state.owner != row)
             continue;
         mproc__block_state orphan = state;
         orphan.state = MPROC__BLOCK_ORPHAN;
-        (void)mproc__arena_swap(queue->arena, descriptor.block, state, orphan);
+        (void)mproc__arena_swap(&queue->arena, descriptor.block, state, orphan);
     }
 }
 
@@ -252,7 +262,7 @@ typedef struct block_sweep {
     unsigned row;
 } block_sweep;
 
-static bool sweep_each(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
+static bool sweep_each(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context)
 {
     (void)arena;
     block_sweep *sweep = context;
@@ -276,7 +286,7 @@ static void sweep_locked(mproc_queue *queue, unsigned row)
     if (atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED)
         sweep_ring(queue, row);
     block_sweep sweep = {queue, row};
-    mproc__arena_each(queue->arena, sweep_each, &sweep);
+    mproc__arena_each(&queue->arena, sweep_each, &sweep);
 }
 
 /* Gives back what the process of a dead row left. May run twice, and half: each step is one swap, and what is settled no
@@ -286,10 +296,9 @@ static void sweep_locked(mproc_queue *queue, unsigned row)
 int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
 {
     (void)context;
-    if (mproc__queue_layout_check(segment) < 0)
-        return 0; /* nothing to find in what cannot be true */
     mproc_queue view = {0};
-    mproc__queue_view(&view, segment);
+    if (mproc__queue_view(&view, segment) < 0)
+        return 0; /* nothing to find in what cannot be true */
     int rc = mproc__robust_acquire(&view.shared->get.lock, mproc_after_ms(MPROC__SWEEP_MS));
     if (rc >= 0) {
         sweep_locked(&view, row);

@@ -81,39 +81,50 @@ int mproc__queue_layout_init(mproc__segment *segment, const mproc__queue_plan *p
                              plan->layout.granule_count);
 }
 
-int mproc__queue_layout_check(mproc__segment *segment)
+/* Checks a private copy of the numbers: what a peer writes there later changes nothing here. */
+static int layout_read(mproc__segment *segment, mproc__queue_layout_shared *ret_layout)
 {
     const mproc__queue_shared *shared = mproc__segment_root(segment);
     uint64_t size = mproc__segment_size(segment);
     if (size < sizeof *shared)
         return mproc__fail(MPROC_ECORRUPT, "a queue of %zu bytes is impossible", (size_t)size);
-    const mproc__queue_layout_shared *layout = &shared->layout;
+    memcpy(ret_layout, &shared->layout, sizeof *ret_layout);
+    const mproc__queue_layout_shared *layout = ret_layout;
     uint64_t ring = layout->ring_bytes, granules = layout->granule_count, granule = layout->granule_bytes;
     bool good = ring >= MPROC__RING_BYTES_LEAST && ring <= MPROC__RING_BYTES_MOST &&
                 (ring & (ring - 1)) == 0 &&
                 layout->ring_offset == mproc__round_up(sizeof *shared, MPROC__LINE) && ring <= size &&
                 layout->arena_offset == layout->ring_offset + ring && layout->arena_offset <= size &&
                 granule >= GRANULE_LEAST && granule <= GRANULE_MOST && (granule & (granule - 1)) == 0 &&
-                granules > 0 && granules < (1u << 24) &&
-                mproc__arena_bytes(granule, granules) <= size - layout->arena_offset &&
+                granules > 0 && granules < (1u << 24) && granule * granules > sizeof(mproc__block_shared) &&
                 layout->max_items <= MPROC__RING_ITEMS_MOST && layout->max_deliveries > 0 &&
                 layout->max_deliveries <= DELIVERIES_MOST && layout->max_bytes <= BYTES_MOST &&
                 memchr(layout->name, 0, sizeof layout->name);
     return good ? 0 : mproc__fail(MPROC_ECORRUPT, "the queue's layout does not fit its segment");
 }
 
-void mproc__queue_view(mproc_queue *queue, mproc__segment *segment)
+int mproc__queue_view(mproc_queue *queue, mproc__segment *segment)
 {
+    mproc__queue_layout_shared layout;
+    int rc = layout_read(segment, &layout);
+    if (rc == 0)
+        rc = mproc__arena_open(segment, layout.arena_offset, &queue->arena);
+    if (rc < 0)
+        return rc;
+    if (queue->arena.granule_bytes != layout.granule_bytes ||
+        queue->arena.granule_count != layout.granule_count)
+        return mproc__fail(MPROC_ECORRUPT, "the queue's layout and its arena's differ");
     queue->segment = segment;
     queue->shared = mproc__segment_root(segment);
-    const mproc__queue_layout_shared *layout = &queue->shared->layout;
-    queue->arena = mproc__arena_at(segment, layout->arena_offset);
-    queue->ring.bytes = (uint8_t *)queue->shared + layout->ring_offset;
-    queue->ring.size_bytes = layout->ring_bytes;
-    queue->ring.max_items = layout->max_items > 0 ? layout->max_items : MPROC__RING_ITEMS_MOST;
+    queue->ring.bytes = (uint8_t *)queue->shared + layout.ring_offset;
+    queue->ring.size_bytes = layout.ring_bytes;
+    queue->ring.max_items = layout.max_items > 0 ? layout.max_items : MPROC__RING_ITEMS_MOST;
     queue->process_shared = mproc__segment_shared(segment);
-    queue->redeliver = layout->redeliver != 0;
-    queue->max_deliveries = layout->max_deliveries;
-    queue->max_bytes = layout->max_bytes;
-    queue->block_bytes = layout->granule_bytes * layout->granule_count - sizeof(mproc__block_shared);
+    queue->max_items = layout.max_items;
+    queue->redeliver = layout.redeliver != 0;
+    queue->max_deliveries = layout.max_deliveries;
+    queue->max_bytes = layout.max_bytes;
+    queue->block_bytes = layout.granule_bytes * layout.granule_count - sizeof(mproc__block_shared);
+    memcpy(queue->name, layout.name, sizeof queue->name);
+    return 0;
 }

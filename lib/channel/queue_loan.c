@@ -38,6 +38,33 @@ uint64_t mproc__loan_id(uint32_t block, uint32_t delivery, uint64_t position)
 
 /* ---- private copies ---- */
 
+/* One guard for the lists of all queues, held for some ten instructions: fork must find it free, or a child of a threaded
+ * process would hang in its first loan, and a handler can be told of one mutex, not of each queue's. */
+static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t guard_once = PTHREAD_ONCE_INIT;
+static int guard_code;
+
+static void guard_lock(void)
+{
+    pthread_mutex_lock(&guard);
+}
+
+static void guard_unlock(void)
+{
+    pthread_mutex_unlock(&guard);
+}
+
+static void guard_start(void)
+{
+    guard_code = -pthread_atfork(guard_lock, guard_unlock, guard_unlock);
+}
+
+int mproc__queue_copies_begin(void)
+{
+    pthread_once(&guard_once, guard_start);
+    return guard_code < 0 ? mproc__fail(guard_code, "cannot watch for forks") : 0;
+}
+
 static mproc__queue_copy *copy_new(mproc_queue *queue, const mproc__queue_item *item)
 {
     mproc__queue_copy *copy = malloc(sizeof *copy + item->size_bytes);
@@ -50,25 +77,25 @@ static mproc__queue_copy *copy_new(mproc_queue *queue, const mproc__queue_item *
     copy->delivery = item->delivery;
     copy->magic = MPROC__COPY_MAGIC;
     copy->kind = item->kind;
-    pthread_mutex_lock(&queue->copies_lock);
+    guard_lock();
     copy->id = item->block == MPROC__NO_BLOCK ? id_make(ID_BLOCK_MASK, ID_COPY, (uint32_t)++queue->copy_count)
                                               : mproc__loan_id(item->block, item->delivery, item->position);
     copy->next = queue->copies;
     queue->copies = copy;
-    pthread_mutex_unlock(&queue->copies_lock);
+    guard_unlock();
     return copy;
 }
 
 static mproc__queue_copy *copy_unlink(mproc_queue *queue, uint64_t id)
 {
-    pthread_mutex_lock(&queue->copies_lock);
+    guard_lock();
     mproc__queue_copy **at = &queue->copies;
     while (*at && (*at)->id != id)
         at = &(*at)->next;
     mproc__queue_copy *copy = *at;
     if (copy)
         *at = copy->next;
-    pthread_mutex_unlock(&queue->copies_lock);
+    guard_unlock();
     return copy;
 }
 
@@ -109,7 +136,7 @@ static void loan_over(mproc_loan *loan)
 static bool loan_state(mproc_queue *queue, uint64_t id, unsigned state, mproc__block_state *ret_state)
 {
     const mproc__block_shared *at = mproc__queue_block(queue, id_block(id));
-    return at && mproc__arena_get(queue->arena, id_block(id), ret_state) && ret_state->state == state &&
+    return at && mproc__arena_get(&queue->arena, id_block(id), ret_state) && ret_state->state == state &&
            ret_state->number == id_delivery(id) &&
            mproc__loan_id(id_block(id), ret_state->number, at->position) == id;
 }
@@ -128,9 +155,11 @@ int mproc_queue_reserve(mproc_queue *queue, size_t size_bytes, mproc_deadline de
     if (rc < 0)
         return mproc__queue_answer(queue, rc);
     mproc__block_shared *at = mproc__queue_block(queue, block);
-    pthread_mutex_lock(&queue->copies_lock);
+    if (!at)
+        return mproc__queue_answer(queue, MPROC_ECORRUPT);
+    guard_lock();
     at->position = ++queue->reserve_count << 3;
-    pthread_mutex_unlock(&queue->copies_lock);
+    guard_unlock();
     *ret_loan = (mproc_loan){.size = sizeof *ret_loan,
                              .id = mproc__loan_id(block, ID_RESERVED, at->position),
                              .data = mproc__block_bytes(at),
@@ -147,6 +176,8 @@ int mproc_queue_commit(mproc_queue *queue, mproc_loan *loan)
     if (loan->id == 0 || !loan_state(queue, loan->id, MPROC__BLOCK_PRIVATE, &state) || state.owner != row)
         return mproc__queue_answer(queue, MPROC_ESTATE);
     mproc__block_shared *at = mproc__queue_block(queue, id_block(loan->id));
+    if (!at)
+        return mproc__queue_answer(queue, MPROC_ECORRUPT);
     uint64_t reserved = at->size_bytes;
     if (loan->data_bytes > reserved)
         return mproc__handle_fail(&queue->handle, -EINVAL, "%zu bytes committed of a loan of %zu",
@@ -273,10 +304,10 @@ int mproc_queue_give_back(mproc_queue *queue, mproc_loan *loan)
              loan_state(queue, loan->id, MPROC__BLOCK_LEASED, &state))
         rc = mproc__queue_block_return(queue, id_block(loan->id), state);
     if (rc == -ENOSPC) { /* nothing changed: the loan stays */
-        pthread_mutex_lock(&queue->copies_lock);
+        guard_lock();
         copy->next = queue->copies;
         queue->copies = copy;
-        pthread_mutex_unlock(&queue->copies_lock);
+        guard_unlock();
         return mproc__queue_answer(queue, rc);
     }
     copy_free(copy);

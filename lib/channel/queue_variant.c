@@ -72,7 +72,7 @@ static int variant_settle(mproc_queue *queue, const variant_get *get, int rc)
         return rc;
     }
     mproc__block_state state;
-    if (!mproc__arena_get(queue->arena, item->block, &state))
+    if (!mproc__arena_get(&queue->arena, item->block, &state))
         return rc < 0 ? rc : MPROC_ECORRUPT;
     int settled = rc < 0 ? mproc__queue_block_return(queue, item->block, state)
                          : mproc__queue_block_finish(queue, get->row, item->block, state);

@@ -42,10 +42,8 @@ static int crew_receive(mproc_call *call, mproc__pool_view *view, mproc__crew *r
     if (fd < 0)
         return mproc__fail(-errno, "a pool's segment was not handed over: %s", mproc_strerror(-errno));
     int rc = mproc__view_attach(fd, view);
-    if (rc < 0) {
-        close(fd);
+    if (rc < 0)
         return rc;
-    }
     mproc__segment_on_sweep(view->segment, mproc__pool_on_sweep, view);
     size_t size;
     const void *id = mproc_variant_get_bytes(mproc_call_arg(call, 1), &size);

@@ -98,7 +98,7 @@ static void slot_bury(mproc__pool_view *view, unsigned index, unsigned life)
 
 /* A block of a dead worker may be named by a task that is done. Who frees results decides (the submitter); here it is
  * only marked, so that the row's next owner is not taken for it. */
-static bool block_orphan(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
+static bool block_orphan(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context)
 {
     mproc__block_state orphan = state;
     orphan.state = MPROC__BLOCK_ORPHAN;
@@ -135,7 +135,7 @@ void mproc__pool_bury(mproc__pool_view *view, unsigned index, mproc__worker_word
     mproc__pool_bury_work(view, index, dead);
     if (dead.row && !view->threads) {
         unsigned row = dead.row - 1;
-        mproc__arena_each(view->arena, block_orphan, &row);
+        mproc__arena_each(&view->arena, block_orphan, &row);
         atomic_fetch_add(&view->shared->burials, 1);
     }
     (void)mproc__worker_swap(&view->shared->workers[index], dead, buried);

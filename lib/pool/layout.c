@@ -62,15 +62,17 @@ static void view_leave_out_of_cores(const mproc__pool_view *view)
     (void)madvise((void *)begin, end - begin, MADV_DONTDUMP);
 }
 
-static void view_point(mproc__pool_view *view)
+static int view_point(mproc__pool_view *view)
 {
     view->root = mproc__segment_root(view->segment);
     view->shared = mproc__segment_root(view->segment);
     view->threads = mproc__segment_home(view->segment) == MPROC__HOME_THREAD;
     view->slots = mproc__view_at(view, view->shared->plan.slots);
     view->ring = mproc__view_at(view, view->shared->plan.ring);
-    view->arena = mproc__arena_at(view->segment, view->shared->plan.arena);
-    view_leave_out_of_cores(view);
+    int rc = mproc__arena_open(view->segment, view->shared->plan.arena, &view->arena);
+    if (rc == 0)
+        view_leave_out_of_cores(view);
+    return rc;
 }
 
 static int segment_create(const mproc__pool_limits *limits, mproc__pool_plan_shared *plan,
@@ -113,20 +115,28 @@ int mproc__view_create(const mproc__pool_limits *limits, mproc__pool_view *ret_v
     }
     plan.owner_row = (uint32_t)row;
     ((mproc__pool_shared *)mproc__segment_root(view.segment))->plan = plan;
-    view_point(&view);
-    *ret_view = view;
-    return 0;
+    rc = view_point(&view);
+    if (rc == 0)
+        *ret_view = view;
+    else
+        mproc__segment_release(view.segment);
+    return rc;
 }
 
 int mproc__view_attach(int fd, mproc__pool_view *ret_view)
 {
     mproc__pool_view view = {.segment = NULL};
     int rc = mproc__segment_attach(fd, MPROC_TYPE_POOL, &view.segment);
-    if (rc < 0)
+    if (rc < 0) {
+        close(fd);
         return rc;
-    view_point(&view);
-    *ret_view = view;
-    return 0;
+    }
+    rc = view_point(&view);
+    if (rc == 0)
+        *ret_view = view;
+    else
+        mproc__segment_release(view.segment);
+    return rc;
 }
 
 void mproc__view_close(mproc__pool_view *view)
@@ -164,8 +174,8 @@ int mproc__view_reserve_block(mproc__pool_view *view, uint32_t block)
         return 0;
     _Atomic uint64_t *mark = &view->shared->arena_reserved;
     uint64_t arena = view->shared->plan.arena, room = view->shared->plan.region - arena;
-    uint64_t begin = mproc__view_offset(view, mproc__arena_data(view->arena, block)) - arena;
-    uint64_t end = begin + mproc__arena_block_bytes(view->arena, block);
+    uint64_t begin = mproc__view_offset(view, mproc__arena_data(&view->arena, block)) - arena;
+    uint64_t end = begin + mproc__arena_block_bytes(&view->arena, block);
     uint64_t reserved = atomic_load_explicit(mark, memory_order_relaxed);
     if (end <= reserved)
         return 0;

@@ -218,7 +218,7 @@ typedef struct mproc__pool_view {
     mproc__pool_shared *shared;
     mproc__task_shared *slots;
     _Atomic uint32_t *ring;
-    mproc__arena_shared *arena;
+    mproc__arena arena;
     char *root;
     bool threads;
 } mproc__pool_view;
@@ -235,7 +235,7 @@ typedef struct mproc__pool_limits {
 
 /* Makes the segment and lays it out; joins it as owner. */
 int mproc__view_create(const mproc__pool_limits *limits, mproc__pool_view *ret_view);
-/* Takes fd on success. */
+/* Takes fd in any case. */
 int mproc__view_attach(int fd, mproc__pool_view *ret_view);
 void mproc__view_close(mproc__pool_view *view);
 /* Gives memory to the first `slots` slots, or to a block, before it is touched. */

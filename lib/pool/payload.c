@@ -33,16 +33,16 @@ static int block_make(mproc__pool_view *view, uint32_t slot, size_t size, mproc_
                       void **ret_bytes)
 {
     uint32_t block;
-    int rc = mproc__arena_alloc(view->segment, view->arena, size + sizeof(mproc__block_shared), MPROC_FOREVER,
+    int rc = mproc__arena_alloc(view->segment, &view->arena, size + sizeof(mproc__block_shared), MPROC_FOREVER,
                                 &block);
     if (rc < 0)
         return rc;
     rc = mproc__view_reserve_block(view, block);
     if (rc < 0) {
-        mproc__arena_free(view->arena, block);
+        mproc__arena_free(&view->arena, block);
         return rc;
     }
-    mproc__block_shared *head = mproc__arena_data(view->arena, block);
+    mproc__block_shared *head = mproc__arena_data(&view->arena, block);
     head->slot = slot + 1;
     payload->block = block + 1;
     *ret_bytes = head + 1;
@@ -86,9 +86,9 @@ static const void *payload_bytes(mproc__pool_view *view, const mproc__payload_sh
 {
     if (!payload->block)
         return payload->size_bytes <= MPROC__POOL_INLINE ? payload->bytes : NULL;
-    const mproc__block_shared *head = mproc__arena_data(view->arena, payload->block - 1);
+    const mproc__block_shared *head = mproc__arena_data(&view->arena, payload->block - 1);
     if (!head ||
-        mproc__arena_block_bytes(view->arena, payload->block - 1) < payload->size_bytes + sizeof *head)
+        mproc__arena_block_bytes(&view->arena, payload->block - 1) < payload->size_bytes + sizeof *head)
         return NULL;
     return head + 1;
 }
@@ -116,7 +116,7 @@ void mproc__payload_clear(mproc__pool_view *view, mproc__payload_shared *payload
         memcpy(&value, payload->bytes, sizeof value);
         mproc_variant_clear(&value);
     } else if (payload->block) {
-        mproc__arena_free(view->arena, payload->block - 1);
+        mproc__arena_free(&view->arena, payload->block - 1);
     }
     payload->block = 0;
     payload->kind = MPROC__PAYLOAD_NONE;

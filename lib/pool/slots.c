@@ -46,7 +46,7 @@ int mproc__core_function(mproc__pool_core *core, mproc_fn *fn, uint32_t *ret_num
 /* ---- blocks of the dead ---- */
 
 /* Under the lock nobody else frees result blocks, so what no finished task names is nobody's. */
-static bool orphan_collect(mproc__arena_shared *arena, uint32_t block, mproc__block_state state,
+static bool orphan_collect(const mproc__arena *arena, uint32_t block, mproc__block_state state,
                            void *context)
 {
     const mproc__pool_core *core = context;
@@ -68,7 +68,7 @@ static void orphans_collect(mproc__pool_core *core)
     if (burials == core->burials_seen)
         return;
     core->burials_seen = burials;
-    mproc__arena_each(core->view.arena, orphan_collect, core);
+    mproc__arena_each(&core->view.arena, orphan_collect, core);
 }
 
 /* ---- harvest ---- */

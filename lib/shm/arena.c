@@ -47,6 +47,11 @@ size_t mproc__arena_bytes(size_t granule_bytes, size_t granule_count)
     return arena_data_offset(granule_count) + granule_bytes * granule_count;
 }
 
+static mproc__arena_shared *shared_at(mproc__segment *segment, size_t offset)
+{
+    return (void *)((unsigned char *)mproc__segment_root(segment) + offset);
+}
+
 int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_bytes, size_t granule_count)
 {
     if (granule_bytes == 0 || granule_bytes > UINT32_MAX || granule_count == 0 ||
@@ -57,7 +62,7 @@ int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_byt
         mproc__arena_bytes(granule_bytes, granule_count) > size - offset)
         return mproc__fail(-EINVAL, "an arena of %zu granules of %zu bytes does not fit at %zu of %zu",
                            granule_count, granule_bytes, offset, size);
-    mproc__arena_shared *arena = mproc__arena_at(segment, offset);
+    mproc__arena_shared *arena = shared_at(segment, offset);
     arena->granule_bytes = (uint32_t)granule_bytes;
     arena->granule_count = (uint32_t)granule_count;
     arena->data_offset = (uint32_t)arena_data_offset(granule_count);
@@ -66,9 +71,23 @@ int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_byt
     return 0;
 }
 
-mproc__arena_shared *mproc__arena_at(mproc__segment *segment, size_t offset)
+int mproc__arena_open(mproc__segment *segment, size_t offset, mproc__arena *ret_arena)
 {
-    return (void *)((unsigned char *)mproc__segment_root(segment) + offset);
+    size_t size = mproc__segment_size(segment);
+    if (offset % MPROC__LINE || offset > size || size - offset < sizeof(mproc__arena_shared))
+        return mproc__fail(MPROC_ECORRUPT, "an arena at %zu of %zu", offset, size);
+    mproc__arena_shared *shared = shared_at(segment, offset);
+    size_t granule_bytes = shared->granule_bytes, granule_count = shared->granule_count;
+    if (granule_bytes == 0 || granule_count == 0 || granule_count > GRANULES_MAX ||
+        shared->data_offset != arena_data_offset(granule_count) ||
+        mproc__arena_bytes(granule_bytes, granule_count) > size - offset)
+        return mproc__fail(MPROC_ECORRUPT, "an arena of %zu granules of %zu bytes at %zu of %zu",
+                           granule_count, granule_bytes, offset, size);
+    *ret_arena = (mproc__arena){.shared = shared,
+                                .data = (unsigned char *)shared + arena_data_offset(granule_count),
+                                .granule_bytes = granule_bytes,
+                                .granule_count = (uint32_t)granule_count};
+    return 0;
 }
 
 /* ---- words ---- */
@@ -87,13 +106,13 @@ static mproc__block_state state_unpack(uint64_t word)
                                 .owner = (uint8_t)((uint8_t)(word >> OWNER_SHIFT) - 1u)};
 }
 
-static uint64_t word_at(const mproc__arena_shared *arena, uint32_t index)
+static uint64_t word_at(const mproc__arena *arena, uint32_t index)
 {
-    return atomic_load_explicit(&arena->words[index], memory_order_acquire);
+    return atomic_load_explicit(&arena->shared->words[index], memory_order_acquire);
 }
 
 /* How many granules the block that starts at `index` has; 0: none starts there (also: a damaged word). */
-static uint32_t block_granules(const mproc__arena_shared *arena, uint32_t index, uint64_t word)
+static uint32_t block_granules(const mproc__arena *arena, uint32_t index, uint64_t word)
 {
     uint32_t granules = (uint32_t)(word >> GRANULES_SHIFT);
     bool live = (word & BLOCK_VALID) && granules > 0 && granules <= arena->granule_count - index;
@@ -104,7 +123,7 @@ static uint32_t block_granules(const mproc__arena_shared *arena, uint32_t index,
 
 /* The first run of `wanted` free granules in [from, to), which must not begin inside a block. UINT32_MAX: none. Blocks
  * may be freed meanwhile, only this thread makes any. */
-static uint32_t run_find(const mproc__arena_shared *arena, uint32_t from, uint32_t to, uint32_t wanted)
+static uint32_t run_find(const mproc__arena *arena, uint32_t from, uint32_t to, uint32_t wanted)
 {
     uint32_t start = from;
     for (uint32_t index = from; index < to && index - start < wanted;) {
@@ -120,16 +139,16 @@ static uint32_t run_find(const mproc__arena_shared *arena, uint32_t from, uint32
 
 /* Where to search: on from the last block, but from the low end when half of what lies below has been freed. So an
  * arena of which little is in use touches little memory, and a granule is looked at twice at most on the way. */
-static uint32_t search_begin(mproc__arena_shared *arena)
+static uint32_t search_begin(const mproc__arena *arena)
 {
-    uint32_t next = arena->next < arena->granule_count ? arena->next : 0;
-    if (atomic_load_explicit(&arena->freed, memory_order_relaxed) <= next / 2)
+    uint32_t next = arena->shared->next < arena->granule_count ? arena->shared->next : 0;
+    if (atomic_load_explicit(&arena->shared->freed, memory_order_relaxed) <= next / 2)
         return next;
-    atomic_store_explicit(&arena->freed, 0, memory_order_relaxed);
+    atomic_store_explicit(&arena->shared->freed, 0, memory_order_relaxed);
     return 0;
 }
 
-static int block_make(mproc__arena_shared *arena, uint32_t granules, unsigned owner, uint32_t *ret_block)
+static int block_make(const mproc__arena *arena, uint32_t granules, unsigned owner, uint32_t *ret_block)
 {
     uint32_t next = search_begin(arena);
     uint32_t block = run_find(arena, next, arena->granule_count, granules);
@@ -138,42 +157,42 @@ static int block_make(mproc__arena_shared *arena, uint32_t granules, unsigned ow
     if (block == UINT32_MAX)
         return mproc__fail_plain(-ENOSPC);
     uint64_t word = state_pack((mproc__block_state){.granules = granules, .owner = (uint8_t)owner});
-    arena->next = block + granules;
-    atomic_store_explicit(&arena->words[block], word, memory_order_release);
+    arena->shared->next = block + granules;
+    atomic_store_explicit(&arena->shared->words[block], word, memory_order_release);
     *ret_block = block;
     return 0;
 }
 
-int mproc__arena_alloc(mproc__segment *segment, mproc__arena_shared *arena, size_t size_bytes,
+int mproc__arena_alloc(mproc__segment *segment, const mproc__arena *arena, size_t size_bytes,
                        mproc_deadline deadline, uint32_t *ret_block)
 {
-    if (size_bytes > (size_t)arena->granule_bytes * arena->granule_count)
+    if (size_bytes > arena->granule_bytes * arena->granule_count)
         return mproc__fail(-EMSGSIZE, "%zu bytes, the whole arena has %zu", size_bytes,
-                           (size_t)arena->granule_bytes * arena->granule_count);
+                           arena->granule_bytes * arena->granule_count);
     size_t granules = size_bytes ? (size_bytes - 1) / arena->granule_bytes + 1 : 1;
     int row = mproc__segment_join(segment);
     if (row < 0)
         return row;
-    int code = mproc__robust_acquire(&arena->lock, deadline);
+    int code = mproc__robust_acquire(&arena->shared->lock, deadline);
     if (code < 0)
         return code;
     code = block_make(arena, (uint32_t)granules, (unsigned)row, ret_block);
-    mproc__robust_release(&arena->lock);
+    mproc__robust_release(&arena->shared->lock);
     return code;
 }
 
 /* ---- using ---- */
 
-void mproc__arena_free(mproc__arena_shared *arena, uint32_t block)
+void mproc__arena_free(const mproc__arena *arena, uint32_t block)
 {
     mproc__block_state state;
     if (!mproc__arena_get(arena, block, &state))
         return;
-    atomic_fetch_add_explicit(&arena->freed, state.granules, memory_order_relaxed);
-    atomic_store_explicit(&arena->words[block], 0, memory_order_release);
+    atomic_fetch_add_explicit(&arena->shared->freed, state.granules, memory_order_relaxed);
+    atomic_store_explicit(&arena->shared->words[block], 0, memory_order_release);
 }
 
-bool mproc__arena_get(mproc__arena_shared *arena, uint32_t block, mproc__block_state *ret_state)
+bool mproc__arena_get(const mproc__arena *arena, uint32_t block, mproc__block_state *ret_state)
 {
     uint64_t word = block < arena->granule_count ? word_at(arena, block) : 0;
     if (word == 0 || block_granules(arena, block, word) == 0)
@@ -182,30 +201,30 @@ bool mproc__arena_get(mproc__arena_shared *arena, uint32_t block, mproc__block_s
     return true;
 }
 
-void *mproc__arena_data(mproc__arena_shared *arena, uint32_t block)
+void *mproc__arena_data(const mproc__arena *arena, uint32_t block)
 {
     mproc__block_state state;
     if (!mproc__arena_get(arena, block, &state))
         return NULL;
-    return (unsigned char *)arena + arena->data_offset + (size_t)block * arena->granule_bytes;
+    return arena->data + (size_t)block * arena->granule_bytes;
 }
 
-size_t mproc__arena_block_bytes(mproc__arena_shared *arena, uint32_t block)
+size_t mproc__arena_block_bytes(const mproc__arena *arena, uint32_t block)
 {
     mproc__block_state state;
     return mproc__arena_get(arena, block, &state) ? (size_t)state.granules * arena->granule_bytes : 0;
 }
 
-bool mproc__arena_swap(mproc__arena_shared *arena, uint32_t block, mproc__block_state from,
+bool mproc__arena_swap(const mproc__arena *arena, uint32_t block, mproc__block_state from,
                        mproc__block_state to)
 {
     if (block >= arena->granule_count || from.granules != to.granules)
         return false;
     uint64_t expected = state_pack(from);
-    return atomic_compare_exchange_strong(&arena->words[block], &expected, state_pack(to));
+    return atomic_compare_exchange_strong(&arena->shared->words[block], &expected, state_pack(to));
 }
 
-void mproc__arena_each(mproc__arena_shared *arena, mproc__block_fn *fn, void *context)
+void mproc__arena_each(const mproc__arena *arena, mproc__block_fn *fn, void *context)
 {
     for (uint32_t block = 0; block < arena->granule_count;) {
         mproc__block_state state;

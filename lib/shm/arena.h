@@ -13,6 +13,14 @@
 
 typedef struct mproc__arena_shared mproc__arena_shared;
 
+/* One process's view of an arena. Its sizes were checked when it was opened and are not read from shared memory again. */
+typedef struct mproc__arena {
+    mproc__arena_shared *shared;
+    unsigned char *data; /* granule 0 */
+    size_t granule_bytes;
+    uint32_t granule_count;
+} mproc__arena;
+
 /* What a block's word says. Changed by one atomic operation on the word. */
 typedef struct mproc__block_state {
     uint32_t granules;
@@ -25,22 +33,23 @@ typedef struct mproc__block_state {
 size_t mproc__arena_bytes(size_t granule_bytes, size_t granule_count);
 /* Builds an arena at `offset` of the segment's root (128-byte aligned). */
 int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_bytes, size_t granule_count);
-mproc__arena_shared *mproc__arena_at(mproc__segment *segment, size_t offset);
+/* 0; MPROC_ECORRUPT: what lies there cannot be one. */
+int mproc__arena_open(mproc__segment *segment, size_t offset, mproc__arena *ret_arena);
 
 /* Claims a block for this process's row. Block numbers (of the first granule) are what travels. -ENOSPC: no run free now;
  * -EMSGSIZE: larger than the whole arena; -ETIMEDOUT: somebody, perhaps stopped, holds the arena's lock (a try may fail
  * for one who has just lost its CPU). Joins the segment. */
-int mproc__arena_alloc(mproc__segment *segment, mproc__arena_shared *arena, size_t size_bytes, mproc_deadline deadline,
+int mproc__arena_alloc(mproc__segment *segment, const mproc__arena *arena, size_t size_bytes, mproc_deadline deadline,
                        uint32_t *ret_block);
-void mproc__arena_free(mproc__arena_shared *arena, uint32_t block);
+void mproc__arena_free(const mproc__arena *arena, uint32_t block);
 /* Checked: NULL when block is not the start of a live block. */
-void *mproc__arena_data(mproc__arena_shared *arena, uint32_t block);
-size_t mproc__arena_block_bytes(mproc__arena_shared *arena, uint32_t block);
-bool mproc__arena_get(mproc__arena_shared *arena, uint32_t block, mproc__block_state *ret_state);
+void *mproc__arena_data(const mproc__arena *arena, uint32_t block);
+size_t mproc__arena_block_bytes(const mproc__arena *arena, uint32_t block);
+bool mproc__arena_get(const mproc__arena *arena, uint32_t block, mproc__block_state *ret_state);
 /* Changes the word from `from` to `to` (compare and swap; granules must be equal); false: somebody else did. */
-bool mproc__arena_swap(mproc__arena_shared *arena, uint32_t block, mproc__block_state from, mproc__block_state to);
+bool mproc__arena_swap(const mproc__arena *arena, uint32_t block, mproc__block_state from, mproc__block_state to);
 /* Calls fn for every live block in ascending order until it returns false. */
-typedef bool mproc__block_fn(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context);
-void mproc__arena_each(mproc__arena_shared *arena, mproc__block_fn *fn, void *context);
+typedef bool mproc__block_fn(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context);
+void mproc__arena_each(const mproc__arena *arena, mproc__block_fn *fn, void *context);
 
 #endif

@@ -102,11 +102,11 @@ static int dies_before_tail(void *context)
     mproc__block_state state;
     if (mproc__queue_enter(queue) < 0 ||
         mproc__queue_block_make(queue, 10, MPROC__ITEM_BYTES, MPROC_NOW, &block) < 0 ||
-        !mproc__arena_get(queue->arena, block, &state))
+        !mproc__arena_get(&queue->arena, block, &state))
         return 1;
     mproc__block_state queued = state;
     queued.state = MPROC__BLOCK_QUEUED;
-    if (!mproc__arena_swap(queue->arena, block, state, queued) ||
+    if (!mproc__arena_swap(&queue->arena, block, state, queued) ||
         mproc__queue_lock(&queue->shared->put.lock, MPROC_FOREVER) < 0)
         return 2;
     return kill(getpid(), SIGKILL);
@@ -137,7 +137,7 @@ static int dies_before_head(void *context)
     leased.state = MPROC__BLOCK_LEASED;
     leased.number = 1;
     leased.owner = (uint8_t)row;
-    if (!mproc__arena_swap(queue->arena, item.block, item.state, leased))
+    if (!mproc__arena_swap(&queue->arena, item.block, item.state, leased))
         return 2;
     return kill(getpid(), SIGKILL);
 }
@@ -253,11 +253,11 @@ static int dies_before_mark(void *context)
     if (mproc_queue_take(queue, soon(), &loan) < 0)
         return 1;
     uint32_t block = (uint32_t)loan.id & 0xffffff;
-    if (!mproc__arena_get(queue->arena, block, &state))
+    if (!mproc__arena_get(&queue->arena, block, &state))
         return 2;
     returned = state;
     returned.state = MPROC__BLOCK_RETURNED;
-    if (!mproc__arena_swap(queue->arena, block, state, returned))
+    if (!mproc__arena_swap(&queue->arena, block, state, returned))
         return 3;
     return kill(getpid(), SIGKILL);
 }

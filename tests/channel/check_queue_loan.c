@@ -2,6 +2,7 @@
 /* Loans and the acknowledged mode, among the living. What a death does to them is in check_queue_block.c. */
 #include "platform/base.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -287,6 +288,37 @@ START_TEST(join_returns_when_four_workers_have_done_all)
 }
 END_TEST
 
+static atomic_bool borrowing;
+
+static void *borrow_for_ever(void *context)
+{
+    mproc_loan loan = MPROC_LOAN_INIT;
+    while (atomic_load(&borrowing))
+        if (mproc_queue_reserve(context, 10, MPROC_NOW, &loan) == 0)
+            (void)mproc_queue_drop(context, &loan);
+    return NULL;
+}
+
+static int borrows_once(void *context)
+{
+    mproc_loan loan = MPROC_LOAN_INIT;
+    return mproc_queue_reserve(context, 10, soon(), &loan) == 0 ? mproc_queue_drop(context, &loan) : 1;
+}
+
+START_TEST(a_fork_child_borrows_whatever_the_parents_threads_were_doing)
+{
+    mproc_queue *queue = make(0, true);
+    pthread_t thread;
+    atomic_store(&borrowing, true);
+    ck_assert_int_eq(pthread_create(&thread, NULL, borrow_for_ever, queue), 0);
+    for (int i = 0; i < 200; i++)
+        ck_assert_int_eq(support_reap(support_fork(borrows_once, queue), 5000), 0);
+    atomic_store(&borrowing, false);
+    pthread_join(thread, NULL);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("queue loans");
@@ -304,5 +336,6 @@ int main(int argc, char **argv)
     TCase *processes = support_case(suite, "processes");
     tcase_add_test(processes, done_may_come_from_another_process_with_the_id_alone);
     tcase_add_test(processes, join_returns_when_four_workers_have_done_all);
+    tcase_add_test(processes, a_fork_child_borrows_whatever_the_parents_threads_were_doing);
     return support_run(suite, argc, argv);
 }

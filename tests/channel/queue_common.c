@@ -25,7 +25,7 @@ typedef struct survey {
     const char *wrong;
 } survey;
 
-static bool survey_block(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
+static bool survey_block(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context)
 {
     survey *s = context;
     (void)arena;
@@ -64,7 +64,7 @@ const char *queue_verify(mproc_queue *queue, size_t open_blocks)
         return "no memory";
     survey_ring(&s);
     if (!s.wrong)
-        mproc__arena_each(queue->arena, survey_block, &s);
+        mproc__arena_each(&queue->arena, survey_block, &s);
     if (!s.wrong && s.private_blocks != open_blocks)
         s.wrong = "a private block too many or too few";
     free(s.named);

@@ -30,13 +30,14 @@ static const start own_starts[] = {{.own = 1}, {.kept = 4, .own = 2}};
 
 typedef struct arena_context {
     mproc__segment *segment;
-    mproc__arena_shared *arena;
+    mproc__arena view;
+    const mproc__arena *arena;
     const start *start;
     unsigned kept;  /* granules of the controller */
     uint32_t block; /* the victim's last one, in the victim */
 } arena_context;
 
-static bool free_if_dead(mproc__arena_shared *arena, uint32_t block, mproc__block_state state, void *context)
+static bool free_if_dead(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context)
 {
     if (state.owner == *(const unsigned *)context)
         mproc__arena_free(arena, block);
@@ -64,9 +65,10 @@ static int arena_make(const start *from, void **ret_context)
     *ret_context = c;
     c->start = from;
     if (mproc__segment_create(MPROC__HOME_HOST, MPROC_TYPE_QUEUE, "arena", size, 0, &c->segment) < 0 ||
-        mproc__arena_init(c->segment, MPROC__LINE, GRANULE, GRANULES) < 0)
+        mproc__arena_init(c->segment, MPROC__LINE, GRANULE, GRANULES) < 0 ||
+        mproc__arena_open(c->segment, MPROC__LINE, &c->view) < 0)
         return 1;
-    c->arena = mproc__arena_at(c->segment, MPROC__LINE);
+    c->arena = &c->view;
     mproc__segment_on_sweep(c->segment, give_back, c);
     for (unsigned i = 0; i < from->kept; i++)
         if (take(c, 2) < 0)
@@ -142,8 +144,7 @@ static int arena_recover(void *context, unsigned state)
     return 0;
 }
 
-static bool count_granules(mproc__arena_shared *arena, uint32_t block, mproc__block_state state,
-                           void *context)
+static bool count_granules(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context)
 {
     (void)arena;
     (void)block;

@@ -14,7 +14,8 @@
 enum { GRANULE = 256, GRANULES = 40 };
 
 static mproc__segment *segment;
-static mproc__arena_shared *arena;
+static mproc__arena view;
+static const mproc__arena *const arena = &view;
 
 static void make(int home)
 {
@@ -22,7 +23,7 @@ static void make(int home)
     size_t size = MPROC__LINE + mproc__arena_bytes(GRANULE, GRANULES);
     ck_assert_int_eq(mproc__segment_create(homes[home], MPROC_TYPE_QUEUE, "test", size, 0, &segment), 0);
     ck_assert_int_eq(mproc__arena_init(segment, MPROC__LINE, GRANULE, GRANULES), 0);
-    arena = mproc__arena_at(segment, MPROC__LINE);
+    ck_assert_int_eq(mproc__arena_open(segment, MPROC__LINE, &view), 0);
 }
 
 static uint32_t take(size_t granules)
@@ -32,7 +33,7 @@ static uint32_t take(size_t granules)
     return block;
 }
 
-static bool count_block(mproc__arena_shared *unused, uint32_t block, mproc__block_state state, void *context)
+static bool count_block(const mproc__arena *unused, uint32_t block, mproc__block_state state, void *context)
 {
     (void)unused;
     (void)block;
@@ -154,7 +155,7 @@ END_TEST
 START_TEST(a_damaged_table_leads_to_no_loop_and_nowhere_outside)
 {
     make(0);
-    unsigned char *start = (unsigned char *)arena;
+    unsigned char *start = (unsigned char *)arena->shared;
     unsigned char *data = start + (mproc__arena_bytes(GRANULE, GRANULES) - (size_t)GRANULE * GRANULES);
     unsigned char *words = data - sizeof(uint64_t) * GRANULES;
     srand(1);
@@ -208,8 +209,7 @@ static int churn(void *unused)
     return 0;
 }
 
-static bool free_if_owned(mproc__arena_shared *unused, uint32_t block, mproc__block_state state,
-                          void *context)
+static bool free_if_owned(const mproc__arena *unused, uint32_t block, mproc__block_state state, void *context)
 {
     (void)unused;
     if (state.owner == *(unsigned *)context)
@@ -249,7 +249,7 @@ END_TEST
 static int holds_the_lock(void *unused)
 {
     (void)unused;
-    if (mproc__robust_acquire((void *)((unsigned char *)arena + 16), MPROC_NOW) < 0)
+    if (mproc__robust_acquire((void *)((unsigned char *)arena->shared + 16), MPROC_NOW) < 0)
         return 1;
     for (;;)
         pause();
