@@ -9,6 +9,7 @@
 #include <mproc/event.h>
 #include <mproc/lock.h>
 #include <mproc/rwlock.h>
+#include <mproc/semaphore.h>
 #include <mproc/shm_list.h>
 
 #endif

@@ -11,6 +11,7 @@
 #include "sync/lock.h"
 #include "sync/nouns.h"
 #include "sync/rwlock.h"
+#include "sync/semaphore.h"
 
 void mproc__nouns_register(void)
 {
@@ -20,6 +21,7 @@ void mproc__nouns_register(void)
     mproc__noun_register(&mproc__event_noun);
     mproc__noun_register(&mproc__lock_noun);
     mproc__noun_register(&mproc__rwlock_noun);
+    mproc__noun_register(&mproc__semaphore_noun);
     mproc__noun_register(&mproc__shm_noun);
     mproc__noun_register(&mproc__shm_list_noun);
 }
