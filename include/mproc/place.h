@@ -10,12 +10,13 @@
  *                    blocks                        threads  in a signal handler  in a fork child
  *   open             server: connect_ms            any      no                   works
  *   ping             server: to its deadline       any      no                   works (server: a connection of its own)
- *   names, unlink    server: call_ms               any      no                   works on the child's copy; server: works
+ *   names, unlink    server: call_ms               any      no                   works on the child's copy; server, shm: works
  *   address          no                            any      no                   works
  *   close            no                            one      no                   works
  *
- * What of a process's death: objects in thread: go with it; in host: they stay while another process uses them; in a
- * server they stay until they are unlinked or the server ends.
+ * What of a process's death: objects in thread: go with it; in host: they stay while another process uses them, and so do
+ * the names in shm: (mproc/shm.h: how long, and which promise is weaker there); in a server they stay until they are
+ * unlinked or the server ends.
  * What is shared on host: is open to every process that was given it, and those trust each other: one that writes wild
  * pointers into it harms them all. Processes that do not trust each other meet in managerd. A process in another PID or
  * time namespace is refused (MPROC_ENAMESPACE). */
@@ -46,14 +47,18 @@ typedef struct mproc_place_options {
  * -EINVAL: no such address, or options that fit none. Of servers: -ENOENT, -ECONNREFUSED: nobody serves there; -ETIMEDOUT:
  * no answer within connect_ms; MPROC_EAUTH: the keys differ. -ENOMEM, -EMFILE. */
 MPROC_API MPROC_CHECK int mproc_place_open(const char *address, const mproc_place_options *options, mproc_place **ret_place);
-MPROC_API void mproc_place_close(mproc_place **place);               /* objects opened from it stay usable */
+/* Objects opened from it stay usable. An owner's: all names of this library in it are taken away, whoever made them; in a
+ * fork child of the owner nothing is. */
+MPROC_API void mproc_place_close(mproc_place **place);
 /* Resolved, as mproc_place_open would take it; lives as long as the place. NULL place: "host:". What is no place: NULL. */
 MPROC_API const char *mproc_place_address(const mproc_place *place);
 /* 0: its server answers; thread: and host: always do. -ETIMEDOUT, MPROC_EDIED, -EINVAL. */
 MPROC_API int  mproc_place_ping(mproc_place *place, mproc_deadline deadline);
-/* A list of dicts, the caller's to clear: name, type, holders (of thread: and host:, the references in this process). */
+/* A list of dicts, the caller's to clear: name, type, holders (of thread: and host:, the references in this process; of shm:,
+ * the processes that wait or hold there, and a name that is no UTF-8 is bytes). */
 MPROC_API int  mproc_place_names(mproc_place *place, mproc_variant *ret_list);
-/* Takes a name away: nobody finds it any more, handles keep working. -ENOENT. */
+/* Takes a name away: nobody finds it any more, handles keep working. -ENOENT. shm: also -EINVAL, -ENAMETOOLONG: a bad name;
+ * -EACCES, -EPERM: another user's. */
 MPROC_API int  mproc_place_unlink(mproc_place *place, const char *name);
 
 /* Every shared noun X below has the same three:
