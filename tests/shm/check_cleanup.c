@@ -169,8 +169,11 @@ static int makes_forks_and_exits(void *child)
     mproc_shm *mine;
     if (make("one", false, &mine) < 0)
         return 1;
-    *(volatile pid_t *)child = fork();
-    return *(volatile pid_t *)child == 0 ? sleeps(NULL) : 0;
+    pid_t forked = fork();
+    if (!forked)
+        return sleeps(NULL);
+    *(volatile pid_t *)child = forked;
+    return 0;
 }
 
 /* A raw fork, not one of the library's.

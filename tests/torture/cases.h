@@ -3,3 +3,8 @@
 TORTURE_CASE(torture_lock)
 TORTURE_CASE(torture_queue)
 TORTURE_CASE(torture_queue_acknowledged)
+TORTURE_CASE(torture_sync)
+TORTURE_CASE(torture_sync_stopped)
+TORTURE_CASE(torture_lock_handover)
+TORTURE_CASE(torture_permit_handover)
+TORTURE_CASE(torture_cleanup)

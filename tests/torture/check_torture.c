@@ -11,39 +11,72 @@
 
 enum { OUTPUT_BYTES = 8192, LIMIT_MS = 60000 };
 
-static void torture(const char *name)
+static void torture(const char *name, unsigned kills)
 {
     char command[4352], output[OUTPUT_BYTES], balance[128];
     const char *top = getenv("top_builddir");
-    snprintf(command, sizeof(command), "%s/tests/torture/torture --kills 100 '%s' 2>&1", top ? top : ".",
-             name);
+    snprintf(command, sizeof(command), "%s/tests/torture/torture --kills %u '%s' 2>&1", top ? top : ".",
+             kills, name);
     FILE *run = popen(command, "re");
     ck_assert_ptr_nonnull(run);
     size_t length = fread(output, 1, sizeof(output) - 1, run);
     output[length] = '\0';
     int status = pclose(run);
-    snprintf(balance, sizeof(balance), "%s\t100\t0\nall\t100\t0\n", name);
+    snprintf(balance, sizeof(balance), "%s\t%u\t0\nall\t%u\t0\n", name, kills, kills);
     ck_assert_msg(status == 0 && strstr(output, balance), "%s", output);
 }
 
 /* shows: DEATH-1 DEATH-3 */
 START_TEST(a_lock_outlives_a_hundred_random_kills)
 {
-    torture("lock");
+    torture("lock", 100);
 }
 END_TEST
 
 /* shows: DEATH-1 DEATH-2 */
 START_TEST(a_queue_loses_and_doubles_nothing_over_a_hundred_random_kills)
 {
-    torture("queue");
+    torture("queue", 100);
 }
 END_TEST
 
 /* shows: DEATH-1 DEATH-2 */
 START_TEST(an_acknowledged_queue_delivers_all_over_a_hundred_random_kills)
 {
-    torture("queue acknowledged");
+    torture("queue acknowledged", 100);
+}
+END_TEST
+
+/* shows: DEATH-1 DEATH-3 DEATH-5 */
+START_TEST(locks_permits_events_and_conditions_outlive_two_hundred_random_kills)
+{
+    torture("sync", 200);
+}
+END_TEST
+
+/* shows: DEATH-11 */
+START_TEST(they_outlive_kills_among_stops_too)
+{
+    torture("sync stopped", 200);
+}
+END_TEST
+
+START_TEST(a_waiter_for_a_lock_goes_on_within_ten_milliseconds_of_its_holders_death)
+{
+    torture("lock handover", 100);
+}
+END_TEST
+
+START_TEST(a_waiter_for_a_permit_goes_on_within_ten_milliseconds_of_its_holders_death)
+{
+    torture("permit handover", 100);
+}
+END_TEST
+
+/* shows: DEATH-10 */
+START_TEST(forty_cleanups_after_crashes_leave_names_and_processes_as_they_were)
+{
+    torture("cleanup", 40);
 }
 END_TEST
 
@@ -55,5 +88,10 @@ int main(int argc, char **argv)
     tcase_add_test(kills, a_lock_outlives_a_hundred_random_kills);
     tcase_add_test(kills, a_queue_loses_and_doubles_nothing_over_a_hundred_random_kills);
     tcase_add_test(kills, an_acknowledged_queue_delivers_all_over_a_hundred_random_kills);
+    tcase_add_test(kills, locks_permits_events_and_conditions_outlive_two_hundred_random_kills);
+    tcase_add_test(kills, they_outlive_kills_among_stops_too);
+    tcase_add_test(kills, a_waiter_for_a_lock_goes_on_within_ten_milliseconds_of_its_holders_death);
+    tcase_add_test(kills, a_waiter_for_a_permit_goes_on_within_ten_milliseconds_of_its_holders_death);
+    tcase_add_test(kills, forty_cleanups_after_crashes_leave_names_and_processes_as_they_were);
     return support_run(suite, argc, argv);
 }

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "platform/platform.h"
 #include "support/support.h"
 #include "torture/torture.h"
 
@@ -34,7 +35,12 @@ typedef struct crew {
     unsigned long progress_before;
 } crew;
 
-static unsigned kills_wanted = KILLS, seed;
+static unsigned kills_wanted, seed;
+
+static unsigned kills_of(const torture_case *of)
+{
+    return kills_wanted ? kills_wanted : of->kills ? of->kills : KILLS;
+}
 
 static int worker_main(void *context)
 {
@@ -89,8 +95,60 @@ static void crew_stop(crew *c)
     }
 }
 
+/* ---- quiet points ---- */
+
+void torture_park(torture_shared *shared)
+{
+    uint32_t seen = atomic_load(&shared->pause);
+    if (seen % 2 == 0)
+        return;
+    atomic_fetch_add(&shared->parked, 1);
+    while (atomic_load(&shared->pause) == seen)
+        mproc__futex_wait(&shared->pause, seen, true, MPROC_FOREVER);
+}
+
+static bool all_parked(void *context)
+{
+    crew *c = context;
+    return atomic_load(&c->of->shared(c->context)->parked) == TORTURE_WORKERS;
+}
+
+static void crew_quiet(crew *c)
+{
+    torture_shared *shared = c->of->shared(c->context);
+    if (!c->of->quiet)
+        return;
+    atomic_store(&shared->parked, 0);
+    atomic_fetch_add(&shared->pause, 1);
+    if (support_until(all_parked, c, STALL_MS)) {
+        c->failures += c->of->quiet(c->context);
+    } else {
+        fprintf(stderr, "torture: %s: no rest at a quiet point\n", c->of->name);
+        c->failures++;
+    }
+    atomic_fetch_add(&shared->pause, 1);
+    mproc__futex_wake(&shared->pause, INT32_MAX, true);
+}
+
+/* ---- one case ---- */
+
+static void rest(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = (rand_r(&seed) % PAUSE_US_MOST) * 1000L}, NULL);
+}
+
+static void crew_stop_one(const crew *c, unsigned worker)
+{
+    kill(c->pids[worker], SIGSTOP);
+    rest();
+    kill(c->pids[worker], SIGCONT);
+    rest();
+}
+
 static unsigned torture(const torture_case *of)
 {
+    if (of->run)
+        return of->run(kills_of(of), &seed);
     crew c = {.of = of};
     int answer = of->setup(&c.context);
     if (answer != 0) {
@@ -99,13 +157,17 @@ static unsigned torture(const torture_case *of)
     }
     for (unsigned i = 0; i < TORTURE_WORKERS; i++)
         crew_start(&c, i);
-    for (unsigned kills = 0; kills < kills_wanted && c.failures == 0; kills++) {
+    for (unsigned kills = 0; kills < kills_of(of) && c.failures == 0; kills++) {
         unsigned worker = (unsigned)rand_r(&seed) % TORTURE_WORKERS;
-        nanosleep(&(struct timespec){.tv_nsec = (rand_r(&seed) % PAUSE_US_MOST) * 1000L}, NULL);
+        rest();
+        if (of->stops && rand_r(&seed) % 4 == 0)
+            crew_stop_one(&c, (unsigned)rand_r(&seed) % TORTURE_WORKERS);
         crew_kill(&c, worker);
         crew_start(&c, worker);
-        if (kills % STALL_KILLS == STALL_KILLS - 1)
+        if (kills % STALL_KILLS == STALL_KILLS - 1) {
             crew_look(&c);
+            crew_quiet(&c);
+        }
     }
     crew_stop(&c);
     c.failures += of->judge(c.context);
@@ -146,9 +208,9 @@ int main(int argc, char **argv)
         if (!wanted(cases[i], argv + optind))
             continue;
         unsigned failures = torture(cases[i]);
-        printf("%s\t%u\t%u\n", cases[i]->name, kills_wanted, failures);
+        printf("%s\t%u\t%u\n", cases[i]->name, kills_of(cases[i]), failures);
         fflush(stdout);
-        all_kills += kills_wanted;
+        all_kills += kills_of(cases[i]);
         all_failures += failures;
     }
     printf("all\t%u\t%u\n", all_kills, all_failures);
