@@ -2,9 +2,6 @@
 /* An array's lock: its own, one it was given, or none; and how a given one goes with it to another process. */
 #include "platform/base.h"
 
-#include <string.h>
-#include <unistd.h>
-
 #include "platform/story.h"
 #include "sync/array.h"
 
@@ -75,13 +72,7 @@ int mproc_array_set_lock(mproc_array *array, mproc_lock *lock)
 
 /* ---- given to other processes ---- */
 
-enum { PACKED_NOUN_BYTES = 2 };
-
-/* Behind what every noun packs, when a lock was given; its descriptor follows the array's. */
-typedef struct packed_lock {
-    uint8_t kind; /* of the segment that the lock is in */
-    uint8_t offset[8];
-} packed_lock;
+enum { PACKED_NOUN_BYTES = 2 }; /* behind it the given lock, if there is one */
 
 int mproc__array_pack(mproc__handle *handle, mproc__parcel *parcel)
 {
@@ -90,48 +81,20 @@ int mproc__array_pack(mproc__handle *handle, mproc__parcel *parcel)
     mproc_lock *given = atomic_load(&array->given);
     if (code < 0 || !given)
         return code;
-    mproc__segment *segment = mproc__lock_segment(given);
-    uint64_t offset = mproc__lock_offset(given);
-    packed_lock packed = {.kind = (uint8_t)mproc__segment_kind(segment)};
-    memcpy(packed.offset, &offset, sizeof(offset)); /* on one machine */
-    code = mproc__parcel_add_blob(parcel, &packed, sizeof(packed));
-    return code < 0 ? code : mproc__parcel_add_fd(parcel, mproc__segment_fd(segment));
-}
-
-static int lock_unpack(mproc__parcel *parcel, const void *blob, mproc_lock **ret_lock)
-{
-    packed_lock packed;
-    uint64_t offset;
-    memcpy(&packed, blob, sizeof(packed));
-    memcpy(&offset, packed.offset, sizeof(offset));
-    int fd = mproc__parcel_take_fd(parcel);
-    if (fd < 0 || offset % MPROC__LOCK_ALIGNMENT) {
-        if (fd >= 0)
-            close(fd);
-        return mproc__fail(MPROC_EPROTOCOL, "a packed array without its lock");
-    }
-    mproc__segment *segment;
-    int code = mproc__segment_attach(fd, (mproc_type_id)packed.kind, &segment);
-    if (code < 0) {
-        close(fd);
-        return code;
-    }
-    code = mproc__lock_at(segment, offset, ret_lock);
-    mproc__segment_release(segment);
-    return code;
+    return mproc__lock_pack_given(given, parcel);
 }
 
 int mproc__array_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
                         mproc__handle **ret_handle)
 {
-    bool locked = blob_bytes == PACKED_NOUN_BYTES + sizeof(packed_lock);
+    bool locked = blob_bytes == PACKED_NOUN_BYTES + MPROC__LOCK_GIVEN_BYTES;
     mproc__handle *handle;
     mproc_lock *lock = NULL;
     int code = mproc__noun_unpack(parcel, blob, locked ? PACKED_NOUN_BYTES : blob_bytes, &handle);
     if (code < 0)
         return code;
     if (locked)
-        code = lock_unpack(parcel, (const uint8_t *)blob + PACKED_NOUN_BYTES, &lock);
+        code = mproc__lock_unpack_given(parcel, (const uint8_t *)blob + PACKED_NOUN_BYTES, &lock);
     if (code < 0) {
         mproc__handle_release(handle);
         return code;

@@ -55,7 +55,9 @@ static void condition_destroy(mproc__handle *handle)
 static int condition_pack(mproc__handle *handle, mproc__parcel *parcel)
 {
     mproc_condition *condition = condition_of(handle);
-    return mproc__noun_pack(condition->segment, parcel);
+    bool given = condition->shared->lock_given && mproc__segment_shared(condition->segment);
+    int code = given ? mproc__lock_pack_given(condition->lock, parcel) : 0;
+    return code < 0 ? code : mproc__noun_pack(condition->segment, parcel);
 }
 
 static const mproc__handle_ops condition_ops = {.type = MPROC_TYPE_CONDITION,
@@ -64,8 +66,8 @@ static const mproc__handle_ops condition_ops = {.type = MPROC_TYPE_CONDITION,
                                                 .describe = condition_describe,
                                                 .pack = condition_pack};
 
-/* The lock for the condition that this thread is making, from build to attach, which follows at once: a condition that
- * others find by its name has its lock already, and attach is told of nothing but the segment. */
+/* The lock for the condition that this thread is making or unpacking, from build or unpack to attach, which follows at once: a
+ * condition that others find by its name has its lock already, and attach is told of nothing but the segment. */
 static _Thread_local mproc_lock *lock_to_give;
 
 static int lock_take(mproc__segment *segment, mproc_lock **ret_lock)
@@ -102,6 +104,22 @@ static int condition_attach(mproc__segment *segment, mproc__handle **ret_handle)
     return 0;
 }
 
+/* A given lock comes before the rest, because attach wants it. */
+static int condition_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
+                            mproc__handle **ret_handle)
+{
+    mproc_lock *given = NULL;
+    size_t skip = blob_bytes > MPROC__LOCK_GIVEN_BYTES ? MPROC__LOCK_GIVEN_BYTES : 0;
+    int code = skip ? mproc__lock_unpack_given(parcel, blob, &given) : 0;
+    if (code < 0)
+        return code;
+    lock_to_give = given;
+    code = mproc__noun_unpack(parcel, (const uint8_t *)blob + skip, blob_bytes - skip, ret_handle);
+    lock_to_give = NULL;
+    mproc_lock_close(&given);
+    return code;
+}
+
 /* ---- explained ---- */
 
 static void explain_slot(const mproc__wait_slot_shared *slot, unsigned index, struct mproc__report *report)
@@ -133,6 +151,7 @@ const mproc__noun mproc__condition_noun = {
     .least_bytes = sizeof(mproc__condition_shared),
     .attach = condition_attach,
     .explain = condition_explain,
+    .unpack = condition_unpack,
 };
 
 /* ---- made ---- */
@@ -149,12 +168,15 @@ static int condition_build(mproc__segment *segment, const void *how)
     return 0;
 }
 
-/* Where the lock lives, the condition lives: else one of them could go where the other cannot. */
+/* Where the lock lives, the condition lives: else one of them could go where the other cannot. Who opens a condition by its
+ * file would not find a lock beside it. */
 static int lock_check(const mproc_lock *lock, mproc__home home)
 {
     if (mproc__handle_check(lock, MPROC_TYPE_LOCK) < 0)
         return mproc__fail(-EINVAL, "what was given as the condition's lock is no lock");
     mproc__segment *segment = mproc__lock_segment(lock);
+    if (home == MPROC__HOME_SHM)
+        return mproc__fail(-EINVAL, "conditions in shm: places have their own lock");
     if (!segment || mproc__segment_home(segment) != home)
         return mproc__fail(-EINVAL,
                            "a condition and its lock live in one place: both thread:, or both host:");

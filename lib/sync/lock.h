@@ -46,4 +46,11 @@ bool mproc__lock_is_mine(const mproc_lock *lock);
 int mproc__lock_release_all(mproc_lock *lock, unsigned *ret_levels);
 int mproc__lock_acquire_all(mproc_lock *lock, unsigned levels, mproc_deadline deadline);
 
+/* ---- lock_given.c ---- */
+enum { MPROC__LOCK_GIVEN_BYTES = 9 };
+/* Adds to the parcel of an object what takes the lock along that it was given: that many bytes and one descriptor. */
+int mproc__lock_pack_given(const mproc_lock *lock, mproc__parcel *parcel);
+/* From the first MPROC__LOCK_GIVEN_BYTES of `blob` and the next descriptor. MPROC_EPROTOCOL, and what attaching answers. */
+int mproc__lock_unpack_given(mproc__parcel *parcel, const void *blob, mproc_lock **ret_lock);
+
 #endif

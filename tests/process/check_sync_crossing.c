@@ -93,6 +93,82 @@ START_TEST(values_and_arrays_reach_children_of_every_method_without_a_name_in_th
 }
 END_TEST
 
+/* ---- condition ---- */
+
+enum { TURNS = 50 };
+
+typedef struct turn {
+    mproc_array *number;
+    int64_t wanted;
+} turn;
+
+static bool is_turn(void *context)
+{
+    turn *t = context;
+    int64_t now;
+    return mproc_array_get_int(t->number, 0, &now) == 0 && now == t->wanted;
+}
+
+/* With the lock held: waits until the number is `wanted`, then raises it and says so. */
+static int take_turn(mproc_condition *condition, mproc_array *number, int64_t wanted)
+{
+    turn t = {number, wanted};
+    int code = mproc_condition_wait_for(condition, is_turn, &t, soon());
+    if (code == 0)
+        code = mproc_array_set_int(number, 0, wanted + 1);
+    return code < 0 ? code : mproc_condition_notify(condition, 1);
+}
+
+static int take_turns(mproc_condition *condition, mproc_array *number, int64_t first)
+{
+    int code = mproc_lock_acquire(mproc_condition_lock(condition), soon());
+    for (int64_t i = first; code == 0 && i < 2 * TURNS; i += 2)
+        code = take_turn(condition, number, i);
+    return mproc_lock_release(mproc_condition_lock(condition)) < 0 ? 9 : code;
+}
+
+/* Arguments: the condition, its number, the lock it was given or nothing. */
+static int takes_turns(mproc_call *call)
+{
+    mproc_condition *condition = mproc_call_handle(call, 0, MPROC_TYPE_CONDITION);
+    mproc_array *number = mproc_call_array(call, 1);
+    mproc_lock *given = mproc_call_count(call) > 2 ? mproc_call_lock(call, 2) : NULL;
+    if (mproc_lock_acquire(mproc_condition_lock(condition), soon()) != 0)
+        return 1;
+    if (given && !mproc_lock_is_held(given))
+        return 2;
+    if (mproc_lock_release(mproc_condition_lock(condition)) != 0)
+        return 3;
+    return take_turns(condition, number, 1) == 0 ? 0 : 4;
+}
+
+static void turns_by(int method, mproc_lock *lock)
+{
+    mproc_condition *condition;
+    mproc_array *number = array_of(MPROC_ITEM_INT32, 1, NULL);
+    ck_assert_int_eq(
+        mproc_condition_create(NULL, MPROC_WITH(mproc_condition_options, .lock = lock), &condition), 0);
+    mproc_process *child = lock ? start(method, takes_turns, MPROC_ARGS(condition, number, lock))
+                                : start(method, takes_turns, MPROC_ARGS(condition, number));
+    ck_assert_int_eq(take_turns(condition, number, 0), 0);
+    ck_assert_int_eq(join(child), 0);
+    mproc_process_close(&child);
+    mproc_condition_close(&condition);
+    mproc_array_close(&number);
+}
+
+/* shows: START-D */
+START_TEST(conditions_reach_children_of_every_method_with_the_lock_they_were_given)
+{
+    mproc_lock *given;
+    warm();
+    ck_assert_int_eq(mproc_lock_create(NULL, NULL, &given), 0);
+    turns_by(_i, NULL);
+    turns_by(_i, given);
+    mproc_lock_close(&given);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
@@ -100,6 +176,9 @@ int main(int argc, char **argv)
     TCase *array = support_case(suite, "array");
     tcase_add_loop_test(array,
                         values_and_arrays_reach_children_of_every_method_without_a_name_in_the_file_system,
+                        FIRST_METHOD, ALL_METHODS);
+    TCase *condition = support_case(suite, "condition");
+    tcase_add_loop_test(condition, conditions_reach_children_of_every_method_with_the_lock_they_were_given,
                         FIRST_METHOD, ALL_METHODS);
     return support_run(suite, argc, argv);
 }

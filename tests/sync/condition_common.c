@@ -14,6 +14,8 @@ void condition_make(int home, const mproc_condition_options *options)
 {
     if (home == 1)
         ck_assert_int_eq(mproc__place_local(MPROC__HOME_THREAD, &place), 0);
+    else if (home == 2)
+        ck_assert_int_eq(mproc__place_shm("shm:/check-condition", NULL, &place), 0);
     ck_assert_int_eq(mproc_condition_create(place, options, &condition), 0);
     lock = mproc_condition_lock(condition);
     ck_assert_ptr_nonnull(lock);
@@ -26,6 +28,22 @@ void condition_drop(void)
     mproc_condition_close(&condition);
     ck_assert_ptr_null(condition);
     mproc_place_close(&place);
+}
+
+void lock_now(void)
+{
+    ck_assert_int_eq(mproc_lock_acquire(lock, MPROC_FOREVER), 0);
+}
+
+void unlock_now(void)
+{
+    ck_assert_int_eq(mproc_lock_release(lock), 0);
+}
+
+bool always(void *unused)
+{
+    (void)unused;
+    return true;
 }
 
 int wait_locked(mproc_deadline deadline)
@@ -79,7 +97,7 @@ void crew_start(crew *them, int home, unsigned count, mproc_deadline deadline)
     unsigned all = waiting() + atomic_load(&page->timed_out) + count;
     *them = (crew){.deadline = deadline};
     for (unsigned i = 0; i < count; i++) {
-        if (home == 0 && i % 2 == 0)
+        if (home != 1 && i % 2 == 0)
             them->pid[them->processes++] = support_fork(sleeper, &them->deadline);
         else
             ck_assert_int_eq(

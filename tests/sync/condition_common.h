@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the tests of conditions share: a condition in either home, and sleepers that are threads or processes. */
+/* What the tests of conditions share: a condition in any home, and sleepers that are threads or processes. */
 #ifndef MPROC__TESTS_CONDITION_COMMON_H
 #define MPROC__TESTS_CONDITION_COMMON_H
 
@@ -21,7 +21,8 @@ typedef struct crew_page {
 } crew_page;
 extern crew_page *page;
 
-/* 0: host, 1: thread. */
+/* 0: host, 1: thread, 2: shm. */
+enum { HOMES = 3 };
 void condition_make(int home, const mproc_condition_options *options);
 void condition_drop(void);
 
@@ -43,6 +44,10 @@ bool waiting_are(void *count);
 bool woken_are(void *count);
 /* Acquires the lock, notifies and lets go; checks that `left` go on waiting. */
 void notify_and_leave(unsigned count, unsigned left);
+void lock_now(void);
+void unlock_now(void);
+/* A predicate. */
+bool always(void *unused);
 /* One wait with the lock acquired and released around it. */
 int wait_locked(mproc_deadline deadline);
 
