@@ -239,8 +239,8 @@ static void victim_first(round_run *r, bool first)
         return;
     int policy = first ? SCHED_FIFO : SCHED_OTHER;
     const struct sched_param priority = {.sched_priority = first ? 1 : 0};
-    bool done = sched_setscheduler(r->victim, policy, &priority) == 0 &&
-                sched_setscheduler(0, policy, &priority) == 0;
+    bool done = sched_setscheduler(r->victim, policy, &priority) == 0;
+    done &= sched_setscheduler(0, policy, &priority) == 0; /* also back, when the victim is gone */
     r->unordered = first && !done;
 }
 
