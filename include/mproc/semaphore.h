@@ -28,11 +28,13 @@
  *   thread:  this process         no                    threads                                            MPROC_EPLACE
  *   host:    anonymous memory     yes, while in use     fork children; processes at their start; over      yes; not given: opened by
  *                                                       Unix connections                                   name everywhere
+ *   shm:     a file in /dev/shm   yes, while in use     the same, and whoever may open the file            MPROC_EPLACE
  *   unix:    MPROC_EPLACE
  *
- * A release wakes as many as it has permits for, as a rule those who wait longest; an acquire that comes at the right moment
- * overtakes them, so no order is promised. A signal does not interrupt acquire; its deadline does.
- * A stopped process (SIGSTOP, a debugger) is not dead: what it holds it holds. Semaphores of this host cost 16 KiB and one
+ * A release wakes all who wait, and as many go on as there are permits: whoever comes first, an acquire that has not waited
+ * as well. No order is promised. A signal does not interrupt acquire; its deadline does.
+ * A stopped process (SIGSTOP, a debugger) is not dead: what it holds it holds; stopped in the middle of acquire, it may hold
+ * up the acquires of others, to their deadlines. Semaphores of this host cost 12 KiB and one
  * descriptor each. Up to 120 processes use one: more get MPROC_ELIMIT. */
 #ifndef MPROC_SEMAPHORE_H
 #define MPROC_SEMAPHORE_H
@@ -53,10 +55,12 @@ typedef struct mproc_semaphore_options {
  * exists. and_open: one of that name is opened as it is, whatever value and the other options say.
  * -EINVAL: value below 0, no place, wrong options, both bounded and posix, or an object of another type has that name.
  * -EOVERFLOW: value above the maximum. -EEXIST: there is one of that name. -ENOMEM, -ENOSPC: no room. -EMFILE, -ENFILE: no
- * descriptor left. MPROC_EPLACE. posix: also -ENAMETOOLONG and -EACCES. */
+ * descriptor left. MPROC_EPLACE. shm: also what mproc_shm_create answers (mproc/shm.h). posix: also -ENAMETOOLONG and -EACCES. */
 MPROC_API MPROC_CHECK int mproc_semaphore_create(mproc_place *place, int64_t value, const mproc_semaphore_options *options,
                                                  mproc_semaphore **ret_semaphore);
-/* The named one. thread: and host: know the names given in this process (and before its fork). -ENOENT; -EINVAL. */
+/* The named one. thread: and host: know the names given in this process (and before its fork), shm: those of all programs.
+ * -ENOENT; -EINVAL: no name, or an object of another type has it. shm: also what
+ * mproc_shm_open answers. */
 MPROC_API MPROC_CHECK int mproc_semaphore_open(mproc_place *place, const char *name, mproc_semaphore **ret_semaphore);
 /* One that exists for <semaphore.h>, whoever made it. -ENOENT, -EACCES, -EINVAL, -ENAMETOOLONG, -ENOMEM, -EMFILE. */
 MPROC_API MPROC_CHECK int mproc_semaphore_open_posix(const char *name, mproc_semaphore **ret_semaphore);
@@ -64,8 +68,8 @@ MPROC_API MPROC_CHECK int mproc_semaphore_open_posix(const char *name, mproc_sem
  * process holds by it. NULL and a pointer to NULL do nothing. */
 MPROC_API void mproc_semaphore_close(mproc_semaphore **semaphore);
 
-/* 0: one permit is the caller's. -ETIMEDOUT: none was free (MPROC_NOW: try). MPROC_ELIMIT: 120 processes use it. -ECHILD: of
- * the home thread, made before a fork. -EINVAL: no semaphore. MPROC_ECORRUPT: its memory was overwritten. */
+/* 0: one permit is the caller's. -ETIMEDOUT: none was free (MPROC_NOW: try). MPROC_ELIMIT: 120 other processes use it; who got
+ * one can also release. -ECHILD: of the home thread, made before a fork. -EINVAL: no semaphore. MPROC_ECORRUPT: its memory was overwritten. */
 MPROC_API MPROC_CHECK int mproc_semaphore_acquire(mproc_semaphore *semaphore, mproc_deadline deadline);
 /* Gives back `count` permits at once (posix: one after the other), or none.
  * plain: -EOVERFLOW: there would be more than MPROC_SEMAPHORE_MAX. bounded: -ERANGE: there would be more than at first;

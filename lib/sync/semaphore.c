@@ -20,7 +20,7 @@ static inline const mproc__semaphore_ops *semaphore_ops(const mproc_semaphore *s
 
 int mproc__semaphore_story(mproc__local_semaphore *semaphore, int code)
 {
-    return code == -ETIMEDOUT ? code : mproc__handle_story(&semaphore->base.handle, code);
+    return code == -ETIMEDOUT ? mproc__fail_plain(code) : mproc__handle_story(&semaphore->base.handle, code);
 }
 
 int mproc__semaphore_check(mproc__local_semaphore *semaphore)
@@ -29,9 +29,8 @@ int mproc__semaphore_check(mproc__local_semaphore *semaphore)
     return MPROC__LIKELY(code == 0) ? 0 : mproc__semaphore_story(semaphore, code);
 }
 
-void mproc__semaphore_freed(mproc__local_semaphore *semaphore, unsigned count)
+void mproc__semaphore_freed(mproc__local_semaphore *semaphore)
 {
-    (void)count;
     mproc__eventcount_post(&semaphore->shared->sleepers, mproc__segment_shared(semaphore->segment));
 }
 
@@ -87,11 +86,15 @@ void mproc__semaphore_destroy(mproc__handle *handle)
 
 /* ---- plain ---- */
 
+/* A participant before it takes, so that a full table refuses it here and not when it wants to give back. */
 static int plain_try(mproc__local_semaphore *semaphore, mproc_deadline deadline)
 {
     (void)deadline; /* waits for nobody */
     _Atomic uint32_t *permits = &semaphore->shared->free;
     uint32_t seen = atomic_load(permits);
+    int code = seen > 0 ? mproc__segment_join(semaphore->segment) : 0;
+    if (MPROC__UNLIKELY(code < 0))
+        return mproc__semaphore_story(semaphore, code);
     while (seen > 0)
         if (atomic_compare_exchange_weak(permits, &seen, seen - 1))
             return 0;
@@ -120,7 +123,7 @@ static int plain_release(mproc_semaphore *base, unsigned count)
             return mproc__handle_fail(&base->handle, -EOVERFLOW, "%u permits are free, %u more are too many",
                                       (unsigned)seen, count);
     } while (!atomic_compare_exchange_weak(permits, &seen, seen + count));
-    mproc__semaphore_freed(semaphore, count);
+    mproc__semaphore_freed(semaphore);
     return 0;
 }
 

@@ -27,8 +27,8 @@ typedef enum mproc__semaphore_kind { MPROC__SEMAPHORE_PLAIN, MPROC__SEMAPHORE_BO
 /* The root of a segment. Nothing here needs repair after a death: each field is one word whose every value is right, and
  * no two of them have to agree. */
 typedef struct mproc__semaphore_shared {
-    uint32_t
-        kind; /* mproc__semaphore_kind; like the next written by the creator before anyone else has the segment */
+    /* mproc__semaphore_kind; like the next written by the creator before anyone else has the segment. */
+    uint32_t kind;
     uint32_t bound; /* bounded: all the permits there are */
     /* Plain: the permits that are free. Anyone, by compare and swap. One that dies after taking has taken; one that dies
      * after giving has given, and its death wakes those who sleep. */
@@ -69,8 +69,9 @@ typedef int mproc__semaphore_try(mproc__local_semaphore *semaphore, mproc_deadli
 /* Tries, sleeps, tries again until the deadline, with the last try after it. */
 int mproc__semaphore_wait(mproc__local_semaphore *semaphore, mproc__semaphore_try *attempt,
                           mproc_deadline deadline);
-/* `count` permits are free again: wakes those who can have them. */
-void mproc__semaphore_freed(mproc__local_semaphore *semaphore, unsigned count);
+/* Permits are free again: wakes all, because one that is woken may be killed before it takes, and then the next would not
+ * know. */
+void mproc__semaphore_freed(mproc__local_semaphore *semaphore);
 void mproc__semaphore_destroy(mproc__handle *handle);
 int mproc__semaphore_pack(mproc__handle *handle, mproc__parcel *parcel);
 

@@ -107,7 +107,7 @@ static int bounded_release(mproc_semaphore *base, unsigned count)
         if ((uint32_t)seen < count)
             return refuse(semaphore, count, (uint32_t)seen);
     } while (!atomic_compare_exchange_weak(held, &seen, word_of((uint32_t)seen - count)));
-    mproc__semaphore_freed(semaphore, count);
+    mproc__semaphore_freed(semaphore);
     return 0;
 }
 
@@ -134,7 +134,7 @@ void mproc__semaphore_bounded_settle(mproc__local_semaphore *semaphore)
     int row = mproc__segment_join(semaphore->segment);
     uint64_t held = row < 0 ? 0 : atomic_exchange(&semaphore->shared->held[row], 0);
     if (held)
-        mproc__semaphore_freed(semaphore, (unsigned)(held & UINT32_MAX));
+        mproc__semaphore_freed(semaphore);
 }
 
 /* ---- the rest ---- */

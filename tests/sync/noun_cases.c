@@ -55,9 +55,67 @@ static void lock_everything(void *object, mproc_deadline deadline)
     noun_any(mproc_lock_repair(object));
 }
 
+/* ---- semaphore ---- */
+
+static int plain_create(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_semaphore_create(place, 1, MPROC_WITH(mproc_semaphore_options, .name = name),
+                                  (mproc_semaphore **)ret_object);
+}
+
+static int bounded_create(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_semaphore_create(place, 1,
+                                  MPROC_WITH(mproc_semaphore_options, .name = name, .bounded = true),
+                                  (mproc_semaphore **)ret_object);
+}
+
+static int semaphore_open(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_semaphore_open(place, name, (mproc_semaphore **)ret_object);
+}
+
+static int semaphore_block(void *object, mproc_deadline deadline)
+{
+    return mproc_semaphore_acquire(object, deadline);
+}
+
+static int semaphore_vacate(void *object)
+{
+    return mproc_semaphore_release(object, 1);
+}
+
+static int semaphore_occupy(void *object)
+{
+    return mproc_semaphore_acquire(object, MPROC_FOREVER);
+}
+
+static int semaphore_use(void *object)
+{
+    unsigned value;
+    int rc = mproc_semaphore_acquire(object, MPROC_NOW);
+    if (rc == 0)
+        rc = mproc_semaphore_value(object, &value);
+    return rc < 0 ? rc : mproc_semaphore_release(object, 1);
+}
+
+static void semaphore_everything(void *object, mproc_deadline deadline)
+{
+    unsigned value;
+    int rc = mproc_semaphore_acquire(object, deadline);
+    noun_any(mproc_semaphore_value(object, &value));
+    if (rc == 0)
+        noun_any(mproc_semaphore_release(object, 1));
+    noun_any(mproc_semaphore_release(object, 3));
+}
+
 const noun_case noun_cases[] = {
     {"lock", MPROC_TYPE_LOCK, lock_create, lock_open, mproc__noun_unpack, lock_use, lock_occupy, lock_block,
      lock_vacate, lock_everything},
+    {"semaphore", MPROC_TYPE_SEMAPHORE, plain_create, semaphore_open, mproc__noun_unpack, semaphore_use,
+     semaphore_occupy, semaphore_block, semaphore_vacate, semaphore_everything},
+    {"bounded semaphore", MPROC_TYPE_SEMAPHORE, bounded_create, semaphore_open, mproc__noun_unpack,
+     semaphore_use, semaphore_occupy, semaphore_block, semaphore_vacate, semaphore_everything},
     {.name = NULL},
 };
 
