@@ -98,6 +98,8 @@ static int array_attach(mproc__segment *segment, mproc__handle **ret_handle)
     array->item_bytes = shared->item_bytes;
     array->count = shared->count;
     array->ready = mproc__segment_shared(segment) ? array->count : 0;
+    bool quick = array->item == MPROC_ITEM_INT64 || array->item == MPROC_ITEM_UINT64;
+    array->quick = quick ? array->ready : 0;
     if (given)
         mproc__handle_keep(&given->handle);
     atomic_init(&array->given, given);

@@ -31,6 +31,7 @@ struct mproc_array {
     unsigned char *data;
     /* Items that a call may touch without more ado: count, or 0 in a home whose calls ask mproc__segment_check. */
     size_t ready;
+    size_t quick; /* the same for mproc__array_quick: 0 unless they are of 64 bits */
     mproc_item item;
     size_t item_bytes;
     size_t count;

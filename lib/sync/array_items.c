@@ -7,6 +7,8 @@
 #include "platform/story.h"
 #include "sync/array.h"
 
+#undef mproc_array_add_int /* the function itself is here */
+
 /* Every integer type: item, C type, the unsigned one of its size, least and greatest number as an int64 (a uint64 is
  * carried as its bits, so every int64 is one). */
 #define INTEGERS(X)                                                                                          \
@@ -105,6 +107,15 @@ int mproc_array_set_int(mproc_array *array, size_t index, int64_t value)
     default:
         return 0;
     }
+}
+
+/* All that it reads is as the handle was made, and stays so while it is open: that is what makes `const` true. */
+int64_t *mproc__array_quick(const mproc_array *array, size_t index)
+{
+    if (MPROC__LIKELY(array && array->handle.magic == MPROC__HANDLE_MAGIC &&
+                      array->handle.type == (uint32_t)MPROC_TYPE_ARRAY && index < array->quick))
+        return (int64_t *)(void *)array->data + index;
+    return NULL;
 }
 
 /* Atomic types wrap around, signed ones too; the sum is made again of the unsigned type for the same reason. */

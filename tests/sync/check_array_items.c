@@ -128,6 +128,37 @@ START_TEST(a_uint64_beyond_int64_travels_as_its_bits)
 }
 END_TEST
 
+/* What the header does by itself where it can, and the function that a binding finds by its name. */
+START_TEST(adding_by_the_macro_and_by_the_function_are_the_same)
+{
+    const int64_t deltas[] = {0, 1, -1, 300, INT64_MAX, INT64_MIN};
+    const size_t indices[] = {0, 2, 3, SIZE_MAX, SIZE_MAX / 8 + 1};
+    for (mproc_item item = MPROC_ITEM_INT8; item <= MPROC_ITEM_FLOAT; item++) {
+        mproc_array *other;
+        char story[200];
+        array_make(_i, item, 3, NULL);
+        ck_assert_int_eq(mproc_array_create(place, item, 3, NULL, &other), 0);
+        for (size_t i = 0; i < MPROC__COUNT(indices) * MPROC__COUNT(deltas); i++) {
+            size_t index = indices[i / MPROC__COUNT(deltas)];
+            int64_t delta = deltas[i % MPROC__COUNT(deltas)], one = 77, two = 77;
+            int code = mproc_array_add_int(array, index, delta, &one);
+            snprintf(story, sizeof(story), "%s", mproc_error_text(mproc_error_of(array)));
+            ck_assert_int_eq((mproc_array_add_int)(other, index, delta, &two), code);
+            ck_assert_int_eq(one, two);
+            if (code < 0)
+                ck_assert_str_eq(mproc_error_text(mproc_error_of(other)), story);
+            ck_assert_int_eq(
+                memcmp(mproc_array_data(array), mproc_array_data(other), 3 * mproc_array_item_bytes(array)),
+                0);
+        }
+        mproc_array_close(&other);
+        mproc_array_close(&array);
+    }
+    ck_assert_int_eq((mproc_array_add_int)(NULL, 0, 1, NULL), -EINVAL);
+    array_drop();
+}
+END_TEST
+
 START_TEST(compare_set_stores_only_over_what_is_expected)
 {
     for (size_t i = 0; i < MPROC__COUNT(integers); i++) {
@@ -483,6 +514,7 @@ int main(int argc, char **argv)
     TCase *single = support_case(suite, "single");
     tcase_add_loop_test(single, integers_keep_their_range_and_wrap_when_added_to, 0, 2);
     tcase_add_loop_test(single, a_uint64_beyond_int64_travels_as_its_bits, 0, 2);
+    tcase_add_loop_test(single, adding_by_the_macro_and_by_the_function_are_the_same, 0, 2);
     tcase_add_loop_test(single, compare_set_stores_only_over_what_is_expected, 0, 2);
     tcase_add_loop_test(single, floats_and_doubles_round_add_and_compare_by_bits, 0, 2);
     tcase_add_loop_test(single, a_call_for_items_of_another_kind_is_an_error_of_its_own, 0, 2);
