@@ -205,13 +205,13 @@ static int wait_turn(mproc_rwlock *rwlock, mproc__seat seat, mproc_deadline dead
     return code < 0 ? give_up(rwlock, seat, grants, code) : code;
 }
 
-/* A dead writer's gate is no reason to be refused. */
+/* A dead writer's gate is no reason to be refused, also when somebody else opens it meanwhile. */
 static int try_turn(mproc_rwlock *rwlock, mproc__seat seat, uint32_t *ret_gate)
 {
     mproc__segment_sweep(rwlock->segment);
-    if (mproc__rwlock_is_orphaned(rwlock->shared) && mproc__rwlock_adopt(rwlock, MPROC_NOW) == 0)
-        return enter(rwlock, seat, ret_gate);
-    return -EBUSY;
+    if (mproc__rwlock_is_orphaned(rwlock->shared))
+        (void)mproc__rwlock_adopt(rwlock, MPROC_NOW); /* not now: somebody else does it */
+    return enter(rwlock, seat, ret_gate);
 }
 
 int mproc__rwlock_read(mproc_rwlock *rwlock, mproc_deadline deadline)
