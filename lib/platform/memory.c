@@ -11,6 +11,10 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 
+#ifndef MFD_NOEXEC_SEAL /* since Linux 6.3; headers may be older than the kernel */
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
 #define ROOM_NO_LIMIT (INT64_C(1) << 62)
 
 enum {
@@ -61,21 +65,69 @@ static int truncate_whole(int fd, size_t size_bytes)
     return result;
 }
 
+/* Not to be executed, where the kernel knows that wish (Linux 6.3) and may insist on it (vm.memfd_noexec = 2). */
+static int memfd_open(const char *name)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+
+    return fd < 0 && errno == EINVAL ? memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING) : fd;
+}
+
+/* How sandboxes and old kernels refuse a call; the other errors are of this one attempt. */
+static bool is_denied(int error)
+{
+    return error == ENOSYS || error == EPERM || error == EACCES;
+}
+
+/* What stands in for a memfd: a file of /dev/shm that never has a name, and so goes with its last user as well. Rejected:
+ * shm_open and unlink, which leaves a name if the process dies between the two. */
+static int nameless_file_open(void)
+{
+    int fd = open("/dev/shm", O_RDWR | O_TMPFILE | O_EXCL | O_CLOEXEC, 0600);
+
+    return fd >= 0
+               ? fd
+               : mproc__fail(-ENOSYS,
+                             "memfd_create is denied here, and /dev/shm, which would do instead, has no room "
+                             "for files without a name: %s",
+                             mproc_strerror(-errno));
+}
+
+static int memory_failed(int fd, size_t size_bytes, const char *what)
+{
+    int code = -errno;
+
+    if (fd >= 0)
+        close(fd);
+    return mproc__fail(code, "%s for %zu bytes: %s", what, size_bytes, mproc_strerror(code));
+}
+
 int mproc__memfd_create(const char *name, size_t size_bytes)
 {
-    int fd = -1, code;
+    bool sealable;
+    int fd;
 
     if (size_bytes > (size_t)INT64_MAX)
         return mproc__fail(-EFBIG, "a segment of %zu bytes", size_bytes);
-    fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    /* Sealed, so that no peer can take pages away under a reader, which would be SIGBUS. */
-    if (fd >= 0 && truncate_whole(fd, size_bytes) == 0 &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+    fd = memfd_open(name);
+    sealable = fd >= 0;
+    if (!sealable && !is_denied(errno))
+        return memory_failed(-1, size_bytes, "memfd_create");
+    if (!sealable && (fd = nameless_file_open()) < 0)
         return fd;
-    code = -errno;
-    if (fd >= 0)
-        close(fd);
-    return mproc__fail(code, "memfd of %zu bytes: %s", size_bytes, mproc_strerror(code));
+    if (truncate_whole(fd, size_bytes) != 0)
+        return memory_failed(fd, size_bytes, "ftruncate");
+    /* Sealed, so that no peer can take pages away under a reader, which would be SIGBUS. */
+    if (sealable && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+        return memory_failed(fd, size_bytes, "fcntl(F_ADD_SEALS)");
+    return fd;
+}
+
+bool mproc__memory_can_shrink(int fd)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+
+    return seals < 0 || !(seals & F_SEAL_SHRINK);
 }
 
 static int fallocate_whole(int fd, int mode, size_t offset, size_t length)
@@ -99,7 +151,7 @@ int mproc__memory_reserve(int fd, size_t offset, size_t length)
 
         code = fallocate_whole(fd, 0, offset + done, step);
         if (code < 0)
-            mproc__fail(code, "%zu bytes of shared memory: %s", length, mproc_strerror(code));
+            mproc__fail(code, "fallocate for %zu bytes of shared memory: %s", length, mproc_strerror(code));
         done += step;
     }
     return code;

@@ -71,9 +71,9 @@ int mproc__namespaces(uint64_t *ret_pid_namespace, uint64_t *ret_time_namespace)
 
 /* ---- process_view.c: any process or thread, for showing; nothing is decided by it ---- */
 typedef struct mproc__process_view {
-    pid_t pid;          /* of the process that the thread belongs to */
-    char state;         /* of the thread, as in proc(5): T stopped, t held by a tracer, Z or X ended */
-    unsigned threads;   /* of the process */
+    pid_t pid;        /* of the process that the thread belongs to */
+    char state;       /* of the thread, as in proc(5): T stopped, t held by a tracer, Z or X ended */
+    unsigned threads; /* of the process */
     uint64_t start_ticks;
     /* On CLOCK_MONOTONIC: the thread started then, or (where the machine was suspended before) later. */
     int64_t started_ns;
@@ -86,8 +86,11 @@ int mproc__process_view_get(pid_t tid, mproc__process_view *ret_view);
 /* Whether `bytes` more may be taken without the OOM killer: looks at MemAvailable and the memory cgroup (v1 and v2, all
  * ancestors). 0 or -ENOMEM. A margin of 16 MiB stays free. */
 int mproc__memory_room(size_t bytes);
-/* An anonymous memfd of that size, sealed against shrinking and growing, nothing reserved yet. */
+/* An anonymous memfd of that size, sealed against shrinking and growing, nothing reserved yet. Where memfd_create is denied or
+ * missing, a file of /dev/shm without a name, which cannot be sealed. -ENOSYS: neither is to be had. */
 int mproc__memfd_create(const char *name, size_t size_bytes);
+/* Whether its pages can be taken away under those who map it. */
+bool mproc__memory_can_shrink(int fd);
 /* Reserves (allocates) a range so that touching it cannot fail: -ENOSPC, -ENOMEM. */
 int mproc__memory_reserve(int fd, size_t offset, size_t length);
 /* Gives a range back to the system; it reads as zeros and is no longer reserved. */

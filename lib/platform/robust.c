@@ -5,6 +5,8 @@
 
 #include <linux/futex.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "platform/platform.h"
 #include "platform/robust.h"
@@ -21,6 +23,18 @@ enum { ROBUST_KIND = 16, ROBUST_KIND_SHARED = 128 };
 
 /* Into a wait, when something has gone wrong if it is not over; MEM-2 wants damage told within a second. */
 enum { ROBUST_LOOK_MS = 500 };
+
+/* Where even the question is denied, nobody knows, and the registration is taken for done. */
+int mproc__robust_check(void)
+{
+    struct robust_list_head *list = NULL;
+    size_t size_bytes = 0;
+    if (mproc__me_is_true(&mproc__me_now) || syscall(SYS_get_robust_list, 0, &list, &size_bytes) != 0 || list)
+        return 0;
+    return mproc__fail(-ENOSYS,
+                       "set_robust_list is denied or missing here: the deaths of this process would go "
+                       "unnoticed. The place thread: needs no such thing");
+}
 
 void mproc__robust_init(mproc__robust_shared *robust, bool shared)
 {

@@ -19,6 +19,9 @@ typedef struct mproc__robust_shared {
 
 #include "platform/robust_list.h"
 
+/* 0; -ENOSYS: the kernel does not know of this thread's robust mutexes (set_robust_list is denied or missing: some
+ * sandboxes, emulators of other machines), so nobody would be told of its death. */
+int mproc__robust_check(void);
 void mproc__robust_init(mproc__robust_shared *robust, bool shared);
 /* What happens when the lock was not free, and when it could not be given back the short way. */
 int mproc__robust_acquire_slow(mproc__robust_shared *robust, mproc_deadline deadline);

@@ -126,7 +126,9 @@ int mproc__life_join(mproc__segment *segment)
     int code = life_arm(&life);
     if (code < 0)
         return code;
-    code = mproc__segment_enter(segment);
+    code = mproc__robust_check();
+    if (code == 0)
+        code = mproc__segment_enter(segment);
     if (code < 0)
         return code;
     guard_lock();
@@ -141,7 +143,8 @@ bool mproc__life_leave(mproc__segment *segment)
     bool free_now = true;
     guard_lock();
     if (life_of_thread.incarnation != mproc__incarnation())
-        life_forget(&life_of_thread); /* a fork child's list still holds this segment, which is about to be freed */
+        life_forget(
+            &life_of_thread); /* a fork child's list still holds this segment, which is about to be freed */
     if (segment->row_incarnation != mproc__incarnation()) {
         /* never joined, or a fork child's copy: nothing of ours is in the table */
     } else if (segment->holder == &life_of_thread) {

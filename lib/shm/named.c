@@ -96,6 +96,12 @@ static bool leads_to(const char *path, const struct stat *file)
 
 /* ---- made ---- */
 
+static int file_failed(const char *what)
+{
+    int code = -errno;
+    return mproc__fail(code, "cannot make a file in " DIRECTORY ": %s: %s", what, mproc_strerror(code));
+}
+
 /* -EAGAIN: a cleaner came between making the file and locking it. */
 static int temporary_open(const char *name)
 {
@@ -103,11 +109,14 @@ static int temporary_open(const char *name)
     struct stat status;
     int fd = open(path_of(name, path), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return errno == EEXIST ? -EAGAIN : -errno;
-    if (flock(fd, LOCK_SH | LOCK_NB) == 0 && fstat(fd, &status) == 0 && status.st_nlink == 1)
+        return errno == EEXIST ? -EAGAIN : file_failed("open");
+    bool locked = flock(fd, LOCK_SH | LOCK_NB) == 0;
+    if (locked && fstat(fd, &status) == 0 && status.st_nlink == 1)
         return fd;
+    int code = locked || errno == EWOULDBLOCK ? -EAGAIN : file_failed("flock");
+    unlink(path);
     close(fd);
-    return -EAGAIN;
+    return code;
 }
 
 /* A file without a name needs /proc to get one later; where there is none, it has a temporary name, which cleaners know. */
@@ -117,7 +126,7 @@ static int file_with_temporary_name(char **ret_name)
     int fd;
     *ret_name = malloc(sizeof(name));
     if (!*ret_name)
-        return -ENOMEM;
+        return mproc__fail(-ENOMEM, "no memory for the name of a file");
     do {
         fd = random_text(TEMPORARY_PREFIX, name, sizeof(name));
         if (fd == 0)
@@ -135,10 +144,10 @@ static int file_without_name(void)
 {
     int fd = open(DIRECTORY, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
     if (fd < 0)
-        return -errno;
+        return errno == EOPNOTSUPP || errno == EISDIR ? -EOPNOTSUPP : file_failed("open");
     if (flock(fd, LOCK_SH | LOCK_NB) == 0)
         return fd;
-    int code = -errno;
+    int code = file_failed("flock");
     close(fd);
     return code;
 }
@@ -146,7 +155,7 @@ static int file_without_name(void)
 static int file_open(mproc__segment *segment)
 {
     int fd = access("/proc/self/fd", X_OK) == 0 ? file_without_name() : -EOPNOTSUPP;
-    if (fd == -EOPNOTSUPP || fd == -EISDIR) /* before Linux 3.11 */
+    if (fd == -EOPNOTSUPP) /* before Linux 3.11, which took it for a directory opened to write */
         fd = file_with_temporary_name(&segment->temporary);
     return fd;
 }
@@ -155,15 +164,15 @@ static int file_open(mproc__segment *segment)
 int mproc__named_file(const mproc__naming *naming, size_t size_bytes, mproc__segment *segment)
 {
     if (size_bytes > (size_t)INT64_MAX)
-        return -EFBIG;
+        return mproc__fail(-EFBIG, "a segment of %zu bytes", size_bytes);
     int fd = file_open(segment);
-    if (fd == -ENOENT || fd == -ENOTDIR)
-        return MPROC_EPLACE; /* no /dev/shm; -ENOENT would be taken for a missing name */
+    if (fd == -ENOENT || fd == -ENOTDIR) /* which would be taken for a missing name */
+        return mproc__fail(MPROC_EPLACE, "there is no directory " DIRECTORY);
     if (fd < 0)
         return fd;
     if (fchmod(fd, naming->mode ? naming->mode : 0600) == 0 && ftruncate(fd, (off_t)size_bytes) == 0)
         return fd;
-    int code = -errno;
+    int code = file_failed("fchmod or ftruncate");
     close(fd);
     return code;
 }
@@ -201,7 +210,8 @@ int mproc__named_publish(mproc__segment *segment)
         return mproc__fail(code, "there is an object of the name \"%s\" already",
                            mproc__segment_name(segment));
     if (code < 0)
-        return mproc__fail(code, "cannot make %s: %s", path, mproc_strerror(code));
+        return mproc__fail(code, "cannot make %s: %s: %s", path, segment->temporary ? "renameat2" : "linkat",
+                           mproc_strerror(code));
     segment->published = true;
     return 0;
 }

@@ -82,6 +82,8 @@ static int header_write(const mproc__segment *segment, const mproc__naming *nami
     mproc__header_shared *shared = segment->shared;
     if (naming)
         shared->flags = MPROC__FLAG_NAMED | (naming->persist ? MPROC__FLAG_PERSIST : 0);
+    else if (mproc__memory_can_shrink(segment->fd))
+        shared->flags = MPROC__FLAG_UNSEALED;
     shared->reserved_bytes = reserve_bytes;
     shared->magic = MPROC__SEGMENT_MAGIC;
     shared->version = MPROC__SEGMENT_VERSION;
@@ -95,6 +97,14 @@ static int header_write(const mproc__segment *segment, const mproc__naming *nami
     return mproc__namespaces(&shared->pid_namespace, &shared->time_namespace);
 }
 
+/* Says for what object it was; the story so far says what the system refused. */
+static int allocation_failed(int code, size_t bytes, const char *label)
+{
+    char why[256];
+    snprintf(why, sizeof(why), "%s", mproc_error_text(mproc_last_error()));
+    return mproc__fail(code, "no %zu bytes of shared memory for %s: %s", bytes, label, why);
+}
+
 /* The memory behind a host segment. mproc__memory_reserve looks for room first: reserving beyond a memory cgroup's limit
  * does not fail, it brings the OOM killer (measured). */
 static int segment_allocate(mproc__segment *segment, const mproc__naming *naming, size_t total,
@@ -102,16 +112,15 @@ static int segment_allocate(mproc__segment *segment, const mproc__naming *naming
 {
     char label[64];
     snprintf(label, sizeof(label), "mproc:%.50s", segment->label);
+    int code = mproc__robust_check();
+    if (code < 0)
+        return code;
     int fd = naming ? mproc__named_file(naming, total, segment) : mproc__memfd_create(label, total);
     if (fd < 0)
-        return mproc__fail(fd, "cannot create %zu bytes of shared memory for %s: %s", total, label,
-                           mproc_strerror(fd));
+        return allocation_failed(fd, total, label);
     segment->fd = fd;
-    int code = mproc__memory_reserve(fd, 0, reserve);
-    if (code < 0)
-        return mproc__fail(code, "cannot reserve %zu bytes of shared memory for %s: %s", reserve, label,
-                           mproc_strerror(code));
-    return 0;
+    code = mproc__memory_reserve(fd, 0, reserve);
+    return code < 0 ? allocation_failed(code, reserve, label) : 0;
 }
 
 static int segment_build(mproc__segment *segment, const mproc__naming *naming, size_t size_bytes,
@@ -187,8 +196,8 @@ static int namespaces_check(const mproc__header_shared *header)
     return 0;
 }
 
-/* Nothing of a foreign file is touched before this said what it is and that it is long enough. Only files with a name may
- * be without the seal against shrinking. */
+/* Nothing of a foreign file is touched before this said what it is and that it is long enough. Only what says that it is a
+ * file of /dev/shm may be without the seal against shrinking. */
 static int descriptor_check(int fd, struct stat *ret_status, mproc__header_shared *ret_header)
 {
     if (fstat(fd, ret_status) < 0)
@@ -200,7 +209,7 @@ static int descriptor_check(int fd, struct stat *ret_status, mproc__header_share
     if (code < 0)
         return code;
     bool named = (ret_header->flags & MPROC__FLAG_NAMED) && mproc__file_name_good(ret_header->label);
-    if (!named && !(seals & F_SEAL_SHRINK))
+    if (!named && !(ret_header->flags & MPROC__FLAG_UNSEALED) && !(seals & F_SEAL_SHRINK))
         return mproc__fail(MPROC_ECORRUPT, "descriptor %d is not a segment of libmproc: it can shrink", fd);
     return 0;
 }
@@ -234,7 +243,8 @@ static int segment_attach(mproc__segment *segment, const struct stat *status,
                           const mproc__header_shared *header)
 {
     segment->named = (header->flags & MPROC__FLAG_NAMED) != 0;
-    int code = segment->named ? holes_check(status, ROOT_OFFSET + header->reserved_bytes) : 0;
+    bool in_file = header->flags & (MPROC__FLAG_NAMED | MPROC__FLAG_UNSEALED);
+    int code = in_file ? holes_check(status, ROOT_OFFSET + header->reserved_bytes) : 0;
     if (code == 0)
         code = segment_map(segment, (size_t)status->st_size);
     if (code < 0)

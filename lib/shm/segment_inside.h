@@ -67,8 +67,9 @@ typedef struct mproc__header_shared {
 } mproc__header_shared;
 
 enum {
-    MPROC__FLAG_NAMED = 1,  /* has or had a name in /dev/shm; only such a one may be without seals */
-    MPROC__FLAG_PERSIST = 2 /* that name stays when nobody uses it */
+    MPROC__FLAG_NAMED = 1,   /* has or had a name in /dev/shm, and so no seals */
+    MPROC__FLAG_PERSIST = 2, /* that name stays when nobody uses it */
+    MPROC__FLAG_UNSEALED = 4 /* made where memfd_create is denied; all others have seals */
 };
 
 #define MPROC__SEGMENT_MAGIC UINT64_C(0x746d6765732d706d) /* "mp-segmt" in a little-endian dump */
@@ -91,9 +92,9 @@ struct mproc__segment {
     bool named;                     /* the label is a file's name */
     bool published;                 /* which leads to it, or did */
     bool read_only;                 /* mapped so: no call may write or join */
-    char *temporary; /* where a file must have a name from the start: that one, until it is published */
-    uint64_t incarnation;           /* that mapped it */
-    uint64_t serial;                /* of this handle, never given again in this process */
+    char *temporary;      /* where a file must have a name from the start: that one, until it is published */
+    uint64_t incarnation; /* that mapped it */
+    uint64_t serial;      /* of this handle, never given again in this process */
     mproc__sweep_fn *sweep;
     void *sweep_context;
     /* The incarnation that owns `row` and whose thread holds its life word, else 0. Written under the life guard; read

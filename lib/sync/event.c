@@ -236,7 +236,7 @@ static int event_attach(mproc__segment *segment, mproc__handle **ret_handle)
     event->segment = segment;
     event->fd = event->shared->pollable ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
     if (event->fd < 0 && event->shared->pollable) {
-        int code = mproc__fail(-errno, "no descriptor for a pollable event: %s", strerror(errno));
+        int code = mproc__fail(-errno, "no descriptor for a pollable event: eventfd: %s", strerror(errno));
         free(event);
         return code;
     }
