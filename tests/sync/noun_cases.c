@@ -4,6 +4,9 @@
 #include <mproc/sync.h>
 
 #include "shm/noun.h"
+#include "shm/shm.h"
+#include "shm/shm_list.h"
+#include "sync/array.h"
 #include "sync/noun_cases.h"
 
 /* ---- lock ---- */
@@ -109,6 +112,169 @@ static void semaphore_everything(void *object, mproc_deadline deadline)
     noun_any(mproc_semaphore_release(object, 3));
 }
 
+/* ---- array ---- */
+
+static int array_create(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_array_create(place, MPROC_ITEM_INT32, 5, MPROC_WITH(mproc_array_options, .name = name),
+                              (mproc_array **)ret_object);
+}
+
+static int array_open(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_array_open(place, name, (mproc_array **)ret_object);
+}
+
+static int array_block(void *object, mproc_deadline deadline)
+{
+    return mproc_lock_acquire(mproc_array_lock(object), deadline);
+}
+
+static int array_vacate(void *object)
+{
+    return mproc_lock_release(mproc_array_lock(object));
+}
+
+static int array_occupy(void *object)
+{
+    return mproc_lock_acquire(mproc_array_lock(object), MPROC_FOREVER);
+}
+
+static int array_use(void *object)
+{
+    int32_t items[5];
+    int64_t sum;
+    int rc = mproc_array_add_int(object, 4, 1, &sum);
+    if (rc == 0)
+        rc = mproc_array_add_int(object, 4, -1, NULL);
+    if (rc == 0)
+        rc = mproc_array_read(object, 0, 5, items);
+    return rc == 0 ? lock_use(mproc_array_lock(object)) : rc;
+}
+
+static void array_everything(void *object, mproc_deadline deadline)
+{
+    int32_t items[5] = {1, 2, 3, 4, 5};
+    char text[300];
+    double real;
+    int64_t number;
+    mproc_array *copy;
+    for (size_t i = 0; i < 6; i++) {
+        noun_any(mproc_array_add_int(object, i, 1, &number));
+        noun_any(mproc_array_set_int(object, i, 1));
+        noun_any(mproc_array_get_int(object, i, &number));
+        noun_any(mproc_array_compare_set_int(object, i, 1, 2, NULL));
+        noun_any(mproc_array_get(object, i, &real));
+    }
+    noun_any(mproc_array_write(object, 0, 5, items));
+    noun_any(mproc_array_read(object, 0, 5, items));
+    noun_any(mproc_array_set_text(object, "text"));
+    noun_any(mproc_array_set_lock(object, NULL));
+    noun_any(mproc_describe(object, text, sizeof(text)));
+    if (mproc_array_copy(object, NULL, NULL, &copy) == 0)
+        mproc_array_close(&copy);
+    if (mproc_array_lock(object))
+        lock_everything(mproc_array_lock(object), deadline);
+}
+
+/* ---- shm ---- */
+
+static int shm_create(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_shm_create(place, 100, MPROC_WITH(mproc_shm_options, .name = name),
+                            (mproc_shm **)ret_object);
+}
+
+static int shm_open_named(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_shm_open(place, name, (mproc_shm **)ret_object);
+}
+
+static int shm_use(void *object)
+{
+    unsigned char *data = mproc_shm_data(object);
+    if (!data || mproc_shm_size(object) != 100)
+        return -EINVAL;
+    data[99]++;
+    return 0;
+}
+
+static void shm_everything(void *object, mproc_deadline deadline)
+{
+    char text[300];
+    (void)deadline;
+    unsigned char *data = mproc_shm_data(object);
+    for (size_t i = 0; data && i < mproc_shm_size(object); i++)
+        data[i]++;
+    (void)mproc_shm_name(object);
+    noun_any(mproc_describe(object, text, sizeof(text)));
+}
+
+/* ---- shm_list ---- */
+
+static int list_create(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_shm_list_create(place, MPROC_ARGS("some text", 2, mproc_null()),
+                                 MPROC_WITH(mproc_shm_list_options, .name = name),
+                                 (mproc_shm_list **)ret_object);
+}
+
+static int list_open(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_shm_list_open(place, name, (mproc_shm_list **)ret_object);
+}
+
+static int list_block(void *object, mproc_deadline deadline)
+{
+    return mproc_shm_list_set(object, 1, mproc_int(2), deadline);
+}
+
+/* No call holds the writers' turn for longer than a copy takes. */
+static int list_occupy(void *object)
+{
+    mproc_shm_list *list = object;
+    return mproc__robust_acquire(&list->shared->writers, MPROC_FOREVER);
+}
+
+static int list_vacate(void *object)
+{
+    mproc_shm_list *list = object;
+    return mproc__robust_release(&list->shared->writers);
+}
+
+static int list_use(void *object)
+{
+    mproc_variant values;
+    int rc = mproc_shm_list_set(object, 0, mproc_text("other"), MPROC_NOW);
+    if (rc == 0)
+        rc = mproc_shm_list_values(object, &values);
+    if (rc == 0)
+        mproc_variant_clear(&values);
+    return rc;
+}
+
+static void list_everything(void *object, mproc_deadline deadline)
+{
+    mproc_variant seen;
+    mproc_shm_list *copy;
+    size_t number;
+    char text[300];
+    for (int64_t i = -4; i < 4; i++) {
+        noun_any(mproc_shm_list_set(object, i, mproc_text("text"), deadline));
+        if (mproc_shm_list_get(object, i, &seen) == 0)
+            mproc_variant_clear(&seen);
+    }
+    noun_any(mproc_shm_list_find(object, mproc_int(3), &number));
+    noun_any(mproc_shm_list_occurrences(object, mproc_text("text"), &number));
+    if (mproc_shm_list_values(object, &seen) == 0)
+        mproc_variant_clear(&seen);
+    if (mproc_shm_list_formats(object, &seen) == 0)
+        mproc_variant_clear(&seen);
+    noun_any(mproc_describe(object, text, sizeof(text)));
+    if (mproc_shm_list_copy(object, NULL, NULL, &copy) == 0)
+        mproc_shm_list_close(&copy);
+}
+
 const noun_case noun_cases[] = {
     {"lock", MPROC_TYPE_LOCK, lock_create, lock_open, mproc__noun_unpack, lock_use, lock_occupy, lock_block,
      lock_vacate, lock_everything},
@@ -116,6 +282,12 @@ const noun_case noun_cases[] = {
      semaphore_occupy, semaphore_block, semaphore_vacate, semaphore_everything},
     {"bounded semaphore", MPROC_TYPE_SEMAPHORE, bounded_create, semaphore_open, mproc__noun_unpack,
      semaphore_use, semaphore_occupy, semaphore_block, semaphore_vacate, semaphore_everything},
+    {"array", MPROC_TYPE_ARRAY, array_create, array_open, mproc__array_unpack, array_use, array_occupy,
+     array_block, array_vacate, array_everything},
+    {"shm", MPROC_TYPE_SHM, shm_create, shm_open_named, mproc__noun_unpack, shm_use, NULL, NULL, NULL,
+     shm_everything},
+    {"shm_list", MPROC_TYPE_SHM_LIST, list_create, list_open, mproc__noun_unpack, list_use, list_occupy,
+     list_block, list_vacate, list_everything},
     {.name = NULL},
 };
 
