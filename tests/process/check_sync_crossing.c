@@ -4,13 +4,163 @@
 
 #include <dirent.h>
 
-#include <mproc/sync.h>
+#include <signal.h>
+
 #include "process/process_support.h"
+#include "process/sync_travellers.h"
+#include "shm/place.h"
 
 static mproc_deadline soon(void)
 {
     return mproc_after_ms(support_ms(LIMIT_MS));
 }
+
+/* ---- every noun, by every method, from every place ---- */
+
+/* Where it lives, and how the child comes to it. */
+typedef enum way { HOST, FILES, FILES_BY_NAME, THREAD, WAYS } way;
+static const char *const way_names[WAYS] = {"host", "shm", "shm by name", "thread"};
+static const char address[] = "shm:/check-crossing";
+static const char its_name[] = "it";
+
+/* Threads share the program's place; by name the other methods' children open their own. */
+static void place_open(way how, mproc_place **ret_place)
+{
+    int code = 0;
+    *ret_place = NULL;
+    if (how == THREAD)
+        code = mproc__place_local(MPROC__HOME_THREAD, ret_place);
+    else if (how != HOST)
+        code = mproc__place_shm(address, MPROC_WITH(mproc_place_options, .owner = true), ret_place);
+    ck_assert_int_eq(code, 0);
+}
+
+/* In a child: what it was given, or finds. To be closed in both cases: `found` tells. */
+static void *object_of(mproc_call *call, const traveller *t, void **ret_found)
+{
+    mproc_place *place;
+    *ret_found = NULL;
+    if (mproc_call_arg(call, ARG_OBJECT).kind != MPROC_KIND_NULL)
+        return mproc_call_handle(call, ARG_OBJECT, t->type);
+    if (mproc__place_shm(address, NULL, &place) < 0)
+        return NULL;
+    (void)t->open(place, its_name, ret_found);
+    mproc_place_close(&place);
+    return *ret_found;
+}
+
+static int meets_its_parent(mproc_call *call)
+{
+    const traveller *t = &travellers[mproc_call_int(call, ARG_NOUN)];
+    void *found, *object = object_of(call, t, &found);
+    int code = object ? t->child(call, object) : 50;
+    mproc__handle_close(&found, t->type);
+    return code;
+}
+
+static int leaves_it_and_is_killed(mproc_call *call)
+{
+    const traveller *t = &travellers[mproc_call_int(call, ARG_NOUN)];
+    void *found, *object = object_of(call, t, &found);
+    if (!object || t->leave(object))
+        return 51;
+    raise(SIGKILL);
+    return 52;
+}
+
+static int done(int (*part)(void *object), void *object)
+{
+    return part ? part(object) : 0;
+}
+
+static mproc_process *send(const traveller *t, int method, way how, mproc_fn *fn, void *object,
+                           const gate *said)
+{
+    mproc_variant given = how == FILES_BY_NAME ? MPROC_NONE : mproc_handle(object);
+    return start(method, fn, MPROC_ARGS((int64_t)(t - travellers), given, mproc_fd(said->write_fd)));
+}
+
+static void go(const traveller *t, int method, way how)
+{
+    mproc_place *place;
+    void *object = NULL;
+    gate said = gate_make();
+    place_open(how, &place);
+    ck_assert_int_eq(t->create(place, its_name, &object), 0);
+    ck_assert_int_eq(done(t->hold, object), 0);
+    mproc_process *child = send(t, method, how, meets_its_parent, object, &said);
+    gate_await(&said);
+    ck_assert_int_eq(done(t->let, object), 0);
+    ck_assert_msg(join(child) == 0, "%s, %s, method %d", t->name, way_names[how], method);
+    mproc_process_close(&child);
+    ck_assert_int_eq(done(t->after, object), 0);
+    mproc__handle_close(&object, t->type);
+    mproc_place_close(&place);
+    gate_destroy(&said);
+}
+
+/* shows: START-D */
+START_TEST(every_noun_is_shared_with_a_child_of_every_method_in_every_place)
+{
+    const traveller *t = &travellers[_i / (ALL_METHODS - FIRST_METHOD)];
+    int method = FIRST_METHOD + _i % (ALL_METHODS - FIRST_METHOD);
+    warm();
+    for (way how = HOST; how < (method < PROCESS_METHODS ? THREAD : WAYS); how++)
+        go(t, method, how);
+}
+END_TEST
+
+/* shows: DEATH-1 */
+START_TEST(what_a_killed_child_of_any_method_left_is_found_and_told)
+{
+    const traveller *t = &travellers[_i / (PROCESS_METHODS - FIRST_METHOD)];
+    int method = FIRST_METHOD + _i % (PROCESS_METHODS - FIRST_METHOD);
+    warm();
+    for (way how = HOST; how < THREAD; how++) {
+        mproc_place *place;
+        void *object = NULL;
+        gate said = gate_make();
+        place_open(how, &place);
+        ck_assert_int_eq(t->create(place, its_name, &object), 0);
+        mproc_process *child = send(t, method, how, leaves_it_and_is_killed, object, &said);
+        ck_assert_msg(join(child) == -SIGKILL, "%s, %s, method %d", t->name, way_names[how], method);
+        mproc_process_close(&child);
+        ck_assert_msg(t->mourn(object) == 0, "%s, %s, method %d", t->name, way_names[how], method);
+        mproc__handle_close(&object, t->type);
+        mproc_place_close(&place);
+        gate_destroy(&said);
+    }
+}
+END_TEST
+
+static int refused(int method, void *object)
+{
+    mproc_process *none = NULL;
+    int code = mproc_process_start(meets_its_parent, MPROC_ARGS(0, mproc_handle(object)),
+                                   MPROC_WITH(mproc_process_options, .start = (mproc_start)method), &none);
+    ck_assert_ptr_null(none);
+    return code;
+}
+
+/* A fork child has a copy of it, and is told so by each call (-ECHILD). */
+START_TEST(what_only_this_process_has_is_refused_when_a_program_is_started)
+{
+    const traveller *t = &travellers[_i];
+    mproc_place *place;
+    void *object = NULL;
+    warm();
+    place_open(THREAD, &place);
+    ck_assert_int_eq(t->create(place, its_name, &object), 0);
+    for (int method = MPROC_START_SPAWN; method <= MPROC_START_FORKSERVER; method++) {
+        ck_assert_int_eq(refused(method, object), MPROC_ECANNOTCROSS);
+        ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_last_error()), "cannot go there"));
+    }
+    mproc__handle_close(&object, t->type);
+    mproc_place_close(&place);
+}
+END_TEST
+
+/* ---- array ---- */
 
 /* Names in /dev/shm. */
 static unsigned names_count(void)
@@ -23,8 +173,6 @@ static unsigned names_count(void)
         closedir(directory);
     return count;
 }
-
-/* ---- array ---- */
 
 enum { ROUNDS = 500 };
 
@@ -173,6 +321,13 @@ int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
     Suite *suite = suite_create("sync_crossing");
+    TCase *nouns = support_case(suite, "nouns");
+    int count = (int)traveller_count();
+    tcase_add_loop_test(nouns, every_noun_is_shared_with_a_child_of_every_method_in_every_place, 0,
+                        count * (ALL_METHODS - FIRST_METHOD));
+    tcase_add_loop_test(nouns, what_a_killed_child_of_any_method_left_is_found_and_told, 0,
+                        count * (PROCESS_METHODS - FIRST_METHOD));
+    tcase_add_loop_test(nouns, what_only_this_process_has_is_refused_when_a_program_is_started, 0, count);
     TCase *array = support_case(suite, "array");
     tcase_add_loop_test(array,
                         values_and_arrays_reach_children_of_every_method_without_a_name_in_the_file_system,
