@@ -95,10 +95,10 @@ START_TEST(a_stopped_holder_is_named_holds_on_and_delays_no_deadline)
     ck_assert_int_eq(mproc_lock_acquire(locks[0], mproc_after_ms(20)), -ETIMEDOUT);
     ck_assert_int_eq(run_for(holder), 1);
     says("lock \"jobs\"", 0, "");
-    says("held by   ", holder, " check_explain, thread ");
+    says("held by   ", holder, " check_explainer, thread ");
     says(", owner, STOPPED\n", 0, "");
     for (int i = 0; i < 2; i++)
-        says("waiting   ", waiters[i], " check_explain, thread ");
+        says("waiting   ", waiters[i], " check_explainer, thread ");
     says("waiting threads: 2\n", 0, "");
     support_kill(holder);
     for (int i = 0; i < 2; i++)
