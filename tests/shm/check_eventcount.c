@@ -19,8 +19,10 @@
 #include "shm/segment_inside.h"
 #include "support/support.h"
 
-/* What the guarantees call LIVE on a loaded machine, which one that runs tests is; KILLSWEEP holds to the 50 ms. */
-enum { LIVE_MS = 250 };
+/* What the guarantees call LIVE on a loaded machine, which one that runs tests is; KILLSWEEP holds to the 50 ms. How
+ * late others let us be has no bound (a wait of 60 ms once took 2900): what was only late is tried again, and a fault is
+ * late every time. */
+enum { LIVE_MS = 250, PATIENCE = 6 };
 
 typedef struct scratch {
     mproc__eventcount_shared event;
@@ -52,6 +54,21 @@ static void make(int home)
         mproc__segment_create(homes[home], MPROC_TYPE_QUEUE, "test", sizeof(scratch), 0, &segment), 0);
     shared = mproc__segment_root(segment);
     mproc__segment_on_sweep(segment, count_sweep, NULL);
+}
+
+static bool is_late(int64_t since_ns)
+{
+    return mproc__now_ns() - since_ns > support_ms(LIVE_MS) * INT64_C(1000000);
+}
+
+/* True: all was in time. Faults that have nothing to do with time fail the test in there. */
+typedef bool scenario_fn(int kind);
+
+static void once_in_time(scenario_fn *scenario, int kind)
+{
+    unsigned tries = 1;
+    while (!scenario(kind))
+        ck_assert_uint_lt(tries++, PATIENCE);
 }
 
 static bool is_shared(void)
@@ -92,17 +109,22 @@ START_TEST(a_post_without_sleepers_leaves_the_word_alone_and_one_with_changes_it
 }
 END_TEST
 
+static bool wait_60_ms(int home)
+{
+    make(home);
+    int64_t end_ns = mproc__now_ns() + 60 * INT64_C(1000000);
+    ck_assert_int_eq(wait_for(&shared->event, &shared->value, 1, mproc_after_ms(60)), -ETIMEDOUT);
+    ck_assert_int_ge(mproc__now_ns(), end_ns);
+    bool in_time = !is_late(end_ns);
+    ck_assert_int_eq(wait_for(&shared->event, &shared->value, 1, MPROC_NOW), -ETIMEDOUT);
+    mproc__segment_release(segment);
+    return in_time;
+}
+
 /* shows: TIME-1 */
 START_TEST(a_wait_without_a_post_ends_at_its_deadline)
 {
-    make(_i);
-    int64_t start = mproc__now_ns();
-    ck_assert_int_eq(wait_for(&shared->event, &shared->value, 1, mproc_after_ms(60)), -ETIMEDOUT);
-    int64_t took = (mproc__now_ns() - start) / 1000000;
-    ck_assert_int_ge(took, 60);
-    ck_assert_int_lt(took, 60 + support_ms(LIVE_MS));
-    ck_assert_int_eq(wait_for(&shared->event, &shared->value, 1, MPROC_NOW), -ETIMEDOUT);
-    mproc__segment_release(segment);
+    once_in_time(wait_60_ms, _i);
 }
 END_TEST
 
@@ -157,6 +179,9 @@ END_TEST
 
 /* ---- deaths ---- */
 
+/* LATE: woke, but not within LIVE of the kill. */
+enum { LATE = 3 };
+
 static int sleep_until_value(void *unused)
 {
     (void)unused;
@@ -164,8 +189,15 @@ static int sleep_until_value(void *unused)
         return 1;
     if (wait_for(&shared->event, &shared->value, 1, mproc_after_ms(support_ms(10000))) != 0)
         return 2;
-    int64_t late = mproc__now_ns() - atomic_load(&shared->killed_ns);
-    return late > (int64_t)support_ms(LIVE_MS) * 1000000 ? 3 : 0;
+    return is_late(atomic_load(&shared->killed_ns)) ? LATE : 0;
+}
+
+/* True: woke in time. */
+static bool woke(pid_t sleeper)
+{
+    int status = support_reap(sleeper, 15000);
+    ck_assert_msg(status == 0 || status == LATE, "status %d", status);
+    return status == 0;
 }
 
 static int join_and_wait(void *unused)
@@ -200,9 +232,10 @@ static bool one_joined(void *unused)
 
 enum { SLEEPERS = 4 };
 
-/* shows: DEATH-1 */
-START_TEST(a_poster_killed_between_commit_and_wake_wakes_all_sleepers)
+static bool kill_poster(int kind)
 {
+    (void)kind;
+    bool in_time = true;
     pid_t sleepers[SLEEPERS];
     make(0);
     pid_t poster = support_fork(commit_and_die, NULL);
@@ -214,31 +247,47 @@ START_TEST(a_poster_killed_between_commit_and_wake_wakes_all_sleepers)
     atomic_store(&shared->asleep, 1);
     ck_assert_int_eq(support_reap(poster, 5000), 256 + SIGKILL);
     for (int i = 0; i < SLEEPERS; i++)
-        ck_assert_int_eq(support_reap(sleepers[i], 10000), 0);
+        in_time &= woke(sleepers[i]);
     ck_assert_uint_ge(shared->swept, 1);
     mproc__segment_release(segment);
+    return in_time;
+}
+
+/* shows: DEATH-1 */
+START_TEST(a_poster_killed_between_commit_and_wake_wakes_all_sleepers)
+{
+    once_in_time(kill_poster, 0);
 }
 END_TEST
+
+/* The one that woke, or one that did not. */
+static bool kill_poster_and_sleeper(int killed)
+{
+    bool in_time = true;
+    pid_t sleepers[SLEEPERS];
+    make(0);
+    pid_t poster = support_fork(commit_and_die, NULL);
+    ck_assert(support_until(one_joined, NULL, 5000));
+    for (int i = 0; i < SLEEPERS; i++)
+        sleepers[i] = support_fork(sleep_until_value, NULL);
+    for (int i = 0; i < SLEEPERS; i++)
+        ck_assert(support_until_asleep(sleepers[i], 5000));
+    atomic_store(&shared->asleep, 1);
+    ck_assert_int_eq(support_reap(poster, 5000), 256 + SIGKILL);
+    kill(sleepers[killed], SIGKILL);
+    for (int i = 0; i < SLEEPERS; i++) {
+        int status = support_reap(sleepers[i], 15000);
+        ck_assert(status == 0 || status == LATE || (status == 256 + SIGKILL && i == killed));
+        in_time &= status != LATE;
+    }
+    mproc__segment_release(segment);
+    return in_time;
+}
 
 /* shows: DEATH-1 DEATH-8 */
 START_TEST(sleepers_wake_also_when_some_of_them_die_with_the_poster)
 {
-    pid_t sleepers[SLEEPERS];
-    make(0);
-    pid_t poster = support_fork(commit_and_die, NULL);
-    ck_assert(support_until(one_joined, NULL, 5000));
-    for (int i = 0; i < SLEEPERS; i++)
-        sleepers[i] = support_fork(sleep_until_value, NULL);
-    for (int i = 0; i < SLEEPERS; i++)
-        ck_assert(support_until_asleep(sleepers[i], 5000));
-    atomic_store(&shared->asleep, 1);
-    ck_assert_int_eq(support_reap(poster, 5000), 256 + SIGKILL);
-    kill(sleepers[_i % SLEEPERS], SIGKILL); /* the one that woke, or one that did not */
-    for (int i = 0; i < SLEEPERS; i++) {
-        int status = support_reap(sleepers[i], 10000);
-        ck_assert(status == 0 || (status == 256 + SIGKILL && i == _i % SLEEPERS));
-    }
-    mproc__segment_release(segment);
+    once_in_time(kill_poster_and_sleeper, _i);
 }
 END_TEST
 
@@ -266,8 +315,9 @@ static int hand_back_commit_and_die(void *unused)
     return 2;
 }
 
-START_TEST(a_poster_without_a_life_word_is_missed_too)
+static bool kill_poster_without_a_life_word(int kind)
 {
+    (void)kind;
     make(0);
     pid_t poster = support_fork(hand_back_commit_and_die, NULL);
     ck_assert(support_until(one_joined, NULL, 5000));
@@ -275,8 +325,14 @@ START_TEST(a_poster_without_a_life_word_is_missed_too)
     ck_assert(support_until_asleep(sleeper, 5000));
     atomic_store(&shared->asleep, 1);
     ck_assert_int_eq(support_reap(poster, 5000), 256 + SIGKILL);
-    ck_assert_int_eq(support_reap(sleeper, 10000), 0);
+    bool in_time = woke(sleeper);
     mproc__segment_release(segment);
+    return in_time;
+}
+
+START_TEST(a_poster_without_a_life_word_is_missed_too)
+{
+    once_in_time(kill_poster_without_a_life_word, 0);
 }
 END_TEST
 
@@ -308,22 +364,29 @@ static bool one_replied(void *unused)
     return atomic_load(&shared->reply) > 0;
 }
 
-START_TEST(without_futex_waitv_a_killed_poster_is_missed_within_a_slice)
+static bool kill_poster_of_a_sandboxed(int kind)
 {
     make(0);
-    pid_t poster = support_fork(_i == 0 ? commit_and_die : hand_back_commit_and_die, NULL);
+    pid_t poster = support_fork(kind == 0 ? commit_and_die : hand_back_commit_and_die, NULL);
     ck_assert(support_until(one_joined, NULL, 5000));
     pid_t sleeper = support_fork(sleep_in_a_sandbox, NULL);
     ck_assert(support_until(one_replied, NULL, 5000));
     atomic_store(&shared->asleep, 1);
     ck_assert_int_eq(support_reap(poster, 5000), 256 + SIGKILL);
-    ck_assert_int_eq(support_reap(sleeper, 10000), 0);
+    bool in_time = woke(sleeper);
     mproc__segment_release(segment);
+    return in_time;
+}
+
+START_TEST(without_futex_waitv_a_killed_poster_is_missed_within_a_slice)
+{
+    once_in_time(kill_poster_of_a_sandboxed, _i);
 }
 END_TEST
 
-START_TEST(one_who_joins_after_the_sleepers_slept_is_watched_as_well)
+static bool kill_poster_that_came_late(int kind)
 {
+    (void)kind;
     make(0);
     pid_t sleeper = support_fork(sleep_until_value, NULL);
     ck_assert(support_until_asleep(sleeper, 5000));
@@ -332,8 +395,14 @@ START_TEST(one_who_joins_after_the_sleepers_slept_is_watched_as_well)
     ck_assert(support_until_asleep(sleeper, 5000));
     atomic_store(&shared->asleep, 1);
     ck_assert_int_eq(support_reap(poster, 5000), 256 + SIGKILL);
-    ck_assert_int_eq(support_reap(sleeper, 10000), 0);
+    bool in_time = woke(sleeper);
     mproc__segment_release(segment);
+    return in_time;
+}
+
+START_TEST(one_who_joins_after_the_sleepers_slept_is_watched_as_well)
+{
+    once_in_time(kill_poster_that_came_late, 0);
 }
 END_TEST
 
