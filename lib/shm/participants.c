@@ -52,8 +52,19 @@ static bool process_gone(const mproc__row_shared *row, uint64_t identity)
     if (code < 0)
         return code == -ESRCH;
     uint64_t known_start = atomic_load_explicit(&row->start_ticks, memory_order_relaxed);
-    uint64_t known_stack = atomic_load_explicit(&row->stack_address, memory_order_relaxed);
+    uint64_t known_stack =
+        atomic_load_explicit(&row->stack_address, memory_order_relaxed) & ~MPROC__STACK_CROWDED;
     return (known_start && start != known_start) || (known_stack && stack && stack != known_stack);
+}
+
+/* Whether a dead row's process may have threads on their way out of a sleep. The word tells of the death of its own
+ * thread only; another one, killed with it, stays on the kernel's queues until it gets a CPU, and takes the one wake-up
+ * that the next death brings with it (measured: all sleep on, tests/shm/check_late.c). Then the row stays until the
+ * process is gone. */
+static bool row_lingers(const mproc__row_shared *row, uint64_t identity)
+{
+    bool crowded = atomic_load_explicit(&row->stack_address, memory_order_relaxed) & MPROC__STACK_CROWDED;
+    return crowded && !process_gone(row, identity);
 }
 
 /* With the life word of a dead row held: gives back all that is the row's, then frees it. The order makes a death in
@@ -61,18 +72,18 @@ static bool process_gone(const mproc__row_shared *row, uint64_t identity)
  * who tells the others (eventcount.c), in case this one had not.
  *
  * What cannot be given back now (a lock of the object is held by a stopped process) keeps the row: a dead one with a free
- * life word, which makes sleepers wake in slices and look (eventcount.c) until somebody could. */
+ * life word, which makes a sleeper wake in slices and look (eventcount.c) until somebody could. True: something changed. */
 static bool row_bury(mproc__segment *segment, unsigned index, uint64_t identity)
 {
     mproc__row_shared *row = &segment->shared->rows[index];
     bool done = !segment->sweep || segment->sweep(segment, index, segment->sweep_context) >= 0;
-    uint64_t left = done ? 0 : identity | MPROC__IDENTITY_UNBURIED;
+    uint64_t left = done && !row_lingers(row, identity) ? 0 : identity | MPROC__IDENTITY_UNBURIED;
     if (left != identity) {
         atomic_store_explicit(&row->identity, left, memory_order_release);
         mproc__membership_changed(segment->shared);
     }
     mproc__robust_release(&row->life);
-    return done;
+    return done && left != identity;
 }
 
 /* After the life word was taken with `code`: bury the row if it is dead, else give the word back. `gone`: identity of
@@ -173,6 +184,12 @@ static void row_sign(mproc__segment *segment, unsigned index)
     mproc__membership_changed(shared);
 }
 
+void mproc__row_crowd(mproc__row_shared *row)
+{
+    if (!(atomic_load_explicit(&row->stack_address, memory_order_relaxed) & MPROC__STACK_CROWDED))
+        atomic_fetch_or_explicit(&row->stack_address, MPROC__STACK_CROWDED, memory_order_seq_cst);
+}
+
 int mproc__row_take(mproc__segment *segment)
 {
     int index = row_find(segment);
@@ -202,6 +219,8 @@ void mproc__row_leave(mproc__segment *segment)
 {
     mproc__row_shared *row = &segment->shared->rows[segment->row];
     uint64_t left = segment->unsettled ? segment->row_identity | MPROC__IDENTITY_UNBURIED : 0;
+    /* The last user: nobody sleeps here any more, and the row need not wait for the end of this process. */
+    atomic_fetch_and_explicit(&row->stack_address, ~MPROC__STACK_CROWDED, memory_order_relaxed);
     atomic_store_explicit(&row->identity, left, memory_order_release);
     mproc__membership_changed(segment->shared);
     mproc__robust_release(&row->life);

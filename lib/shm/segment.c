@@ -92,6 +92,7 @@ static int header_write(const mproc__segment *segment, const mproc__naming *nami
     memcpy(shared->label, segment->label, sizeof(shared->label));
     shared->root_offset = ROOT_OFFSET;
     shared->row_count = MPROC__ROWS;
+    mproc__robust_init(&shared->watch, true);
     for (unsigned row = 0; row < MPROC__ROWS; row++)
         mproc__robust_init(&shared->rows[row].life, true);
     return mproc__namespaces(&shared->pid_namespace, &shared->time_namespace);

@@ -12,8 +12,11 @@
 
 /* The row's owner gave its life word back in an orderly way (its thread ended, the process goes on). */
 #define MPROC__IDENTITY_HANDED_BACK (UINT64_C(1) << 63)
-/* The owner is dead, or gone without settling, and a sweep could not finish. Nobody holds the life word. */
+/* The owner is dead, or gone without settling, and a sweep could not finish, or threads of the dead process are still on
+ * their way out of a sleep. Nobody holds the life word. */
 #define MPROC__IDENTITY_UNBURIED (UINT64_C(1) << 62)
+/* No address of a program has this bit. */
+#define MPROC__STACK_CROWDED (UINT64_C(1) << 63)
 
 /* One participant. Everything but the life word is written with the life word held, and read without a lock.
  * If a writer dies, the kernel marks the life word; whoever takes it next finds in `identity` what there is to bury. */
@@ -26,7 +29,9 @@ typedef struct mproc__row_shared {
      * leaves a marked life word and 0: the row is free. The generation tells a row from its next life. */
     _Atomic uint64_t identity;
     /* Start time in clock ticks and initial stack address of the process, 0: unknown. Read only to answer for rows
-     * whose life word is handed back. */
+     * whose life word is handed back. In the address, MPROC__STACK_CROWDED: set by any thread of the owner's process
+     * before it sleeps for the object without being on the word; set in the row's next life by one that died late, it
+     * costs a few looks at that one's death. */
     _Atomic uint64_t start_ticks;
     _Atomic uint64_t stack_address;
 } mproc__row_shared;
@@ -62,6 +67,9 @@ typedef struct mproc__header_shared {
     /* Highest row ever used + 1, raised by compare and swap before the identity is stored; never falls, so a taker that
      * dies in between costs one look. */
     _Atomic uint32_t rows_used;
+    /* The sleeper that holds it looks after rows whose life word nobody holds, for all (eventcount.c). Guards nothing; the
+     * holder's death is the death of a participant and wakes others as such. */
+    mproc__robust_shared watch;
     _Alignas(64) mproc__row_shared rows[MPROC__ROWS];
     mproc__waiter_shared waiters[MPROC__WAITERS];
 } mproc__header_shared;
@@ -74,7 +82,7 @@ enum {
 
 #define MPROC__SEGMENT_MAGIC UINT64_C(0x746d6765732d706d) /* "mp-segmt" in a little-endian dump */
 #define MPROC__ROOT_OFFSET   ((sizeof(mproc__header_shared) + MPROC__LINE - 1) / MPROC__LINE * MPROC__LINE)
-enum { MPROC__SEGMENT_VERSION = 3 };
+enum { MPROC__SEGMENT_VERSION = 4 };
 
 struct mproc__life;
 
@@ -139,6 +147,8 @@ void mproc__row_leave(mproc__segment *segment);
 void mproc__row_hand_back(mproc__segment *segment);
 /* Whether a living process is in a row; also of a copy that was read from a file. No guard needed. */
 bool mproc__row_in_use(const mproc__row_shared *row);
+/* The calling thread, which is not on the life word of its process's row, is about to sleep. */
+void mproc__row_crowd(mproc__row_shared *row);
 /* Tells all sleepers that the set of life words changed. */
 void mproc__membership_changed(mproc__header_shared *shared);
 
