@@ -15,7 +15,6 @@
 
 /* The program's key. Forked children have it as memory, spawned ones get it through their start-up channel (AUTH-11). */
 static pthread_mutex_t program_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t program_once = PTHREAD_ONCE_INIT;
 static mproc__key *program_key;
 
 mproc__key *mproc__key_create(void)
@@ -64,8 +63,10 @@ static void program_let(void)
     pthread_mutex_unlock(&program_lock);
 }
 
-/* A thread that is just copying the key must not leave the lock taken in the child of another thread's fork. */
-static void program_begin(void)
+/* A thread that is just copying the key must not leave the lock taken in the child of another thread's fork.
+ * At the program's start: at the first use it might come while another thread forks,
+ * too late for that child. */
+__attribute__((constructor)) static void program_begin(void)
 {
     pthread_atfork(program_hold, program_let, program_let);
 }
@@ -80,7 +81,6 @@ int mproc_set_key(const void *key, size_t size_bytes)
     if (key && size_bytes > MPROC__KEY_BYTES) /* before the present key is wiped */
         return mproc__fail(-EINVAL, "mproc_set_key: a key of %zu bytes: the longest has %d", size_bytes,
                            MPROC__KEY_BYTES);
-    pthread_once(&program_once, program_begin);
     program_hold();
     int rc = 0;
     if (!program_key && key)
@@ -98,7 +98,6 @@ int mproc__key_program(mproc__key *ret_key)
 {
     ret_key->set = false;
     ret_key->size_bytes = 0;
-    pthread_once(&program_once, program_begin);
     program_hold();
     if (program_key && program_key->set)
         key_set(ret_key, program_key->bytes, program_key->size_bytes);

@@ -41,7 +41,6 @@ uint64_t mproc__loan_id(uint32_t block, uint32_t delivery, uint64_t position)
 /* One guard for the lists of all queues, held for some ten instructions: fork must find it free, or a child of a threaded
  * process would hang in its first loan, and a handler can be told of one mutex, not of each queue's. */
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t guard_once = PTHREAD_ONCE_INIT;
 static int guard_code;
 
 static void guard_lock(void)
@@ -54,14 +53,14 @@ static void guard_unlock(void)
     pthread_mutex_unlock(&guard);
 }
 
-static void guard_start(void)
+/* At the program's start: at the first use it might come while another thread forks, too late for that child. */
+__attribute__((constructor)) static void guard_start(void)
 {
     guard_code = -pthread_atfork(guard_lock, guard_unlock, guard_unlock);
 }
 
 int mproc__queue_copies_begin(void)
 {
-    pthread_once(&guard_once, guard_start);
     return guard_code < 0 ? mproc__fail(guard_code, "cannot watch for forks") : 0;
 }
 

@@ -15,7 +15,6 @@
 #include "platform/story.h"
 
 static pthread_mutex_t directory_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t directory_once = PTHREAD_ONCE_INIT;
 static mproc__server_place *directory;
 
 static void directory_hold(void)
@@ -28,15 +27,15 @@ static void directory_let(void)
     pthread_mutex_unlock(&directory_lock);
 }
 
-/* A fork in the middle of another thread's look must not leave the child with a taken lock. */
-static void directory_begin(void)
+/* A fork in the middle of another thread's look must not leave the child with a taken lock. At the program's start: at the first use it might come while another thread forks,
+ * too late for that child. */
+__attribute__((constructor)) static void directory_begin(void)
 {
     pthread_atfork(directory_hold, directory_let, directory_let);
 }
 
 static void directory_add(mproc__server_place *place)
 {
-    pthread_once(&directory_once, directory_begin);
     directory_hold();
     place->next = directory;
     directory = place;
@@ -180,10 +179,11 @@ static int address_unknown(const char *address)
     static const char *const schemes[] = {"private:", "tcp:", "tls:"};
     for (size_t i = 0; i < MPROC__COUNT(schemes); i++)
         if (begins(address, schemes[i]))
-            return mproc__fail(MPROC_EPLACE,
-                               "%s: places are thread:, host:, shm:/NAME, unix:PATH, unix:@NAME and env:", address);
-    return mproc__fail(-EINVAL, "'%s' is no place: thread:, host:, shm:/NAME, unix:PATH, unix:@NAME and env: are",
-                       address);
+            return mproc__fail(
+                MPROC_EPLACE,
+                "%s: places are thread:, host:, shm:/NAME, unix:PATH, unix:@NAME and env:", address);
+    return mproc__fail(
+        -EINVAL, "'%s' is no place: thread:, host:, shm:/NAME, unix:PATH, unix:@NAME and env: are", address);
 }
 
 int mproc_place_open(const char *address, const mproc_place_options *options, mproc_place **ret_place)

@@ -16,8 +16,6 @@ static struct {
     mproc_process *self, *parent;
 } relatives = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static pthread_once_t relatives_once = PTHREAD_ONCE_INIT;
-
 static void relatives_hold(void)
 {
     pthread_mutex_lock(&relatives.lock);
@@ -29,8 +27,9 @@ static void relatives_let(void)
 }
 
 /* A fork child has others. The old handles stay, for a program that still points at them: they answer
- * -ECHILD. */
-static void relatives_begin(void)
+ * -ECHILD. At the program's start: at the first use it might come while another thread forks,
+ * too late for that child. */
+__attribute__((constructor)) static void relatives_begin(void)
 {
     pthread_atfork(relatives_hold, relatives_let, relatives_let);
 }
@@ -74,7 +73,6 @@ static mproc_process *parent_new(void)
 
 static mproc_process *relative_get(mproc_process **process, mproc_process *(*make)(void))
 {
-    pthread_once(&relatives_once, relatives_begin);
     relatives_hold();
     if (*process && (*process)->incarnation != mproc__incarnation())
         *process = NULL;

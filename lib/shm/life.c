@@ -26,7 +26,6 @@ static _Thread_local mproc__life life_of_thread;
 /* Guards the list and the membership fields of all segments of this process; held for microseconds. fork takes it, so
  * that a child never finds it locked by a thread it does not have. */
 static pthread_mutex_t life_guard = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t life_once = PTHREAD_ONCE_INIT;
 static pthread_key_t life_key;
 static int life_code;
 
@@ -82,7 +81,8 @@ static void life_end(void *argument)
     guard_unlock();
 }
 
-static void life_start(void)
+/* From the program's start, as in names.c. */
+__attribute__((constructor)) static void life_start(void)
 {
     life_code = -pthread_key_create(&life_key, life_end);
     if (life_code == 0)
@@ -92,7 +92,6 @@ static void life_start(void)
 /* This thread's list, with the destructor armed (again, when another destructor comes after ours). */
 static int life_arm(mproc__life **ret_life)
 {
-    pthread_once(&life_once, life_start);
     int code = life_code;
     if (code == 0)
         code = -pthread_setspecific(life_key, &life_of_thread);

@@ -20,7 +20,6 @@ typedef struct name_entry {
 
 static name_entry *names_first;
 static pthread_mutex_t names_guard = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t names_once = PTHREAD_ONCE_INIT;
 
 static void names_lock(void)
 {
@@ -32,15 +31,15 @@ static void names_unlock(void)
     pthread_mutex_unlock(&names_guard);
 }
 
-/* fork takes the guard, so that a child never finds it locked by a thread it does not have. */
-static void names_start(void)
+/* fork takes the guard, so that a child never finds it locked by a thread it does not have. From the program's start: a
+ * handler that is registered at the first use may come while another thread forks, too late for that child. */
+__attribute__((constructor)) static void names_start(void)
 {
     pthread_atfork(names_lock, names_unlock, names_unlock);
 }
 
 static void names_enter(void)
 {
-    pthread_once(&names_once, names_start);
     names_lock();
 }
 
