@@ -5,10 +5,9 @@ AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [make warnings errors
 MPROC_CFLAGS="-fvisibility=hidden"
 mproc_save_cflags=$CFLAGS
 mproc_warnings_summary=""
-# overlength-strings: an assertion about a call with MPROC_ARGS turns the macro's whole expansion into text.
 for mproc_flag in -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
     -Wformat=2 -Wundef -Wvla -Wwrite-strings -Wpointer-arith -Wimplicit-fallthrough \
-    -Wcast-align -Wno-missing-field-initializers -Wno-overlength-strings -Werror=implicit-function-declaration -Werror=incompatible-pointer-types \
+    -Wcast-align -Wno-missing-field-initializers -Werror=implicit-function-declaration -Werror=incompatible-pointer-types \
     -Werror=return-type; do
     CFLAGS="$mproc_save_cflags -Werror $mproc_flag"
     AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[]], [[]])],

@@ -83,16 +83,19 @@ MPROC_END_DECLS
  * Both are sugar over mproc_int() and mproc_items(); a binding never needs them. `true` in C11 is an int: use mproc_bool. */
 #define MPROC_NONE mproc_null()
 #ifndef __cplusplus
-#define MPROC_V(x) _Generic((x), \
+/* Every handle by one name, so that MPROC_V stays short where it is written out, as in the text of an assertion: a function
+ * with such a parameter takes each of these pointers and no other. */
+typedef union mproc__any {
+    mproc_place *place; mproc_shm *shm; mproc_shm_list *shm_list; mproc_array *array; mproc_lock *lock; mproc_rwlock *rwlock;
+    mproc_semaphore *semaphore; mproc_condition *condition; mproc_event *event; mproc_barrier *barrier; mproc_queue *queue;
+    mproc_connection *connection; mproc_listener *listener; mproc_list *list; mproc_dict *dict;
+} __attribute__((transparent_union)) mproc__any;
+static inline mproc_variant mproc__of(mproc__any handle) { return mproc_handle(handle.place); }
+#define MPROC_V(x) __extension__ _Generic((x), \
     _Bool: mproc_bool, char: mproc_int, signed char: mproc_int, unsigned char: mproc_int, short: mproc_int, \
     unsigned short: mproc_int, int: mproc_int, unsigned: mproc_int, long: mproc_int, long long: mproc_int, \
     unsigned long: mproc_uint, unsigned long long: mproc_uint, float: mproc_double, double: mproc_double, \
-    char *: mproc_text, const char *: mproc_text, void *: mproc_pointer, mproc_variant: mproc__same, \
-    mproc_place *: mproc_handle, mproc_shm *: mproc_handle, mproc_shm_list *: mproc_handle, mproc_array *: mproc_handle, \
-    mproc_lock *: mproc_handle, mproc_rwlock *: mproc_handle, mproc_semaphore *: mproc_handle, \
-    mproc_condition *: mproc_handle, mproc_event *: mproc_handle, mproc_barrier *: mproc_handle, mproc_queue *: mproc_handle, \
-    mproc_connection *: mproc_handle, mproc_listener *: mproc_handle, mproc_list *: mproc_handle, \
-    mproc_dict *: mproc_handle)(x)
+    char *: mproc_text, const char *: mproc_text, void *: mproc_pointer, mproc_variant: mproc__same, default: mproc__of)(x)
 #define MPROC__N(...) MPROC__N_(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
 #define MPROC__N_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, count, ...) count
 #define MPROC__CAT(a, b) MPROC__CAT_(a, b)
