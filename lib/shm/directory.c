@@ -114,23 +114,33 @@ int mproc__named_unlink_group(const char *group)
     return mproc__named_each(group, unlink_one, NULL);
 }
 
+static const char *kind_word(uint32_t kind)
+{
+    const mproc__noun *noun = mproc__noun_of(kind);
+    if (kind == 0)
+        return "half made object";
+    return noun ? noun->word : "object";
+}
+
 /* A name may have newlines in it, a line of the log has none. */
-static void log_removal(const char *file)
+static void log_removal(const char *file, uint32_t kind)
 {
     char text[MPROC__FILE_BYTES];
     size_t length = 0;
     for (; file[length] && length < sizeof(text) - 1; length++)
         text[length] = iscntrl((unsigned char)file[length]) ? '?' : file[length];
     text[length] = '\0';
-    mproc__log(MPROC_LOG_WARNING, "removed " DIRECTORY "/%s: all that used it are gone", text);
+    mproc__log(MPROC_LOG_WARNING, "removed the %s in " DIRECTORY "/%s: all that used it are gone",
+               kind_word(kind), text);
 }
 
 static int clean_one(const char *file, const char *name, void *context)
 {
+    uint32_t kind;
     (void)name;
-    if (mproc__named_reap(file, 0, 0) == 1) {
+    if (mproc__named_reap(file, 0, 0, &kind) == 1) {
         ++*(unsigned *)context;
-        log_removal(file);
+        log_removal(file, kind);
     }
     return 0;
 }

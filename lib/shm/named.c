@@ -322,24 +322,28 @@ static bool of_this_build(const mproc__header_shared *header)
 
 /* Half made ones have no header yet. Segments of other builds are for those to judge. The last word is the exclusive
  * lock: nobody has the file open; the rows are asked as well, for users whose lock was dropped by hand. */
-static bool abandoned(int fd, const char *file)
+static bool abandoned(int fd, const char *file, uint32_t *ret_kind)
 {
     mproc__header_shared header;
+    *ret_kind = 0;
     if (strncmp(file, TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) == 0)
         return true;
-    return mproc__header_read(fd, &header) == 0 && of_this_build(&header) &&
-           !(header.flags & MPROC__FLAG_PERSIST) && rows_in_use(fd, &header) == 0;
+    if (mproc__header_read(fd, &header) < 0 || !of_this_build(&header))
+        return false;
+    *ret_kind = header.kind;
+    return !(header.flags & MPROC__FLAG_PERSIST) && rows_in_use(fd, &header) == 0;
 }
 
 /* Unlocks by hand at the end: a child that another thread forked meanwhile shares this open file. */
-static int reap_locked(int fd, const char *file, const char *path, const struct stat *status)
+static int reap_locked(int fd, const char *file, const char *path, const struct stat *status,
+                       uint32_t *ret_kind)
 {
-    int removed = leads_to(path, status) && abandoned(fd, file) && unlink(path) == 0;
+    int removed = leads_to(path, status) && abandoned(fd, file, ret_kind) && unlink(path) == 0;
     flock(fd, LOCK_UN);
     return removed;
 }
 
-int mproc__named_reap(const char *file, dev_t device, ino_t inode)
+int mproc__named_reap(const char *file, dev_t device, ino_t inode, uint32_t *ret_kind)
 {
     char path[PATH_BYTES];
     struct stat status;
@@ -349,8 +353,8 @@ int mproc__named_reap(const char *file, dev_t device, ino_t inode)
         return 0;
     bool wanted = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
                   (!inode || (status.st_dev == device && status.st_ino == inode));
-    if (wanted && abandoned(fd, file) && flock(fd, LOCK_EX | LOCK_NB) == 0)
-        removed = reap_locked(fd, file, path, &status);
+    if (wanted && abandoned(fd, file, ret_kind) && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        removed = reap_locked(fd, file, path, &status, ret_kind);
     close(fd);
     return removed;
 }

@@ -52,8 +52,8 @@ int mproc__named_open(const char *file, bool writable, int *ret_fd);
 /* Takes the name away, whatever it leads to. -ENOENT, -EACCES, -EPERM. */
 int mproc__named_unlink(const char *file);
 /* Takes the name away if nobody uses the file any more. `inode` of `device`: only if it leads to that file; 0: to any of
- * ours. 1: removed, 0: not. */
-int mproc__named_reap(const char *file, dev_t device, ino_t inode);
+ * ours. 1: removed, and *ret_kind says what (0: it was only half made); 0: not. */
+int mproc__named_reap(const char *file, dev_t device, ino_t inode, uint32_t *ret_kind);
 
 /* ---- directory.c: all names ---- */
 /* What /dev/shm tells of a name of ours. */

@@ -64,13 +64,14 @@ static int segment_map(mproc__segment *segment, size_t bytes)
 void mproc__segment_destroy(mproc__segment *segment)
 {
     struct stat status;
+    uint32_t kind;
     bool ours = segment->published && fstat(segment->fd, &status) == 0;
     if (segment->mapping)
         munmap(segment->mapping, segment->mapping_bytes);
     if (segment->fd >= 0)
         close(segment->fd);
     if (ours)
-        mproc__named_reap(segment->label, status.st_dev, status.st_ino);
+        mproc__named_reap(segment->label, status.st_dev, status.st_ino, &kind);
     if (segment->temporary)
         mproc__named_unlink(segment->temporary);
     free(segment->temporary);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -174,7 +175,6 @@ START_TEST(closing_unmaps_here_only_and_again_does_nothing)
     open_place(_i);
     ck_assert_int_eq(make(10, "one"), 0);
     ck_assert_int_eq(mproc_shm_open(place, "one", &other), 0);
-    mproc_shm *again = shm;
     strcpy(mproc_shm_data(shm), "hello");
     mproc_shm_close(&shm);
     ck_assert_ptr_null(shm);
@@ -184,8 +184,11 @@ START_TEST(closing_unmaps_here_only_and_again_does_nothing)
     ck_assert_uint_eq(mproc_shm_size(shm), 0);
     ck_assert_ptr_null(mproc_shm_name(shm));
     ck_assert_str_eq(mproc_shm_data(other), "hello");
-    (void)again;
-    mproc_shm_close(&other);
+    uintptr_t page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
+    void *page = (void *)((uintptr_t)mproc_shm_data(other) / page_bytes * page_bytes);
+    ck_assert_int_eq(msync(page, page_bytes, MS_ASYNC), 0);
+    mproc_shm_close(&other); /* the last one */
+    ck_assert(msync(page, page_bytes, MS_ASYNC) < 0 && errno == ENOMEM);
     mproc_place_close(&place);
 }
 END_TEST
