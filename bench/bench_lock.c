@@ -19,8 +19,8 @@ enum {
     ALONE_ROUNDS = 4000000,
     BURST_ROUNDS = 20000, /* of one side: 2 to 5 ms, less than a scheduler's slice */
     BURST_STEP = 16,      /* between two looks whether the other is through */
-    BURSTS = 50,
-    BURSTS_TRIED_MAX = 500,
+    BURSTS = 25,
+    BURSTS_TRIED_MAX = 100,
     MEET_LOOKS = 4096 /* before the CPU is offered to somebody else */
 };
 
@@ -43,12 +43,14 @@ typedef struct bench_lock {
     unsigned meetings; /* so far */
 } bench_lock;
 
-static bool mutex_make(pthread_mutex_t *mutex)
+static bool mutex_make(pthread_mutex_t *mutex, bool recursive)
 {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
     pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    if (recursive)
+        pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
     int error = pthread_mutex_init(mutex, &attributes);
     pthread_mutexattr_destroy(&attributes);
     return error == 0;
@@ -67,13 +69,15 @@ static bool wait_unpinned(void)
     return code == -ETIMEDOUT;
 }
 
-static bool bench_lock_open(bench_lock *b, bool ours)
+static bool bench_lock_open(bench_lock *b, bool ours, bool recursive)
 {
     *b = (bench_lock){.ours = NULL};
     b->shared = mmap(NULL, sizeof(*b->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (b->shared == MAP_FAILED || !mutex_make(&b->shared->mutex))
+    if (b->shared == MAP_FAILED || !mutex_make(&b->shared->mutex, recursive))
         return false;
-    return !ours || (wait_unpinned() && mproc_lock_create(NULL, NULL, &b->ours) == 0);
+    return !ours ||
+           (wait_unpinned() &&
+            mproc_lock_create(NULL, MPROC_WITH(mproc_lock_options, .recursive = recursive), &b->ours) == 0);
 }
 
 static void bench_lock_close(bench_lock *b)
@@ -111,11 +115,11 @@ static int loop(bench_lock *b, unsigned rounds)
     return b->ours ? ours_loop(b, rounds) : theirs_loop(b, rounds);
 }
 
-static double alone(bool ours)
+static double alone(bool ours, bool recursive)
 {
     bench_lock b;
     double figure = -1;
-    if (bench_lock_open(&b, ours)) {
+    if (bench_lock_open(&b, ours, recursive)) {
         int64_t start_ns = bench_now_ns();
         if (loop(&b, ALONE_ROUNDS) == 0)
             figure = (double)(bench_now_ns() - start_ns) / ALONE_ROUNDS;
@@ -237,7 +241,7 @@ static double contended_rate(void *context)
 static double contended(bool ours)
 {
     bench_lock b;
-    double figure = bench_lock_open(&b, ours) ? bench_pair(contended_rate, contend, &b) : -1;
+    double figure = bench_lock_open(&b, ours, false) ? bench_pair(contended_rate, contend, &b) : -1;
     bench_lock_close(&b);
     return figure;
 }
@@ -246,12 +250,22 @@ static double contended(bool ours)
 
 static double ours_alone(void)
 {
-    return alone(true);
+    return alone(true, false);
 }
 
 static double theirs_alone(void)
 {
-    return alone(false);
+    return alone(false, false);
+}
+
+static double ours_recursive(void)
+{
+    return alone(true, true);
+}
+
+static double theirs_recursive(void)
+{
+    return alone(false, true);
 }
 
 static double ours_contended(void)
@@ -272,6 +286,15 @@ const bench_case bench_sync_lock = {.name = "sync-lock",
                                     .goal = 1.15,
                                     .floor = 1.3,
                                     .sense = BENCH_MAX};
+
+const bench_case bench_sync_lock_recursive = {.name = "sync-lock-recursive",
+                                              .unit = "ns an acquire and release",
+                                              .peer = "robust recursive pthread mutex",
+                                              .ours = ours_recursive,
+                                              .theirs = theirs_recursive,
+                                              .goal = 1.15,
+                                              .floor = 1.3,
+                                              .sense = BENCH_MAX};
 
 const bench_case bench_sync_lock_contended = {.name = "sync-lock-contended",
                                               .unit = "holds/s",

@@ -46,10 +46,15 @@ static inline void hold_begin(lock_shared *shared, uint64_t who)
     atomic_store_explicit(&shared->owner, who, memory_order_relaxed);
 }
 
-static void hold_begin_slow(lock_shared *shared)
+static void hold_begin_slow(lock_shared *shared, uint64_t who)
 {
     atomic_store_explicit(&shared->depth, 0, memory_order_relaxed);
-    hold_begin(shared, (uint32_t)mproc__pid() | (uint64_t)mproc__tid() << 32);
+    hold_begin(shared, who);
+}
+
+static uint64_t who_slow(void)
+{
+    return (uint32_t)mproc__pid() | (uint64_t)mproc__tid() << 32;
 }
 
 static int dead_story(local_lock *lock, int code, uint64_t who)
@@ -79,7 +84,7 @@ static int acquire_after_death(local_lock *lock)
     lock_shared *shared = lock->shared;
     uint64_t dead = atomic_load_explicit(&shared->owner, memory_order_relaxed);
     if (!(lock->options & MPROC__LOCK_POISON)) {
-        hold_begin_slow(shared);
+        hold_begin_slow(shared, who_slow());
         return dead_story(lock, MPROC_RECOVERED, dead);
     }
     if (!atomic_load_explicit(&shared->poisoned, memory_order_relaxed)) {
@@ -88,6 +93,15 @@ static int acquire_after_death(local_lock *lock)
         atomic_store_explicit(&shared->poisoned, 1, memory_order_release);
     }
     return poison_answer(lock);
+}
+
+/* The mutex is held and nobody died with it. */
+static int hold_or_poison(local_lock *lock, uint64_t who)
+{
+    if (MPROC__UNLIKELY(atomic_load_explicit(&lock->shared->poisoned, memory_order_relaxed)))
+        return poison_answer(lock);
+    hold_begin_slow(lock->shared, who);
+    return 0;
 }
 
 static int acquire_asleep(local_lock *lock, mproc_deadline deadline)
@@ -105,11 +119,16 @@ static int acquire_mutex(local_lock *lock, mproc_deadline deadline)
         code = deadline.ns > 0 ? acquire_asleep(lock, deadline) : mproc__fail_plain(-ETIMEDOUT);
     if (code == MPROC_RECOVERED)
         return acquire_after_death(lock);
-    if (code < 0)
-        return local_story(lock, code);
-    if (atomic_load_explicit(&lock->shared->poisoned, memory_order_relaxed))
-        return poison_answer(lock);
-    hold_begin_slow(lock->shared);
+    return code < 0 ? local_story(lock, code) : hold_or_poison(lock, who_slow());
+}
+
+/* A recursive lock that the calling thread holds. */
+static int acquire_again(local_lock *lock)
+{
+    uint32_t depth = atomic_load_explicit(&lock->shared->depth, memory_order_relaxed);
+    if (MPROC__UNLIKELY(depth == UINT32_MAX))
+        return mproc__handle_fail(&lock->base.handle, -EAGAIN, "acquired too many times");
+    atomic_store_explicit(&lock->shared->depth, depth + 1, memory_order_relaxed);
     return 0;
 }
 
@@ -119,13 +138,23 @@ static __attribute__((noinline)) int acquire_slow(local_lock *lock, mproc_deadli
     int code = local_check(lock);
     if (code < 0)
         return code;
-    if (!(lock->options & MPROC__LOCK_RECURSIVE) || !mproc__robust_is_mine(&lock->shared->robust))
-        return acquire_mutex(lock, deadline);
-    uint32_t depth = atomic_load_explicit(&lock->shared->depth, memory_order_relaxed);
-    if (depth == UINT32_MAX)
-        return mproc__handle_fail(&lock->base.handle, -EAGAIN, "acquired too many times");
-    atomic_store_explicit(&lock->shared->depth, depth + 1, memory_order_relaxed);
-    return 0;
+    if ((lock->options & MPROC__LOCK_RECURSIVE) && mproc__robust_is_mine(&lock->shared->robust))
+        return acquire_again(lock);
+    return acquire_mutex(lock, deadline);
+}
+
+/* Recursive and poison locks have more to look after than the quick way does; it stays theirs as long as nobody died and
+ * nobody else holds it. */
+static __attribute__((noinline)) int acquire_special(local_lock *lock, mproc_deadline deadline)
+{
+    const mproc__me *me = &mproc__me_now;
+    if (MPROC__LIKELY(atomic_load_explicit(&lock->checked_in, memory_order_relaxed) == me->incarnation)) {
+        if ((lock->options & MPROC__LOCK_RECURSIVE) && mproc__robust_is_held(&lock->shared->robust))
+            return acquire_again(lock);
+        if (mproc__robust_take(&lock->shared->robust))
+            return hold_or_poison(lock, me->who);
+    }
+    return acquire_slow(lock, deadline);
 }
 
 static int local_acquire(mproc_lock *base, mproc_deadline deadline)
@@ -137,7 +166,7 @@ static int local_acquire(mproc_lock *base, mproc_deadline deadline)
         hold_begin(lock->shared, me->who);
         return 0;
     }
-    return acquire_slow(lock, deadline);
+    return lock->options == 0 ? acquire_slow(lock, deadline) : acquire_special(lock, deadline);
 }
 
 /* ---- release ---- */
@@ -154,18 +183,28 @@ void mproc__lock_release_whole(local_lock *lock)
     release_mutex(lock);
 }
 
-static __attribute__((noinline)) int release_slow(local_lock *lock)
+/* The calling thread holds it. */
+static int release_one(local_lock *lock)
 {
-    int code = local_check(lock);
-    if (code < 0)
-        return code;
-    if (!mproc__robust_is_mine(&lock->shared->robust))
-        return mproc__handle_fail(&lock->base.handle, -EPERM, "this thread does not hold the lock");
     uint32_t depth = atomic_load_explicit(&lock->shared->depth, memory_order_relaxed);
     if (!(lock->options & MPROC__LOCK_RECURSIVE) || depth == 0)
         return release_mutex(lock);
     atomic_store_explicit(&lock->shared->depth, depth - 1, memory_order_relaxed);
     return 0;
+}
+
+static __attribute__((noinline)) int release_slow(local_lock *lock)
+{
+    if (MPROC__LIKELY(atomic_load_explicit(&lock->checked_in, memory_order_relaxed) ==
+                          mproc__me_now.incarnation &&
+                      mproc__robust_is_held(&lock->shared->robust)))
+        return release_one(lock);
+    int code = local_check(lock);
+    if (code < 0)
+        return code;
+    if (!mproc__robust_is_mine(&lock->shared->robust))
+        return mproc__handle_fail(&lock->base.handle, -EPERM, "this thread does not hold the lock");
+    return release_one(lock);
 }
 
 static int local_release(mproc_lock *base)
