@@ -19,9 +19,10 @@
  *   home     lives in             survives its creator  may be given to
  *   thread:  this process         no                    threads
  *   host:    anonymous memory     yes, while in use     fork children; processes at their start; over Unix connections
+ *   shm:     a file in /dev/shm   yes, while in use     the same, and whoever may open the file; not pollable
  *   unix:    MPROC_EPLACE
  *
- * A signal does not interrupt wait; its deadline does. Events of this host cost 16 KiB and one descriptor each (pollable ones
+ * A signal does not interrupt wait; its deadline does. Events of this host cost 12 KiB and one descriptor each (pollable ones
  * two). Up to 120 processes set, clear or wait for one event: more get MPROC_ELIMIT. */
 #ifndef MPROC_EVENT_H
 #define MPROC_EVENT_H
@@ -41,7 +42,8 @@ typedef struct mproc_event_options {
  * -EEXIST: there is one of that name. -EINVAL: no place, wrong options, or an object of another type has that name.
  * -ENOMEM, -ENOSPC: no room. -EMFILE, -ENFILE: no descriptor left. MPROC_EPLACE: not in such a place. */
 MPROC_API MPROC_CHECK int mproc_event_create(mproc_place *place, const mproc_event_options *options, mproc_event **ret_event);
-/* The named one. thread: and host: know the names given in this process (and before its fork). -ENOENT; -EINVAL. */
+/* The named one. thread: and host: know the names given in this process (and before its fork), shm: those of all programs.
+ * -ENOENT; -EINVAL; shm: also what mproc_shm_open answers (mproc/shm.h). */
 MPROC_API MPROC_CHECK int mproc_event_open(mproc_place *place, const char *name, mproc_event **ret_event);
 /* Drops this handle, never the event that others use. NULL and a pointer to NULL do nothing. */
 MPROC_API void mproc_event_close(mproc_event **event);

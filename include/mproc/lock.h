@@ -20,10 +20,11 @@
  *   home     lives in             survives its creator  may be given to
  *   thread:  this process         no                    threads
  *   host:    anonymous memory     yes, while in use     fork children; processes at their start; over Unix connections
+ *   shm:     a file in /dev/shm   yes, while in use     the same, and whoever may open the file
  *   unix:    managerd             yes                   whoever may open the place
  *
- * A signal does not interrupt acquire on thread: and host:; its deadline does. The owner's death is seen at once. A stopped
- * owner (SIGSTOP, a debugger) is not dead: it holds. Locks of this host cost 8 KiB and one descriptor each. */
+ * A signal does not interrupt acquire on thread:, host: and shm:; its deadline does. The owner's death is seen at once. A stopped
+ * owner (SIGSTOP, a debugger) is not dead: it holds. Locks of this host cost 12 KiB and one descriptor each. */
 #ifndef MPROC_LOCK_H
 #define MPROC_LOCK_H
 
@@ -42,7 +43,8 @@ typedef struct mproc_lock_options {
  * -EEXIST: there is one of that name. -EINVAL: no place, wrong options, or an object of another type has that name.
  * -ENOMEM, -ENOSPC: no room. -EMFILE, -ENFILE: no descriptor left; close something or raise the limit. */
 MPROC_API MPROC_CHECK int mproc_lock_create(mproc_place *place, const mproc_lock_options *options, mproc_lock **ret_lock);
-/* The named one. thread: and host: know the names given in this process (and before its fork). -ENOENT; -EINVAL. */
+/* The named one. thread: and host: know the names given in this process (and before its fork), shm: those of all programs.
+ * -ENOENT; -EINVAL; shm: also what mproc_shm_open answers (mproc/shm.h). */
 MPROC_API MPROC_CHECK int mproc_lock_open(mproc_place *place, const char *name, mproc_lock **ret_lock);
 /* Drops this handle, never the lock that others use. The last handle of this process releases the lock first if the
  * calling thread owns it. NULL and a pointer to NULL do nothing. */

@@ -58,7 +58,7 @@ MPROC_API int  mproc_place_ping(mproc_place *place, mproc_deadline deadline);
  * the processes that wait or hold there, and a name that is no UTF-8 is bytes). */
 MPROC_API int  mproc_place_names(mproc_place *place, mproc_variant *ret_list);
 /* Takes a name away: nobody finds it any more, handles keep working. -ENOENT. shm: also -EINVAL, -ENAMETOOLONG: a bad name;
- * -EACCES, -EPERM: another user's. */
+ * -EACCES, -EPERM: another user's; -EBUSY: somebody has held the file's lock for a second, perhaps a stopped cleaner. */
 MPROC_API int  mproc_place_unlink(mproc_place *place, const char *name);
 
 /* Every shared noun X below has the same three:

@@ -286,14 +286,42 @@ int mproc__named_open(const char *file, bool writable, int *ret_fd)
 
 /* ---- taken away ---- */
 
+/* Whoever has a file of ours locked exclusively has seen that nobody uses it and takes its name away next. If we took it
+ * first and somebody gave it to a new object, that one would lose it. So the cleaner goes first, and none begins while we
+ * hold the shared lock. ret_fd: with that lock, or -1: not ours, or not to be opened, so no cleaner touches it. */
+static int keep_cleaners_off(const char *file, const char *path, int *ret_fd)
+{
+    mproc__header_shared header;
+    int code = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    *ret_fd = -1;
+    if (fd < 0)
+        return 0;
+    bool ours = mproc__header_read(fd, &header) == 0;
+    if (ours)
+        code = lock_shared(fd, file);
+    if (ours && code == 0)
+        *ret_fd = fd;
+    else
+        close(fd);
+    return code;
+}
+
 int mproc__named_unlink(const char *file)
 {
     char path[PATH_BYTES];
-    if (unlink(path_of(file, path)) == 0)
-        return 0;
-    if (errno == ENOENT)
-        return mproc__fail(-ENOENT, "no object of the name \"%s\" in " DIRECTORY, file);
-    return mproc__fail(-errno, "cannot remove %s: %s", path, mproc_strerror(-errno));
+    int fd;
+    int code = keep_cleaners_off(file, path_of(file, path), &fd);
+    if (code < 0)
+        return code;
+    code = unlink(path) == 0 ? 0 : -errno;
+    if (fd >= 0) {
+        flock(fd, LOCK_UN); /* by hand: a child forked meanwhile shares this open file */
+        close(fd);
+    }
+    if (code == -ENOENT)
+        return mproc__fail(code, "no object of the name \"%s\" in " DIRECTORY, file);
+    return code == 0 ? 0 : mproc__fail(code, "cannot remove %s: %s", path, mproc_strerror(code));
 }
 
 /* Of a segment of this build: how many living processes are in its rows. Those of another pid namespace say nothing

@@ -49,7 +49,7 @@ int mproc__named_publish(mproc__segment *segment);
 /* The file, with the shared lock, for mproc__segment_attach. -ENOENT; -EACCES; MPROC_ECORRUPT: no segment of ours;
  * -EBUSY: somebody, perhaps a cleaner that was stopped, has held it exclusively for a second. */
 int mproc__named_open(const char *file, bool writable, int *ret_fd);
-/* Takes the name away, whatever it leads to. -ENOENT, -EACCES, -EPERM. */
+/* Takes the name away, whatever it leads to. -ENOENT, -EACCES, -EPERM; -EBUSY as mproc__named_open. */
 int mproc__named_unlink(const char *file);
 /* Takes the name away if nobody uses the file any more. `inode` of `device`: only if it leads to that file; 0: to any of
  * ours. 1: removed, and *ret_kind says what (0: it was only half made); 0: not. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Events of the homes thread and host: one word, and an event count to sleep on. */
+/* Events of the homes thread, host and shm: one word, and an event count to sleep on. */
 #include "platform/base.h"
 
 #include <stdio.h>
@@ -300,7 +300,8 @@ static int place_check(mproc_place *place, bool pollable)
     if (code < 0)
         return code;
     if (home == MPROC__HOME_SERVER)
-        return mproc__fail(MPROC_EPLACE, "no events at %s: thread: and host: have them", place->address);
+        return mproc__fail(MPROC_EPLACE, "no events at %s: thread:, host: and shm: have them",
+                           place->address);
     if (home == MPROC__HOME_SHM && pollable)
         return mproc__fail(MPROC_EPLACE, "who opens an event by its name cannot get a descriptor to poll");
     return 0;

@@ -481,6 +481,32 @@ START_TEST(a_stopped_cleaner_holds_up_an_opener_for_a_second_and_a_dead_one_nobo
 }
 END_TEST
 
+static int unlinks(void *unused)
+{
+    (void)unused;
+    return mproc_place_unlink(place, "one") == 0 ? 0 : 1;
+}
+
+/* A cleaner that has looked and not yet unlinked would take the name of whatever has it by then. */
+START_TEST(unlink_leaves_a_name_to_the_cleaner_that_is_about_to_take_it)
+{
+    begin();
+    ck_assert_int_eq(
+        mproc_shm_create(place, 100, MPROC_WITH(mproc_shm_options, .name = "one", .persist = true), &shm), 0);
+    mproc_shm_close(&shm);
+    pid_t cleaner = support_fork(holds_exclusively, NULL);
+    ck_assert(support_until_asleep(cleaner, 5000));
+    ck_assert_int_eq(mproc_place_unlink(place, "one"), -EBUSY);
+    ck_assert(named_exists("check%one"));
+    pid_t child = support_fork(unlinks, NULL);
+    ck_assert(named_exists("check%one"));
+    support_kill(cleaner);
+    ck_assert_int_eq(support_reap(child, 5000), 0);
+    ck_assert(!named_exists("check%one"));
+    end();
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("named");
@@ -502,5 +528,6 @@ int main(int argc, char **argv)
     tcase_add_test(users, a_name_goes_with_its_last_user_unless_it_persists);
     tcase_add_test(users, a_fork_child_that_has_it_keeps_the_name);
     tcase_add_test(users, a_stopped_cleaner_holds_up_an_opener_for_a_second_and_a_dead_one_nobody);
+    tcase_add_test(users, unlink_leaves_a_name_to_the_cleaner_that_is_about_to_take_it);
     return support_run(suite, argc, argv);
 }
