@@ -27,10 +27,10 @@
  *   home     lives in             survives its creator  may be given to
  *   thread:  this process         no                    threads
  *   host:    anonymous memory     yes, while in use     fork children; processes at their start; over Unix connections
- *   shm:     a file in /dev/shm      yes, while in use   the same, and whoever may open the file
+ *   shm:     a file in /dev/shm   yes, while in use     the same, and whoever may open the file
  *   unix:    not yet: MPROC_EPLACE
  *
- * An array on this host costs its items, 9 KiB and one descriptor. */
+ * An array on this host costs its items and 10.2 KiB, in whole pages (so 12 KiB at least), and one descriptor. */
 #ifndef MPROC_ARRAY_H
 #define MPROC_ARRAY_H
 
@@ -58,11 +58,12 @@ typedef struct mproc_array_options {
  * is one of that name. -ENOMEM, -ENOSPC: no room. -EMFILE, -ENFILE: no descriptor left. */
 MPROC_API MPROC_CHECK int mproc_array_create(mproc_place *place, mproc_item item, size_t count,
                                              const mproc_array_options *options, mproc_array **ret_array);
-/* The named one. thread: and host: know the names given in this process (and before its fork), shm: those of all programs. -ENOENT; -EINVAL: no name, or an
- * object of another type has it. */
+/* The named one. thread: and host: know the names given in this process (and before its fork), shm: those of all programs.
+ * -ENOENT; -EINVAL: no name, or an object of another type has it; and as mproc_shm_open. */
 MPROC_API MPROC_CHECK int mproc_array_open(mproc_place *place, const char *name, mproc_array **ret_array);
 /* A new array in `place` with the type, count and content of this one, and from then on independent of it; of the options,
- * item_bytes and initial must be zero. Content that others change meanwhile is copied as by read. Errors as of create, and -ECHILD. */
+ * item_bytes and initial must be zero. Content that others change meanwhile is copied as by read. Errors as of create, and
+ * -ECHILD. */
 MPROC_API MPROC_CHECK int mproc_array_copy(mproc_array *array, mproc_place *place, const mproc_array_options *options,
                                            mproc_array **ret_copy);
 /* Drops this handle, never the array that others use. Its own lock goes as mproc_lock_close says. NULL and a pointer to NULL do
@@ -80,17 +81,17 @@ MPROC_API size_t mproc_array_item_bytes(const mproc_array *array);      /* 0: no
 MPROC_API mproc_lock *mproc_array_lock(mproc_array *array);
 /* Gives an array that was made unlocked its lock; data and every other call go on as before. NULL: an own recursive one, which
  * every holder of the array finds from then on. A given one is this handle's and of those made from it (by a start or a
- * connection), and stays open as long: give it before the array is given away. MPROC_ESTATE: it has one. -EINVAL: not a lock,
- * or one of another home than the array's. */
+ * connection), and stays open as long: give it before the array is given away. Who opens the array by its name must give it the
+ * same lock. MPROC_ESTATE: it has one. -EINVAL: not a lock; a lock of a server, or of thread: for an array elsewhere (or the other way round). */
 MPROC_API int mproc_array_set_lock(mproc_array *array, mproc_lock *lock);
 
-/* Slices: items [first, first + count) from or to plain memory of yours; of number types item by item, each whole. count may be 0.
- * -ERANGE: not all of them exist; nothing was copied. -EINVAL: no array, or no memory. -ECHILD. */
+/* Slices: items [first, first + count) from or to plain memory of yours; of number types item by item, each whole. count may
+ * be 0. -ERANGE: not all of them exist; nothing was copied. -EINVAL: no array, or no memory. -ECHILD. */
 MPROC_API int mproc_array_read(mproc_array *array, size_t first, size_t count, void *ret_items);
 MPROC_API int mproc_array_write(mproc_array *array, size_t first, size_t count, const void *items);
 
-/* One item, in one atomic step that takes no lock: get acquires, set releases, add and compare_set do both. The _int ones are for the
- * integer types; a uint64 above INT64_MAX is carried as the int64 of the same bits. The others are for float and double, and
+/* One item, in one atomic step that takes no lock: get acquires, set releases, add and compare_set do both. The _int ones are
+ * for the integer types; a uint64 above INT64_MAX is carried as the int64 of the same bits. The others are for float and double, and
  * round to the item's type. add wraps around as the type does (127 + 1 is -128 in an int8), in every type.
  * compare_set stores value if the item equals expected, and says in ret_set whether it did; floats are compared bit by bit, so
  * a NaN equals itself and 0.0 is not -0.0. ret_new and ret_set may be NULL.

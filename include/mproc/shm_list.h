@@ -28,7 +28,7 @@
  *   home     lives in             survives its creator  may be given to
  *   thread:  this process         no                    threads
  *   host:    anonymous memory     yes, while in use     fork children; processes at their start; over Unix connections
- *   shm:     a file in /dev/shm      yes, while in use   the same, and whoever may open the file
+ *   shm:     a file in /dev/shm   yes, while in use     the same, and whoever may open the file
  *   unix:    no: MPROC_EPLACE; mproc_list is the served one, which also grows */
 #ifndef MPROC_SHM_LIST_H
 #define MPROC_SHM_LIST_H
@@ -46,7 +46,8 @@ typedef struct mproc_shm_list_options { MPROC_OBJECT_OPTIONS; } mproc_shm_list_o
  * -ENOSPC: no room. -EMFILE, -ENFILE: no descriptor left. */
 MPROC_API MPROC_CHECK int mproc_shm_list_create(mproc_place *place, mproc_variant values,
                                                 const mproc_shm_list_options *options, mproc_shm_list **ret_list);
-/* The named one. thread: and host: know the names given in this process (and before its fork), shm: those of all programs. -ENOENT; -EINVAL. */
+/* The named one. thread: and host: know the names given in this process (and before its fork), shm: those of all programs.
+ * -ENOENT; -EINVAL: no name, or an object of another type has it; and as mproc_shm_open. */
 MPROC_API MPROC_CHECK int mproc_shm_list_open(mproc_place *place, const char *name, mproc_shm_list **ret_list);
 /* A new list with the same values and the same room in each slot, from then on independent of this one. Errors as of create. */
 MPROC_API MPROC_CHECK int mproc_shm_list_copy(mproc_shm_list *list, mproc_place *place,

@@ -13,7 +13,8 @@ mproc_lock *mproc__array_lock(mproc_array *array)
     return atomic_load_explicit(&array->shared->locked, memory_order_acquire) ? array->own : NULL;
 }
 
-/* A lock guards an array where both live in this process, or both on this host: else one could go where the other cannot. */
+/* A lock guards an array where both live in this process, or both on this host, with a file name or without: else one could
+ * go where the other cannot. */
 int mproc__array_lock_check(const mproc_lock *lock, mproc__home home)
 {
     if (mproc__handle_check(lock, MPROC_TYPE_LOCK) < 0)
@@ -21,8 +22,8 @@ int mproc__array_lock_check(const mproc_lock *lock, mproc__home home)
     mproc__segment *segment = mproc__lock_segment(lock);
     if (!segment)
         return mproc__fail(-EINVAL, "a lock of a server cannot be that of an array here");
-    if (mproc__segment_home(segment) != home)
-        return mproc__fail(-EINVAL, "an array and its lock live in one place: both thread:, or both host:");
+    if ((mproc__segment_home(segment) == MPROC__HOME_THREAD) != (home == MPROC__HOME_THREAD))
+        return mproc__fail(-EINVAL, "an array and its lock live together: both in thread:, or neither");
     return 0;
 }
 
