@@ -115,13 +115,13 @@ END_TEST
 
 START_TEST(waiting_for_a_stopped_process_passes)
 {
-    passes("toy patient", "6\t0\t6\t0");
+    passes("toy patient", "4\t0\t4\t0");
 }
 END_TEST
 
 START_TEST(taking_a_stopped_process_for_dead_is_reported)
 {
-    is_found("toy rash", "stop at mark 3: the victim's call answered 1");
+    is_found("toy rash", "stop at mark 1: the victim's call answered 1");
 }
 END_TEST
 

@@ -223,6 +223,7 @@ static trace_step call_again(trace *t, struct user_regs_struct *registers)
     registers->rip -= CALL_BYTES;
     registers->rax = registers->orig_rax;
     registers->orig_rax = (unsigned long)-1;
+    t->quiet = false;
     if (ptrace(PTRACE_SETREGS, t->how.pid, NULL, registers) != 0 || set_fence(t, false) != 0 ||
         call_enter(t) != 0)
         return TRACE_LOST;
@@ -237,6 +238,8 @@ static trace_step call_ended(trace *t)
         return TRACE_LOST;
     if ((long)registers.rax == -EFAULT && t->fenced)
         return call_again(t, &registers);
+    if (t->quiet) /* and it wrote nothing, for behind the fence the kernel could not */
+        return TRACE_NOTHING;
     t->how.settle(t->how.context);
     int failed =
         maps_anew(registers.orig_rax) ? find_again(t) : set_fence(t, true) != 0 || trace_look(t) != 0;
@@ -258,6 +261,9 @@ static trace_step call_begins(trace *t)
     if (ptrace(PTRACE_GETREGS, t->how.pid, NULL, &registers) != 0)
         return TRACE_LOST;
     bool marked = t->next_is_system_call && t->pc == registers.rip - CALL_BYTES;
+    t->quiet = trace_call_is_quiet(t->how.pid);
+    if (t->quiet)
+        return TRACE_NOTHING;
     t->pc = registers.rip - CALL_BYTES;
     t->next_is_system_call = true;
     t->last_was_system_call = false;
@@ -283,7 +289,7 @@ static int wait_or_sleep(const trace *t)
 /* Lets it go on; the signal of its next stop, 0 when it sleeps, -1. */
 static int go_on(trace *t)
 {
-    bool watch = t->in_system_call && t->how.may_block;
+    bool watch = t->in_system_call && t->how.may_block && !t->quiet;
     if (t->asleep) {
         t->asleep = false;
         return wait_stop(t);

@@ -11,8 +11,9 @@
  * Roles. The controller (tracer) makes the object in its start state, parks a waiter in it (a process of its own), forks the
  * victim, lets it prepare, and follows the victim's call from change to change (trace.h). A change of any shared mapping of
  * the victim or of its robust list head (which the kernel reads when the victim dies), and the point before and after each
- * system call, is a mark. Two kill points with no mark between them are the same crash for everybody else, so killing at
- * the marks is exhaustive for this binary. Then, for each mark: everything anew, to the mark, and
+ * system call that others could see (quiet.c), is a mark. Two kill points with no mark between them are the same crash for
+ * everybody else, so killing at the marks is exhaustive for this binary. Then, for each mark: everything anew, to the mark,
+ * and
  *
  *     kill    SIGKILL; the waiter must wake and a survivor (a new process) must find the object whole and usable, each within
  *             LIVE.
@@ -34,6 +35,8 @@
 #define MPROC__TESTS_KILLSWEEP_H
 
 #include <stdbool.h>
+
+struct mproc__segment;
 
 enum {
     KILL_HARD_MS = 2000,    /* deadlines inside the callbacks: longer than LIVE, so that hanging is seen as such */
@@ -71,5 +74,9 @@ typedef struct kill_case {
      * had returned 0. When there is a waiter, it may have taken its part already. */
     int (*check)(void *context, unsigned state, bool returned);
 } kill_case;
+
+/* Sweeps until no row of the segment is a dead one's: the parked waiter may be half-way through the same sweep, and what a
+ * call with MPROC_NOW then does not find is not lost. False: there still is one after KILL_HARD_MS. */
+bool kill_swept(struct mproc__segment *segment);
 
 #endif

@@ -239,7 +239,8 @@ static int put_check(void *context, unsigned state, bool returned)
     unsigned wanted = s->start->expected == 0 && returned ? 1 : 0;
     if (committed > 1 || committed < wanted || (committed && s->start->expected != 0))
         return 10;
-    mproc__segment_sweep(s->queue->segment);
+    if (!kill_swept(s->queue->segment))
+        return 15;
     if (s->start->parked == PARKED_GETTER) {
         /* Of the victim's item and ours the parked one gets one and we get the other. */
         if (put_number(s, SURVIVOR, hard()) < 0)
@@ -286,7 +287,8 @@ static int get_check(void *context, unsigned state, bool returned)
     unsigned taken = gets_since(s);
     if (taken > 1 || (returned && taken == 0))
         return 10;
-    mproc__segment_sweep(s->queue->segment);
+    if (!kill_swept(s->queue->segment))
+        return 15;
     unsigned next = taken;
     int number = get_number(s, MPROC_NOW);
     if (taken && s->start->redeliver && !returned) {

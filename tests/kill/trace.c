@@ -130,6 +130,7 @@ static trace_step step(trace *t)
     int status;
     t->last_pc = t->pc;
     t->last_was_system_call = t->next_is_system_call;
+    t->last_was_quiet = t->quiet;
     uint8_t *spare = t->before;
     t->before = t->now;
     t->now = spare;
@@ -143,7 +144,10 @@ static trace_step step(trace *t)
     if (t->last_was_system_call)
         t->how.settle(t->how.context);
     t->steps++;
-    return trace_look(t) == 0 ? TRACE_MARK : TRACE_LOST;
+    if (trace_look(t) != 0)
+        return TRACE_LOST;
+    t->quiet = t->next_is_system_call && trace_call_is_quiet(t->how.pid);
+    return TRACE_MARK;
 }
 
 static trace_step step_to_mark(trace *t)
@@ -154,7 +158,7 @@ static trace_step step_to_mark(trace *t)
             return result;
         if (atomic_load(t->how.returned) != 0)
             return TRACE_RETURNED;
-        if (t->next_is_system_call || t->last_was_system_call ||
+        if ((t->next_is_system_call && !t->quiet) || (t->last_was_system_call && !t->last_was_quiet) ||
             memcmp(t->before, t->now, t->size_bytes) != 0)
             return TRACE_MARK;
     }

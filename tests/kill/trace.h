@@ -46,6 +46,8 @@ typedef struct trace {
     uintptr_t pc;                               /* of the next instruction */
     uintptr_t last_pc;                          /* of the instruction that made the mark */
     bool next_is_system_call, last_was_system_call;
+    bool quiet;                                 /* the call that is next, or that it is in, is (quiet.c) */
+    bool last_was_quiet;                        /* stepping: the one behind */
     bool asleep;
     /* Of the fence. */
     bool fenced;                                /* the mappings are read-only now */
@@ -65,6 +67,10 @@ void trace_print(const trace *t, FILE *to);
 void trace_end(trace *t);
 /* The letter of /proc: R runs, S sleeps, t and T stopped, Z ended; '?' gone. */
 char trace_state(pid_t pid);
+
+/* ---- quiet.c ---- */
+/* Whether the system call that the process stands before, or stands in, is one that no other process can see. */
+bool trace_call_is_quiet(pid_t pid);
 
 /* ---- between trace.c and fence.c ---- */
 bool fence_supported(void);

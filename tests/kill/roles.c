@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the processes of a round do. */
+#include "platform/base.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <unistd.h>
+
+#include "kill/roles.h"
+#include "platform/platform.h"
+
+flags_shared *kill_flags;
+
+static void stay(void)
+{
+    for (;;)
+        pause();
+}
+
+static void tell(_Atomic uint32_t *word, int answer)
+{
+    atomic_store(word, 1u + (uint32_t)(answer & 255));
+    mproc__futex_wake(word, 1, true);
+}
+
+int role_waiter(void *context)
+{
+    round_run *r = context;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    tell(&kill_flags->woke, r->of->wait(r->context, r->state));
+    stay();
+    return 0;
+}
+
+int role_victim(void *context)
+{
+    round_run *r = context;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+    int answer = r->of->prepare ? r->of->prepare(r->context, r->state) : 0;
+    if (answer != 0)
+        return answer;
+    kill(getpid(), SIGSTOP);
+    answer = r->of->call(r->context, r->state);
+    atomic_store(&kill_flags->returned, 1 + (answer & 255));
+    tell(&kill_flags->went_on, answer);
+    stay();
+    return 0;
+}
+
+int role_recoverer(void *context)
+{
+    round_run *r = context;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+    kill(getpid(), SIGSTOP);
+    atomic_store(&kill_flags->recovered, 1 + (r->of->recover(r->context, r->state) & 255));
+    stay();
+    return 0;
+}
+
+int role_poster(void *context)
+{
+    round_run *r = context;
+    if (r->order == ORDER_KILL_POST)
+        kill(r->victim, SIGKILL);
+    int answer = r->of->post(r->context, r->state);
+    if (r->order == ORDER_POST_KILL)
+        kill(r->victim, SIGKILL);
+    return answer;
+}
+
+int role_meanwhile(void *context)
+{
+    round_run *r = context;
+    return r->of->meanwhile(r->context, r->state);
+}
+
+int role_wakes(void *context)
+{
+    round_run *r = context;
+    return r->of->wakes(r->context, r->state);
+}
+
+int role_check(void *context)
+{
+    round_run *r = context;
+    return r->of->check(r->context, r->state, r->returned);
+}
