@@ -14,6 +14,10 @@ void semaphore_make(int home, int64_t value, const mproc_semaphore_options *opti
 {
     if (home == 1)
         ck_assert_int_eq(mproc__place_local(MPROC__HOME_THREAD, &place), 0);
+    if (home == 2)
+        ck_assert_int_eq(
+            mproc__place_shm("shm:/check-semaphore", MPROC_WITH(mproc_place_options, .owner = true), &place),
+            0);
     ck_assert_int_eq(mproc_semaphore_create(place, value, options, &semaphore), 0);
 }
 
@@ -126,7 +130,7 @@ int in_thread(support_fn *fn, void *context)
 
 int elsewhere(int home, support_fn *fn, void *context)
 {
-    return home == 0 ? in_child(fn, context) : in_thread(fn, context);
+    return home == 1 ? in_thread(fn, context) : in_child(fn, context);
 }
 
 static void *sleeper_run(void *argument)

@@ -15,7 +15,7 @@ enum { LIVE_MS = 250, LONG_MS = 10000 };
 extern mproc_place *place; /* NULL: host */
 extern mproc_semaphore *semaphore;
 
-/* home: 0 host, 1 thread. */
+/* home: 0 host, 1 thread, 2 shm. */
 void semaphore_make(int home, int64_t value, const mproc_semaphore_options *options);
 void semaphore_drop(void);
 unsigned free_permits(void);
@@ -34,7 +34,7 @@ int hold_for_ever(void *count); /* never answers; 1: did not get them */
 /* ---- others ---- */
 int in_child(support_fn *fn, void *context);
 int in_thread(support_fn *fn, void *context);
-/* Another process for a host semaphore, another thread for the rest. */
+/* Another thread for a thread home, another process for the rest. */
 int elsewhere(int home, support_fn *fn, void *context);
 
 typedef struct sleeper {
