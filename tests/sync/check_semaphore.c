@@ -244,6 +244,35 @@ START_TEST(never_more_than_the_permits_are_inside_and_nobody_is_left_asleep)
 }
 END_TEST
 
+static mproc_semaphore *back; /* the other way */
+enum { TURNS = 4000 };
+
+static int answers(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < TURNS; i++)
+        if (mproc_semaphore_acquire(semaphore, soon()) || mproc_semaphore_release(back, 1))
+            return 1;
+    return 0;
+}
+
+/* Nothing comes after a wake that is lost: both would sleep for good. 0 host, 1 thread. */
+START_TEST(a_permit_goes_to_and_fro_and_no_wake_is_lost)
+{
+    sleeper other;
+    semaphore_make(_i, 0, NULL);
+    ck_assert_int_eq(mproc_semaphore_create(place, 0, NULL, &back), 0);
+    sleeper_start(_i == 0, answers, &other);
+    for (int i = 0; i < TURNS; i++) {
+        ck_assert_int_eq(mproc_semaphore_release(semaphore, 1), 0);
+        ck_assert_int_eq(mproc_semaphore_acquire(back, soon()), 0);
+    }
+    ck_assert_int_eq(sleeper_end(&other), 0);
+    mproc_semaphore_close(&back);
+    semaphore_drop();
+}
+END_TEST
+
 static long switches(void)
 {
     struct rusage usage;
@@ -573,6 +602,7 @@ int main(int argc, char **argv)
     tcase_add_test(wait, a_blocked_acquire_survives_signals_and_keeps_its_deadline);
     tcase_add_loop_test(wait, a_release_of_n_lets_exactly_n_waiters_go, 0, 3);
     tcase_add_loop_test(wait, never_more_than_the_permits_are_inside_and_nobody_is_left_asleep, 0, 4);
+    tcase_add_loop_test(wait, a_permit_goes_to_and_fro_and_no_wake_is_lost, 0, 2);
     tcase_add_test(wait, a_waiter_is_not_woken_now_and_then);
     TCase *death = support_case(suite, "death");
     tcase_add_test(death, a_permit_of_the_dead_stays_taken_and_anybody_may_give_it_back);

@@ -59,6 +59,8 @@ static void crew_start(crew *c, unsigned worker)
 static void crew_kill(crew *c, unsigned worker)
 {
     int status = 0;
+    if (c->of->doomed)
+        c->of->doomed(c->context, worker);
     kill(c->pids[worker], SIGKILL);
     waitpid(c->pids[worker], &status, 0);
     if (WIFEXITED(status)) {

@@ -18,7 +18,7 @@ enum { TORTURE_WORKERS = 6, TORTURE_CALL_MS = 2000 };
 
 /* What every case's shared memory begins with. */
 typedef struct torture_shared {
-    _Atomic int stop;               /* set by the controller at the end; workers look at it between two calls */
+    _Atomic int stop; /* set by the controller at the end; workers look at it between two calls */
     _Atomic unsigned long progress; /* counted up by the workers */
     /* Set by the controller for a quiet point: workers then call torture_park between two calls. */
     _Atomic uint32_t pause;
@@ -33,6 +33,8 @@ typedef struct torture_case {
     torture_shared *(*shared)(void *context);
     /* Worker, a process of its own: works until stop; returns 0, or a code (1..255) that is a failure. */
     int (*work)(void *context, unsigned worker);
+    /* Controller: that worker is about to be killed; from here on it may be dead. Or NULL. */
+    void (*doomed)(void *context, unsigned worker);
     /* Controller: that worker is dead and reaped; a new one takes its place after this. */
     void (*killed)(void *context, unsigned worker);
     /* Controller, all workers gone: the number of failures, each with a line on stderr. */

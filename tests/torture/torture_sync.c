@@ -15,12 +15,13 @@
 
 #include "torture/torture.h"
 
-enum { LOCKS = 16, PERMITS = 64, PERMITS_AT_ONCE = 16, SHORT_MS = 2, LINGER_NS = 100000, KILLS = 10000 };
+enum { LOCKS = 16, PERMITS = 64, PERMITS_AT_ONCE = 40, SHORT_MS = 2, LINGER_NS = 100000, KILLS = 10000 };
 enum {
     FAULT_LOCK = 2,
     FAULT_NOT_TOLD,
     FAULT_RELEASE,
     FAULT_PERMIT,
+    FAULT_PERMIT_TOO_MANY,
     FAULT_PERMIT_RELEASE,
     FAULT_EVENT,
     FAULT_CONDITION
@@ -38,14 +39,21 @@ typedef struct pair_shared {
     _Atomic unsigned told; /* acquires that heard of a death */
 } pair_shared;
 
+/* In one word, so that one look sees one instant: a byte a worker of permits it holds, counted up after the acquire and down
+ * before the release; in the top byte a bit for each worker that is doomed, whose permits may be free already. */
+enum { GRANT_BITS = 8, DOOMED_SHIFT = 56 };
+_Static_assert(TORTURE_WORKERS *GRANT_BITS <= DOOMED_SHIFT && TORTURE_WORKERS <= 8, "one word");
+
 typedef struct sync_shared {
     torture_shared begin;
+    _Atomic uint64_t grants;
     note_shared notes[TORTURE_WORKERS];
     pair_shared pairs[LOCKS];
     volatile unsigned tokens; /* under the condition's lock */
 } sync_shared;
 
 typedef struct scene {
+    unsigned worker; /* which one this process is */
     mproc_lock *locks[LOCKS];
     mproc_semaphore *permits;
     mproc_event *event;
@@ -116,19 +124,46 @@ static int use_lock(scene *s, note_shared *note, unsigned i)
     return fault;
 }
 
+static unsigned granted(uint64_t grants)
+{
+    unsigned sum = 0;
+    for (unsigned worker = 0; worker < TORTURE_WORKERS; worker++)
+        if (!(grants >> (DOOMED_SHIFT + worker) & 1))
+            sum += grants >> (GRANT_BITS * worker) & 0xff;
+    return sum;
+}
+
+static uint64_t grant_of(const scene *s, unsigned count)
+{
+    return (uint64_t)count << (GRANT_BITS * s->worker);
+}
+
+/* The first one must come: whoever holds some waits only for a short while. */
+static int take_permit(scene *s, unsigned already)
+{
+    int code = mproc_semaphore_acquire(s->permits, mproc_after_ms(already ? SHORT_MS : TORTURE_CALL_MS));
+    if (code == -ETIMEDOUT && already)
+        return code;
+    if (code < 0)
+        return FAULT_PERMIT;
+    uint64_t one = grant_of(s, 1);
+    return granted(atomic_fetch_add(&s->shared->grants, one) + one) > PERMITS ? FAULT_PERMIT_TOO_MANY : 0;
+}
+
 /* More are wanted by all together than there are; who gets no more in time gives back what it has. */
 static int use_permits(scene *s, unsigned wanted)
 {
     unsigned got = 0;
     int code = 0;
     while (got < wanted && code == 0) {
-        code = mproc_semaphore_acquire(s->permits, mproc_after_ms(SHORT_MS));
+        code = take_permit(s, got);
         got += code == 0;
     }
-    if (code < 0 && code != -ETIMEDOUT)
-        return FAULT_PERMIT;
+    if (code > 0)
+        return code;
     linger();
-    return got == 0 || mproc_semaphore_release(s->permits, got) == 0 ? 0 : FAULT_PERMIT_RELEASE;
+    atomic_fetch_sub(&s->shared->grants, grant_of(s, got));
+    return mproc_semaphore_release(s->permits, got) == 0 ? 0 : FAULT_PERMIT_RELEASE;
 }
 
 static int use_event(scene *s, unsigned how)
@@ -159,7 +194,7 @@ static int use_something(scene *s, note_shared *note, unsigned *seed)
 {
     unsigned chance = (unsigned)rand_r(seed) % 16;
     unsigned detail = (unsigned)rand_r(seed);
-    if (chance < 8)
+    if (chance < 6)
         return use_lock(s, note, detail % LOCKS);
     if (chance < 12)
         return use_permits(s, 1 + detail % PERMITS_AT_ONCE);
@@ -173,6 +208,7 @@ static int sync_work(void *context, unsigned worker)
     scene *s = context;
     unsigned seed = (unsigned)getpid();
     int fault = 0;
+    s->worker = worker;
     while (fault == 0 && !atomic_load(&s->shared->begin.stop)) {
         fault = use_something(s, &s->shared->notes[worker], &seed);
         atomic_fetch_add(&s->shared->begin.progress, 1);
@@ -183,28 +219,39 @@ static int sync_work(void *context, unsigned worker)
 
 /* ---- what the controller knows ---- */
 
+static void sync_doomed(void *context, unsigned worker)
+{
+    scene *s = context;
+    atomic_fetch_or(&s->shared->grants, UINT64_C(1) << (DOOMED_SHIFT + worker));
+}
+
 static void sync_killed(void *context, unsigned worker)
 {
     scene *s = context;
     note_shared *note = &s->shared->notes[worker];
     unsigned sure = atomic_exchange(&note->sure, 0);
     unsigned maybe = atomic_exchange(&note->maybe, 0);
+    atomic_fetch_and(&s->shared->grants,
+                     ~(UINT64_C(0xff) << (GRANT_BITS * worker) | UINT64_C(1) << (DOOMED_SHIFT + worker)));
     if (sure)
         s->sure[sure - 1]++;
     else if (maybe)
         s->maybe[maybe - 1]++;
 }
 
-/* Nobody holds anything: all permits are free. (A lock whose holder died is taken and given back by judge.) */
+/* Nobody holds anything: all permits are free, and all locks (one whose holder died, too). */
 static unsigned sync_quiet(void *context)
 {
     scene *s = context;
-    unsigned value = 0;
+    unsigned value = 0, held = 0;
     int code = mproc_semaphore_value(s->permits, &value);
-    if (code == 0 && value == PERMITS)
+    for (unsigned i = 0; i < LOCKS; i++)
+        held += mproc_lock_is_held(s->locks[i]);
+    if (code == 0 && value == PERMITS && held == 0 && atomic_load(&s->shared->grants) == 0)
         return 0;
-    fprintf(stderr, "torture: sync: %u of %d permits are free while nobody holds one (%d)\n", value, PERMITS,
-            code);
+    fprintf(stderr,
+            "torture: sync: %u of %d permits are free and %u locks held while nobody holds one (%d, %#llx)\n",
+            value, PERMITS, held, code, (unsigned long long)atomic_load(&s->shared->grants));
     return 1;
 }
 
@@ -249,7 +296,8 @@ static void sync_teardown(void *context)
 
 #define SYNC                                                                                                 \
     .kills = KILLS, .setup = sync_setup, .shared = sync_torture_shared, .work = sync_work,                   \
-    .killed = sync_killed, .quiet = sync_quiet, .judge = sync_judge, .teardown = sync_teardown
+    .doomed = sync_doomed, .killed = sync_killed, .quiet = sync_quiet, .judge = sync_judge,                  \
+    .teardown = sync_teardown
 
 const torture_case torture_sync = {.name = "sync", SYNC};
 const torture_case torture_sync_stopped = {.name = "sync stopped", .stops = true, SYNC};
