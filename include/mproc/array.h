@@ -82,7 +82,8 @@ MPROC_API mproc_lock *mproc_array_lock(mproc_array *array);
 /* Gives an array that was made unlocked its lock; data and every other call go on as before. NULL: an own recursive one, which
  * every holder of the array finds from then on. A given one is this handle's and of those made from it (by a start or a
  * connection), and stays open as long: give it before the array is given away. Who opens the array by its name must give it the
- * same lock. MPROC_ESTATE: it has one. -EINVAL: not a lock; a lock of a server, or of thread: for an array elsewhere (or the other way round). */
+ * same lock. MPROC_ESTATE: it has one. -EINVAL: not a lock; a lock of a server, or of thread: for an array elsewhere (or the
+ * other way round). */
 MPROC_API int mproc_array_set_lock(mproc_array *array, mproc_lock *lock);
 
 /* Slices: items [first, first + count) from or to plain memory of yours; of number types item by item, each whole. count may
@@ -91,8 +92,8 @@ MPROC_API int mproc_array_read(mproc_array *array, size_t first, size_t count, v
 MPROC_API int mproc_array_write(mproc_array *array, size_t first, size_t count, const void *items);
 
 /* One item, in one atomic step that takes no lock: get acquires, set releases, add and compare_set do both. The _int ones are
- * for the integer types; a uint64 above INT64_MAX is carried as the int64 of the same bits. The others are for float and double, and
- * round to the item's type. add wraps around as the type does (127 + 1 is -128 in an int8), in every type.
+ * for the integer types; a uint64 above INT64_MAX is carried as the int64 of the same bits. The others are for float and
+ * double, and round to the item's type. add wraps around as the type does (127 + 1 is -128 in an int8), in every type.
  * compare_set stores value if the item equals expected, and says in ret_set whether it did; floats are compared bit by bit, so
  * a NaN equals itself and 0.0 is not -0.0. ret_new and ret_set may be NULL.
  * -ERANGE: no such index; in set and compare_set also: the number is none of the type (300 in an int8). MPROC_EARGUMENT: items of

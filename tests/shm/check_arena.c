@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "shm/arena.h"
@@ -177,6 +178,149 @@ START_TEST(a_damaged_table_leads_to_no_loop_and_nowhere_outside)
 }
 END_TEST
 
+/* ---- the heap of the reference ---- */
+
+enum { HEAP_ROUNDS = 5000, HEAP_BLOCKS = 50, HEAP_GRANULE = 64, HEAP_GRANULES = 4096 };
+
+typedef struct heap_block {
+    uint32_t block;
+    unsigned char mark;
+} heap_block;
+
+static void heap_make(int home)
+{
+    mproc__home homes[] = {MPROC__HOME_HOST, MPROC__HOME_THREAD};
+    size_t size = mproc__arena_bytes(HEAP_GRANULE, HEAP_GRANULES);
+    ck_assert_int_eq(mproc__segment_create(homes[home], MPROC_TYPE_QUEUE, "heap", size, 0, &segment), 0);
+    ck_assert_int_eq(mproc__arena_init(segment, 0, HEAP_GRANULE, HEAP_GRANULES), 0);
+    ck_assert_int_eq(mproc__arena_open(segment, 0, &view), 0);
+}
+
+/* All of the block still says whose it is: nobody else was given a byte of it. */
+static void heap_give_back(const heap_block *of)
+{
+    const unsigned char *data = mproc__arena_data(arena, of->block);
+    size_t size = mproc__arena_block_bytes(arena, of->block), same = 0;
+    while (data && same < size && data[same] == of->mark)
+        same++;
+    ck_assert_uint_eq(same, size);
+    mproc__arena_free(arena, of->block);
+}
+
+/* Granules between the live blocks, which come in ascending order: none overlaps the one before. */
+typedef struct heap_sum {
+    uint32_t end;
+    unsigned used, free, overlapping;
+} heap_sum;
+
+static bool heap_add(const mproc__arena *unused, uint32_t block, mproc__block_state state, void *context)
+{
+    heap_sum *sum = context;
+    (void)unused;
+    sum->overlapping += block < sum->end;
+    sum->free += block - sum->end;
+    sum->used += state.granules;
+    sum->end = block + state.granules;
+    return true;
+}
+
+static heap_sum heap_count(void)
+{
+    heap_sum sum = {0};
+    mproc__arena_each(arena, heap_add, &sum);
+    sum.free += HEAP_GRANULES - sum.end;
+    return sum;
+}
+
+/* shows: HEAP-01 HEAP-02 */
+START_TEST(blocks_of_a_busy_heap_never_overlap_and_free_and_used_are_all_of_it)
+{
+    heap_block live[HEAP_BLOCKS];
+    unsigned count = 0, taken = 0, given_back = 0, used = 0;
+    heap_make(_i);
+    srand(7);
+    for (unsigned round = 0; round < HEAP_ROUNDS; round++) {
+        if (count == HEAP_BLOCKS || (count > 0 && rand() % 3 == 0)) {
+            unsigned which = (unsigned)rand() % count;
+            used -= (unsigned)(mproc__arena_block_bytes(arena, live[which].block) / HEAP_GRANULE);
+            heap_give_back(&live[which]);
+            live[which] = live[--count];
+            given_back++;
+        } else {
+            size_t size = 1 + (size_t)rand() % 4000;
+            heap_block *of = &live[count++];
+            of->mark = (unsigned char)round;
+            ck_assert(mproc__arena_alloc(segment, arena, size, MPROC_FOREVER, &of->block) == 0 &&
+                      (uintptr_t)mproc__arena_data(arena, of->block) % _Alignof(max_align_t) == 0 &&
+                      mproc__arena_block_bytes(arena, of->block) >= size);
+            memset(mproc__arena_data(arena, of->block), of->mark, mproc__arena_block_bytes(arena, of->block));
+            used += (unsigned)(mproc__arena_block_bytes(arena, of->block) / HEAP_GRANULE);
+            taken++;
+        }
+        heap_sum sum = heap_count();
+        ck_assert(sum.used == used && sum.used + sum.free == HEAP_GRANULES && sum.overlapping == 0);
+    }
+    while (count > 0) {
+        heap_give_back(&live[--count]);
+        given_back++;
+    }
+    ck_assert_uint_eq(taken, given_back);
+    ck_assert_uint_eq(heap_count().free, HEAP_GRANULES);
+    uint32_t all; /* merged into one again */
+    size_t whole = (size_t)HEAP_GRANULE * HEAP_GRANULES;
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, whole, MPROC_NOW, &all), 0);
+    mproc__segment_release(segment);
+}
+END_TEST
+
+/* Blocks for the handler to free: 0 none, else 1 + the block. */
+static volatile sig_atomic_t to_free, freed;
+
+static void frees_a_block(int signal_number)
+{
+    (void)signal_number;
+    if (!to_free)
+        return;
+    mproc__arena_free(arena, (uint32_t)to_free - 1);
+    to_free = 0;
+    freed++;
+}
+
+/* Freeing is one store and asks for no lock: neither in a handler that interrupted an allocation at any point, nor beside
+ * one that holds the lock for good. */
+/* shows: HEAP-03 */
+START_TEST(a_free_inside_an_allocation_neither_waits_nor_is_lost)
+{
+    enum { FREES = 300 };
+    struct itimerval often = {.it_interval = {0, 100}, .it_value = {0, 100}}, never = {0};
+    heap_make(_i);
+    mproc__robust_shared *lock = (void *)((unsigned char *)arena->shared + 16);
+    signal(SIGALRM, frees_a_block);
+    setitimer(ITIMER_REAL, &often, NULL);
+    while (freed < FREES) {
+        uint32_t block;
+        if (mproc__arena_alloc(segment, arena, 100, MPROC_FOREVER, &block) != 0)
+            break;
+        if (to_free)
+            mproc__arena_free(arena, block);
+        else
+            to_free = (sig_atomic_t)block + 1;
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    ck_assert_int_ge(freed, FREES);
+    if (to_free)
+        mproc__arena_free(arena, (uint32_t)to_free - 1);
+    ck_assert_uint_eq(granules_used(), 0);
+    uint32_t last;
+    ck_assert_int_eq(mproc__arena_alloc(segment, arena, 100, MPROC_NOW, &last), 0);
+    ck_assert_int_eq(mproc__robust_acquire(lock, MPROC_NOW), 0);
+    mproc__arena_free(arena, last);
+    ck_assert_uint_eq(granules_used(), 0);
+    ck_assert_int_eq(mproc__robust_release(lock), 0);
+    mproc__segment_release(segment);
+}
+END_TEST
+
 /* ---- kills ---- */
 
 static void check_and_free(uint32_t block, unsigned char mark)
@@ -278,6 +422,9 @@ int main(int argc, char **argv)
     tcase_add_loop_test(blocks, a_full_arena_says_so_and_freed_neighbours_become_one, 0, 2);
     tcase_add_test(blocks, sizes_are_checked_and_rounded_up);
     tcase_add_test(blocks, a_blocks_state_changes_only_from_what_it_was);
+    TCase *heap = support_case(suite, "heap");
+    tcase_add_loop_test(heap, blocks_of_a_busy_heap_never_overlap_and_free_and_used_are_all_of_it, 0, 2);
+    tcase_add_loop_test(heap, a_free_inside_an_allocation_neither_waits_nor_is_lost, 0, 2);
     TCase *damage = support_case(suite, "damage");
     tcase_add_test(damage, numbers_of_no_block_give_nothing);
     tcase_add_test(damage, a_damaged_table_leads_to_no_loop_and_nowhere_outside);

@@ -7,7 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shm/shm.h"
@@ -148,12 +152,29 @@ START_TEST(a_taken_name_is_told_and_opening_or_making_keeps_what_is_there)
 }
 END_TEST
 
+/* So many random numbers from now on are all the same. The library in this program calls ours instead of libc's. */
+static unsigned same_numbers;
+
+ssize_t getrandom(void *buffer, size_t size_bytes, unsigned flags)
+{
+    if (same_numbers == 0)
+        return syscall(SYS_getrandom, buffer, size_bytes, flags);
+    same_numbers--;
+    memset(buffer, 0x11, size_bytes);
+    return (ssize_t)size_bytes;
+}
+
 /* shows: SHM-05 */
-START_TEST(memory_made_without_a_name_gets_a_fresh_one)
+START_TEST(memory_made_without_a_name_gets_a_fresh_one_also_when_the_first_is_taken)
 {
     open_place(HOME_SHM);
+    same_numbers = 1;
     ck_assert_int_eq(make(10, NULL), 0);
+    ck_assert_uint_eq(same_numbers, 0);
+    ck_assert_ptr_nonnull(strstr(mproc_shm_name(shm), "1111111111111111"));
+    same_numbers = 3;
     ck_assert_int_eq(mproc_shm_create(place, 10, NULL, &other), 0);
+    ck_assert_uint_eq(same_numbers, 0); /* it was told three times that the name is taken */
     ck_assert_ptr_nonnull(mproc_shm_name(shm));
     ck_assert_str_ne(mproc_shm_name(shm), mproc_shm_name(other));
     mproc_shm_close(&other);
@@ -245,7 +266,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(life, who_opens_a_name_sees_the_same_bytes_and_the_real_size, 0, HOMES);
     tcase_add_loop_test(life, without_a_size_or_a_name_to_open_nothing_happens, 0, HOMES);
     tcase_add_loop_test(life, a_taken_name_is_told_and_opening_or_making_keeps_what_is_there, 0, HOMES);
-    tcase_add_test(life, memory_made_without_a_name_gets_a_fresh_one);
+    tcase_add_test(life, memory_made_without_a_name_gets_a_fresh_one_also_when_the_first_is_taken);
     tcase_add_loop_test(life, closing_unmaps_here_only_and_again_does_nothing, 0, HOMES);
     tcase_add_loop_test(life, unlinking_works_once_and_leaves_what_is_mapped, 0, HOMES);
     tcase_add_loop_test(life, a_fork_child_has_what_is_shared_and_not_what_is_for_threads, 0, HOMES);

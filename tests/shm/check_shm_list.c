@@ -14,54 +14,7 @@
 #include <mproc/call.h>
 #include "data/parcel.h"
 #include "platform/platform.h"
-#include "shm/place.h"
-#include "shm/shm_list.h"
-#include "support/support.h"
-
-static mproc_place *place;
-static mproc_shm_list *list;
-
-static void place_make(int home)
-{
-    if (home == 1)
-        ck_assert_int_eq(mproc__place_local(MPROC__HOME_THREAD, &place), 0);
-    if (home == 2)
-        ck_assert_int_eq(mproc__place_shm("shm:/check-list", NULL, &place), 0);
-}
-
-static void list_make(int home, mproc_variant values, const mproc_shm_list_options *options)
-{
-    place_make(home);
-    int code = mproc_shm_list_create(place, values, options, &list);
-    ck_assert_msg(code == 0, "%s", mproc_error_text(mproc_last_error()));
-}
-
-static void list_drop(void)
-{
-    mproc_shm_list_close(&list);
-    ck_assert_ptr_null(list);
-    mproc_place_close(&place);
-}
-
-static mproc_deadline soon(void)
-{
-    return mproc_after_ms(support_ms(5000));
-}
-
-static int set(int64_t index, mproc_variant value)
-{
-    return mproc_shm_list_set(list, index, value, soon());
-}
-
-static bool holds(mproc_shm_list *of, int64_t index, mproc_variant value)
-{
-    mproc_variant seen;
-    if (mproc_shm_list_get(of, index, &seen) < 0)
-        return false;
-    bool equal = mproc_variant_equal(seen, value);
-    mproc_variant_clear(&seen);
-    return equal;
-}
+#include "shm/shm_list_common.h"
 
 /* The reference's own example, with an int64 at each end of its range. */
 enum { BASICS_COUNT = 8 };
@@ -355,8 +308,7 @@ static int pack(mproc_shm_list *of, mproc__parcel *parcel)
     return mproc__parcel_pack(parcel, true, mproc_items(&item, 1));
 }
 
-/* Homes host and shm. */
-/* shows: SLIST-07 */
+/* Homes host and shm. A handle travels as a descriptor: it means the same storage after its name is gone, too. */
 START_TEST(a_handle_costs_the_same_for_few_and_many_items_and_means_the_same_storage)
 {
     size_t sizes[2];
@@ -373,6 +325,7 @@ START_TEST(a_handle_costs_the_same_for_few_and_many_items_and_means_the_same_sto
         sizes[i] = parcel.size_bytes;
         ck_assert_uint_eq(parcel.fd_count, 1);
         parcel.fds[0] = dup(parcel.fds[0]);
+        ck_assert_int_eq(mproc_place_unlink(place, "numbers"), 0);
         ck_assert_int_eq(mproc__parcel_unpack(&parcel, &received), 0);
         mproc__parcel_clear(&parcel, true);
         mproc_shm_list *other = mproc_variant_get_handle(mproc_variant_at(received, 0), MPROC_TYPE_SHM_LIST);
@@ -380,9 +333,7 @@ START_TEST(a_handle_costs_the_same_for_few_and_many_items_and_means_the_same_sto
         ck_assert(holds(other, -1, mproc_int(-5)));
         ck_assert_int_eq(mproc_shm_list_set(other, 0, mproc_int(-6), soon()), 0);
         ck_assert(holds(list, 0, mproc_int(-6)));
-        ck_assert_int_eq(mproc_place_unlink(place, "numbers"), 0);
         ck_assert_int_eq(mproc_shm_list_open(place, "numbers", &unlinked), -ENOENT);
-        ck_assert(holds(other, -1, mproc_int(-5))); /* handles keep working */
         mproc_variant_clear(&received);
         list_drop();
     }
@@ -400,184 +351,7 @@ START_TEST(a_list_of_threads_cannot_cross)
 }
 END_TEST
 
-/* ---- readers and writers, the stopped and the dead ---- */
-
-enum { LONG_BYTES = 64 };
-
-/* A value of one letter, as long as its letter says. */
-static mproc_variant letters(char *buffer, unsigned n)
-{
-    size_t length = 1 + n % LONG_BYTES;
-    memset(buffer, 'A' + (int)(length % 26), length);
-    return mproc_bytes(buffer, length);
-}
-
-static bool is_letters(mproc_variant value)
-{
-    size_t length;
-    const char *bytes = mproc_variant_get_bytes(value, &length);
-    char wanted = (char)('A' + length % 26);
-    for (size_t i = 0; bytes && i < length; i++)
-        if (bytes[i] != wanted)
-            return false;
-    return bytes && length > 0;
-}
-
-static int writes_letters(void *unused)
-{
-    (void)unused;
-    char buffer[LONG_BYTES];
-    mproc_variant stop = mproc_null();
-    for (unsigned n = 0; stop.kind == MPROC_KIND_NULL; n += 7)
-        if (set(0, letters(buffer, n)) != 0 || mproc_shm_list_get(list, 1, &stop) != 0)
-            return 1;
-    return 0;
-}
-
-static void *writes_in_thread(void *ret_code)
-{
-    *(int *)ret_code = writes_letters(NULL);
-    return NULL;
-}
-
-START_TEST(no_reader_ever_sees_a_torn_value)
-{
-    enum { WRITERS = 2 };
-    char buffer[LONG_BYTES];
-    pid_t writers[WRITERS];
-    pthread_t threads[WRITERS];
-    int codes[WRITERS] = {-1, -1};
-    list_make(_i, MPROC_ARGS(letters(buffer, LONG_BYTES - 1), mproc_null()), NULL);
-    for (int i = 0; i < WRITERS; i++) {
-        if (_i == 0)
-            writers[i] = support_fork(writes_letters, NULL);
-        else
-            ck_assert_int_eq(pthread_create(&threads[i], NULL, writes_in_thread, &codes[i]), 0);
-    }
-    for (int round = 0; round < 20000; round++) {
-        mproc_variant seen;
-        ck_assert_int_eq(mproc_shm_list_get(list, 0, &seen), 0);
-        ck_assert(is_letters(seen));
-        mproc_variant_clear(&seen);
-    }
-    ck_assert_int_eq(set(1, mproc_int(1)), 0);
-    for (int i = 0; i < WRITERS; i++) {
-        if (_i == 0)
-            ck_assert_int_eq(support_reap(writers[i], 10000), 0);
-        else
-            pthread_join(threads[i], NULL);
-        ck_assert(_i == 0 || codes[i] == 0);
-    }
-    list_drop();
-}
-END_TEST
-
-static int takes_the_turn(void *signal_number)
-{
-    if (mproc__robust_acquire(&list->shared->writers, MPROC_NOW) < 0)
-        return 1;
-    raise(*(int *)signal_number);
-    return mproc__robust_release(&list->shared->writers);
-}
-
-static bool turn_is_taken(void *unused)
-{
-    (void)unused;
-    return atomic_load(mproc__robust_word(&list->shared->writers)) != 0;
-}
-
-/* shows: DEATH-11 */
-START_TEST(a_stopped_writer_keeps_writers_to_their_deadlines_and_readers_from_nothing)
-{
-    int stop = SIGSTOP, status;
-    list_make(0, MPROC_ARGS(1, 2), NULL);
-    pid_t stopped = support_fork(takes_the_turn, &stop);
-    ck_assert_int_eq(waitpid(stopped, &status, WUNTRACED), stopped);
-    ck_assert(WIFSTOPPED(status));
-    ck_assert_int_eq(mproc_shm_list_set(list, 0, mproc_int(5), MPROC_NOW), -ETIMEDOUT);
-    ck_assert_int_eq(mproc_shm_list_set(list, 0, mproc_int(5), mproc_after_ms(20)), -ETIMEDOUT);
-    ck_assert(holds(list, 0, mproc_int(1)) && holds(list, 1, mproc_int(2)));
-    kill(stopped, SIGCONT);
-    ck_assert_int_eq(set(0, mproc_int(5)), 0);
-    ck_assert_int_eq(support_reap(stopped, 5000), 0);
-    list_drop();
-}
-END_TEST
-
-static int waits_for_the_turn(void *unused)
-{
-    (void)unused;
-    return set(0, mproc_int(8));
-}
-
-START_TEST(a_killed_writers_turn_is_over_at_once_for_who_waits_for_it)
-{
-    int stop = SIGSTOP;
-    list_make(0, MPROC_ARGS(1, 2), NULL);
-    pid_t victim = support_fork(takes_the_turn, &stop);
-    ck_assert(support_until(turn_is_taken, NULL, 5000));
-    pid_t waiter = support_fork(waits_for_the_turn, NULL);
-    ck_assert(support_until_asleep(waiter, 5000));
-    int64_t killed_at = mproc__now_ns();
-    support_kill(victim);
-    ck_assert_int_eq(support_reap(waiter, 5000), 0);
-    ck_assert_int_lt(mproc__now_ns() - killed_at, (int64_t)support_ms(250) * 1000000);
-    ck_assert(holds(list, 0, mproc_int(8)) && holds(list, 1, mproc_int(2)));
-    ck_assert_int_eq(set(1, mproc_int(9)), 0);
-    list_drop();
-}
-END_TEST
-
-/* ---- damage and bad input ---- */
-
-/* shows: MEM-2 */
-START_TEST(damage_is_found_and_nothing_outside_is_touched)
-{
-    mproc_variant seen;
-    list_make(0, MPROC_ARGS("text", 2), NULL);
-    mproc__slot_shared *slot = &list->shared->slots[0];
-    const uint64_t offset = slot->offset, room = slot->room, word = atomic_load(&slot->word);
-    const struct {
-        uint64_t offset, room, word;
-    } damage[] = {
-        {UINT64_MAX - 7, room, word},
-        {offset, UINT64_MAX - 7, word},
-        {offset, 0, word},
-        {offset + 1, room, word},
-        {offset, room + 1, word},
-        {offset, room, word | MPROC__SLOT_BYTES_MAX},
-        {offset, room, word | UINT64_C(15) << MPROC__SLOT_LENGTH_BITS},
-        {offset, room, (uint64_t)MPROC_KIND_INT << MPROC__SLOT_LENGTH_BITS | 7},
-        {offset, room, (uint64_t)MPROC_KIND_BOOL << MPROC__SLOT_LENGTH_BITS | 8},
-    };
-    for (size_t i = 0; i < MPROC__COUNT(damage); i++) {
-        slot->offset = damage[i].offset;
-        slot->room = damage[i].room;
-        atomic_store(&slot->word, damage[i].word);
-        ck_assert_int_eq(mproc_shm_list_get(list, 0, &seen), MPROC_ECORRUPT);
-        ck_assert_int_eq(mproc_shm_list_values(list, &seen), MPROC_ECORRUPT);
-        mproc_shm_list *copy;
-        ck_assert_int_eq(mproc_shm_list_copy(list, NULL, NULL, &copy), MPROC_ECORRUPT);
-        if (i < 5)
-            ck_assert_int_eq(set(0, mproc_int(1)), MPROC_ECORRUPT);
-        ck_assert(holds(list, 1, mproc_int(2)));
-    }
-    slot->offset = offset;
-    slot->room = room;
-    atomic_store(&slot->word, word);
-    ck_assert(holds(list, 0, mproc_text("text")));
-    memset((char *)mproc__segment_root(list->segment) + offset, 0xff, 4);
-    ck_assert_int_eq(mproc_shm_list_get(list, 0, &seen), MPROC_ECORRUPT);
-    list->shared->count = (mproc__segment_size(list->segment) - sizeof(*list->shared)) / sizeof(*slot) + 1;
-    mproc__segment *segment;
-    mproc__handle *handle;
-    ck_assert_int_eq(
-        mproc__segment_attach(dup(mproc__segment_fd(list->segment)), MPROC_TYPE_SHM_LIST, &segment), 0);
-    ck_assert_int_eq(mproc__shm_list_noun.attach(segment, &handle), MPROC_ECORRUPT);
-    mproc__segment_release(segment);
-    list_drop();
-}
-END_TEST
+/* ---- bad input ---- */
 
 static int all_answer_child(void *unused)
 {
@@ -685,12 +459,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(handles, a_handle_costs_the_same_for_few_and_many_items_and_means_the_same_storage, 0,
                         2);
     tcase_add_test(handles, a_list_of_threads_cannot_cross);
-    TCase *turns = support_case(suite, "turns");
-    tcase_add_loop_test(turns, no_reader_ever_sees_a_torn_value, 0, 2);
-    tcase_add_test(turns, a_stopped_writer_keeps_writers_to_their_deadlines_and_readers_from_nothing);
-    tcase_add_test(turns, a_killed_writers_turn_is_over_at_once_for_who_waits_for_it);
     TCase *bad = support_case(suite, "bad input");
-    tcase_add_test(bad, damage_is_found_and_nothing_outside_is_touched);
     tcase_add_test(bad, a_list_of_threads_answers_echild_in_a_fork_child);
     tcase_add_loop_test(bad, no_memory_is_an_error_that_leaves_nothing, 0, 3);
     tcase_add_test(bad, what_is_no_list_is_refused);

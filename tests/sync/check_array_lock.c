@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The locks of arrays: own, given, none; and how a given one crosses. Loop tests run once for each home: 0 host, 1 thread, 2 shm. */
+/* The locks of arrays: own, given, none; and how a given one crosses. Loop tests run once for each home: 0 host, 1 thread,
+ * 2 shm. */
 #include "platform/base.h"
 
 #include <signal.h>
