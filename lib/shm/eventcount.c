@@ -212,8 +212,9 @@ int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event
     watch.sliced = watch.watching = watch.look_again = false;
     watch_add(&watch, &event->word, ticket);
     watch_fill(&watch, segment, (unsigned)own_row, membership);
+    /* Dead since the sweep above; or nobody can bury it, because its life word was overwritten. */
     if (watch.look_again)
-        return 0;
+        return mproc__segment_sweep(segment) ? 0 : wait_sliced(segment, event, ticket, deadline);
     int code = wait_watching(segment, &watch, deadline);
     if (code != -ENOSYS && code != -ENOMEM)
         return code;

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -526,6 +527,31 @@ START_TEST(a_death_that_another_swept_since_the_look_is_not_slept_over)
 }
 END_TEST
 
+static long processor_us(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec +
+           usage.ru_stime.tv_usec;
+}
+
+/* Nobody can bury that row; it must not be looked at over and over. */
+START_TEST(an_overwritten_life_word_of_the_dead_is_neither_followed_nor_spun_on)
+{
+    make(0);
+    ck_assert_int_eq(wait_for(&shared->event, &shared->value, 1, mproc_after_ms(1)), -ETIMEDOUT);
+    pid_t child = support_fork(joins_and_stays, NULL);
+    ck_assert(support_until_asleep(child, 5000));
+    support_kill(child);
+    ck_assert_int_eq(mproc__segment_row_pid(segment, 1), child);
+    memset(&segment->shared->rows[1].life.mutex.__data.__kind, 0x55, sizeof(int));
+    long before_us = processor_us();
+    ck_assert_int_eq(wait_for(&shared->event, &shared->value, 1, mproc_after_ms(300)), -ETIMEDOUT);
+    ck_assert_int_lt(processor_us() - before_us, 150000);
+    mproc__segment_release(segment);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("eventcount");
@@ -544,6 +570,7 @@ int main(int argc, char **argv)
     tcase_add_test(deaths, a_sleeper_among_living_participants_is_not_woken_now_and_then);
     tcase_add_test(deaths, a_stopped_participant_does_not_hold_up_a_deadline);
     tcase_add_test(deaths, a_death_that_another_swept_since_the_look_is_not_slept_over);
+    tcase_add_test(deaths, an_overwritten_life_word_of_the_dead_is_neither_followed_nor_spun_on);
     tcase_add_test(deaths, a_process_that_finds_the_table_full_can_wait_all_the_same);
     return support_run(suite, argc, argv);
 }
