@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "platform/base.h"
 
+#include <limits.h>
+
 #include <mproc/sync.h>
 
 #include "shm/noun.h"
@@ -275,6 +277,86 @@ static void list_everything(void *object, mproc_deadline deadline)
         mproc_shm_list_close(&copy);
 }
 
+/* ---- condition ---- */
+
+static int condition_create(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_condition_create(place, MPROC_WITH(mproc_condition_options, .name = name),
+                                  (mproc_condition **)ret_object);
+}
+
+static int condition_open(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_condition_open(place, name, (mproc_condition **)ret_object);
+}
+
+static bool never(void *unused)
+{
+    (void)unused;
+    return false;
+}
+
+/* One wait of either kind, the lock held around it. */
+static int condition_wait_by(mproc_condition *condition, mproc_condition_fn *fn, mproc_deadline deadline)
+{
+    int rc = mproc_lock_acquire(mproc_condition_lock(condition), deadline);
+    if (rc < 0)
+        return rc;
+    rc = fn ? mproc_condition_wait_for(condition, fn, NULL, deadline)
+            : mproc_condition_wait(condition, deadline);
+    int released = mproc_lock_release(mproc_condition_lock(condition));
+    return released < 0 ? released : rc;
+}
+
+static int condition_block(void *object, mproc_deadline deadline)
+{
+    return condition_wait_by(object, NULL, deadline);
+}
+
+static int condition_block_asking(void *object, mproc_deadline deadline)
+{
+    return condition_wait_by(object, never, deadline);
+}
+
+static int condition_use(void *object)
+{
+    mproc_lock *lock = mproc_condition_lock(object);
+    int rc = mproc_lock_acquire(lock, MPROC_NOW);
+    if (rc < 0)
+        return rc;
+    rc = mproc_condition_notify(object, 2);
+    int waited = mproc_condition_wait(object, MPROC_NOW);
+    if (rc == 0 && waited != -ETIMEDOUT)
+        rc = waited;
+    int released = mproc_lock_release(lock);
+    return rc < 0 ? rc : released;
+}
+
+static void condition_everything(void *object, mproc_deadline deadline)
+{
+    mproc_lock *lock = mproc_condition_lock(object);
+    char text[200];
+    int rc = mproc_lock_acquire(lock, deadline);
+    noun_any(mproc_condition_notify(object, 1));
+    noun_any(mproc_condition_wait(object, deadline));
+    noun_any(mproc_condition_notify(object, UINT_MAX));
+    noun_any(mproc_condition_wait_for(object, never, NULL, deadline));
+    if (rc >= 0)
+        noun_any(mproc_lock_release(lock));
+    noun_any(mproc_describe(object, text, sizeof(text)));
+}
+
+static void condition_in_time(void *object, mproc_deadline deadline)
+{
+    mproc_lock *lock = mproc_condition_lock(object);
+    for (int i = 0; i < 50; i++) {
+        int rc = mproc_lock_acquire(lock, deadline);
+        noun_any(mproc_condition_notify(object, i % 2 ? 1 : UINT_MAX));
+        if (rc >= 0)
+            noun_any(mproc_lock_release(lock));
+    }
+}
+
 const noun_case noun_cases[] = {
     {"lock", MPROC_TYPE_LOCK, lock_create, lock_open, mproc__noun_unpack, lock_use, lock_occupy, lock_block,
      lock_vacate, lock_everything},
@@ -288,6 +370,10 @@ const noun_case noun_cases[] = {
      shm_everything},
     {"shm_list", MPROC_TYPE_SHM_LIST, list_create, list_open, mproc__noun_unpack, list_use, list_occupy,
      list_block, list_vacate, list_everything},
+    {"condition", MPROC_TYPE_CONDITION, condition_create, condition_open, mproc__noun_unpack, condition_use,
+     NULL, condition_block, NULL, condition_everything, condition_in_time},
+    {"condition asked", MPROC_TYPE_CONDITION, condition_create, condition_open, mproc__noun_unpack,
+     condition_use, NULL, condition_block_asking, NULL, condition_everything, condition_in_time},
     {.name = NULL},
 };
 

@@ -23,6 +23,9 @@ typedef struct noun_case {
     int (*vacate)(void *object);
     /* Every public call that there is, with what the object may be full of nonsense: any answer is right. */
     void (*everything)(void *object, mproc_deadline deadline);
+    /* What of that ends by its deadline even while the lock's word is being overwritten with the name of somebody who lives: a
+     * condition's wait gets its lock back however long that takes. NULL: all of it. */
+    void (*in_time)(void *object, mproc_deadline deadline);
 } noun_case;
 
 /* Of `everything`: whatever it answered. */

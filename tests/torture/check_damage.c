@@ -207,7 +207,8 @@ static int meet_damage(void *context)
     atomic_store(r->attached, 1);
     for (unsigned round = 0; round < 2; round++) {
         char text[256];
-        r->noun->everything(object, mproc_after_ms(DEADLINE_MS));
+        bool racing = r->way == DURING_CALLS && r->noun->in_time;
+        (racing ? r->noun->in_time : r->noun->everything)(object, mproc_after_ms(DEADLINE_MS));
         (void)mproc_describe(object, text, sizeof(text));
     }
     mproc__handle_close(&object, r->noun->type);
