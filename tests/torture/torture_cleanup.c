@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Programs that share named objects are killed in any order and at any moment, also while they make or open them; then one
- * mproc_cleanup must leave /dev/shm as it was, and take nothing from those that live. */
+/* Programs that share named objects, and start processes and pools, are killed in any order and at any moment, also while they
+ * make, open or clean. Then one mproc_cleanup must leave /dev/shm as it was, nothing of what they started may live on, and
+ * nothing is taken from those that live. */
 #include "platform/base.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,14 +17,17 @@
 
 #include <mproc.h>
 
+#include "shm/named_common.h"
 #include "support/support.h"
 #include "torture/torture.h"
 
-enum { CLEANUPS = 200, PROGRAMS = 4, KILL_US_MOST = 3000, NAMES_BYTES = 1 << 16 };
+enum { CLEANUPS = 200, PROGRAMS = 4, KILL_US_MOST = 3000, GONE_MS = 2000, NAMES_BYTES = 1 << 16 };
 
 static mproc_place *place;
+static bool own_directory;
+static unsigned names_removed, orphans; /* what the dead had left, all in all: none would show nothing */
 
-/* Sorted, a line each: for comparing. */
+/* Sorted, a line each: for comparing. In a /dev/shm that others use, too: only what this place has. */
 static int list_names(char *names)
 {
     struct dirent **entries;
@@ -30,7 +35,8 @@ static int list_names(char *names)
     size_t length = 0;
     names[0] = '\0';
     for (int i = 0; i < count; i++) {
-        if (length < NAMES_BYTES - sizeof(entries[i]->d_name))
+        bool counts = own_directory || strncmp(entries[i]->d_name, "torture", 7) == 0;
+        if (counts && length < NAMES_BYTES - sizeof(entries[i]->d_name))
             length += (size_t)snprintf(names + length, NAMES_BYTES - length, "%s\n", entries[i]->d_name);
         free(entries[i]);
     }
@@ -39,30 +45,78 @@ static int list_names(char *names)
     return count;
 }
 
-/* Makes or opens what the others do, uses it, and starts over, until it is killed. */
+static int sleeps_on(mproc_call *call)
+{
+    while (!mproc_call_stopping(call))
+        pause();
+    return 0;
+}
+
+/* What must go when the program does: a process, or a pool and its workers, or nothing. */
+static int start_others(unsigned program)
+{
+    mproc_process *process;
+    mproc_pool *pool;
+    if (program == 0)
+        return mproc_process_start(sleeps_on, MPROC_NONE, NULL, &process);
+    if (program == 1)
+        return mproc_pool_create(MPROC_WITH(mproc_pool_options, .workers = 2), &pool);
+    return 0;
+}
+
+static const char *one_of_three(const char *word, unsigned *seed, char name[16])
+{
+    snprintf(name, 16, "%s%d", word, rand_r(seed) % 3);
+    return name;
+}
+
+/* Makes or opens what the others do, and uses it. */
+static int share_once(unsigned *seed)
+{
+    char name[16];
+    mproc_lock *lock;
+    mproc_event *event;
+    mproc_semaphore *slots;
+    if (mproc_lock_create(
+            place, MPROC_WITH(mproc_lock_options, .name = one_of_three("door", seed, name), .and_open = true),
+            &lock) < 0)
+        return 1;
+    if (mproc_event_create(
+            place,
+            MPROC_WITH(mproc_event_options, .name = one_of_three("bell", seed, name), .and_open = true),
+            &event) < 0)
+        return 2;
+    if (mproc_semaphore_create(place, PROGRAMS,
+                               MPROC_WITH(mproc_semaphore_options, .name = one_of_three("slots", seed, name),
+                                          .bounded = true, .and_open = true),
+                               &slots) < 0)
+        return 3;
+    int code = mproc_lock_acquire(lock, mproc_after_ms(TORTURE_CALL_MS));
+    if (code < 0 || mproc_event_set(event) != 0 || mproc_lock_release(lock) != 0)
+        return 4;
+    if (mproc_semaphore_acquire(slots, mproc_after_ms(TORTURE_CALL_MS)) != 0)
+        return 5; /* a permit for each program; closing gives it back */
+    mproc_semaphore_close(&slots);
+    mproc_event_close(&event);
+    mproc_lock_close(&lock);
+    return 0;
+}
+
+static unsigned next_program; /* which one a fork becomes */
+
+/* Until it is killed. */
 static int share(void *unused)
 {
     unsigned seed = (unsigned)getpid();
     (void)unused;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (;;) {
-        char name[16];
-        mproc_lock *lock;
-        mproc_event *event;
-        snprintf(name, sizeof(name), "door%d", rand_r(&seed) % 3);
-        if (mproc_lock_create(place, MPROC_WITH(mproc_lock_options, .name = name, .and_open = true), &lock) <
-            0)
-            return 1;
-        snprintf(name, sizeof(name), "bell%d", rand_r(&seed) % 3);
-        if (mproc_event_create(place, MPROC_WITH(mproc_event_options, .name = name, .and_open = true),
-                               &event) < 0)
-            return 2;
-        int code = mproc_lock_acquire(lock, mproc_after_ms(TORTURE_CALL_MS));
-        if (code < 0 || mproc_event_set(event) != 0 || mproc_lock_release(lock) != 0)
-            return 3;
-        mproc_event_close(&event);
-        mproc_lock_close(&lock);
+    int fault = start_others(next_program) < 0 ? 6 : 0;
+    while (fault == 0) {
+        fault = share_once(&seed);
+        if (fault == 0 && rand_r(&seed) % 8 == 0 && mproc_cleanup(NULL) != 0)
+            fault = 7;
     }
+    return fault;
 }
 
 /* Somebody who lives keeps its name through all of it. */
@@ -83,8 +137,8 @@ static unsigned crash(unsigned *seed)
 {
     pid_t pids[PROGRAMS];
     unsigned failures = 0;
-    for (unsigned i = 0; i < PROGRAMS; i++)
-        pids[i] = support_fork(share, NULL);
+    for (next_program = 0; next_program < PROGRAMS; next_program++)
+        pids[next_program] = support_fork(share, NULL);
     for (unsigned i = 0; i < PROGRAMS; i++) {
         unsigned other = i + (unsigned)rand_r(seed) % (PROGRAMS - i);
         pid_t next = pids[other];
@@ -104,11 +158,31 @@ static unsigned crash(unsigned *seed)
 static unsigned clean(const char *before)
 {
     static char after[NAMES_BYTES];
-    int code = mproc_cleanup(NULL);
+    unsigned removed = 0;
+    int code = mproc_cleanup(&removed);
+    names_removed += removed;
     list_names(after);
     if (code == 0 && strcmp(before, after) == 0)
         return 0;
     fprintf(stderr, "torture: cleanup: answered %d and left\n%sinstead of\n%s", code, after, before);
+    return 1;
+}
+
+static bool all_gone(void *unused)
+{
+    pid_t ended;
+    (void)unused;
+    while ((ended = waitpid(-1, NULL, WNOHANG)) > 0)
+        orphans++;
+    return ended < 0 && errno == ECHILD;
+}
+
+/* What the dead had started comes to us, and must be dead as well. */
+static unsigned nobody_left(void)
+{
+    if (support_until(all_gone, NULL, GONE_MS))
+        return 0;
+    fprintf(stderr, "torture: cleanup: a process is left\n");
     return 1;
 }
 
@@ -117,16 +191,16 @@ static unsigned cleanup_run(unsigned kills, unsigned *seed)
     static char before[NAMES_BYTES];
     mproc_lock *keeper;
     unsigned failures = 0;
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    own_directory = named_own_directory(NULL);
     if (mproc_place_open("shm:/torture", NULL, &place) < 0 ||
         mproc_lock_create(place, MPROC_WITH(mproc_lock_options, .name = "keeper"), &keeper) < 0)
         return 1;
     list_names(before);
     for (unsigned i = 0; i < kills && failures == 0; i++)
-        failures = crash(seed) + clean(before) + keeps(keeper);
-    if (waitpid(-1, NULL, WNOHANG) >= 0) {
-        fprintf(stderr, "torture: cleanup: a process is left\n");
-        failures++;
-    }
+        failures = crash(seed) + nobody_left() + clean(before) + keeps(keeper);
+    fprintf(stderr, "torture: cleanup: the dead left %u names and %u processes\n", names_removed, orphans);
+    failures += names_removed == 0 || orphans == 0;
     mproc_lock_close(&keeper);
     mproc_place_close(&place);
     return failures;
