@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -305,6 +306,36 @@ static double sleeping(void)
     return figure;
 }
 
+static void *event_join_thread(void *context)
+{
+    return (void *)(intptr_t)event_join(context);
+}
+
+/* A participant whose thread has ended: its death wakes nobody by itself. */
+static int event_join_and_end(void *context)
+{
+    pthread_t thread;
+    void *code;
+    if (pthread_create(&thread, NULL, event_join_thread, context) != 0)
+        return 1;
+    pthread_join(thread, &code);
+    return (int)(intptr_t)code;
+}
+
+static double sleeping_beside_an_ended_thread(void)
+{
+    mproc_event *event;
+    bench_crowd crowd = {.count = 0};
+    double figure = -1;
+    if (mproc_event_create(NULL, NULL, &event) < 0)
+        return -1;
+    if (bench_crowd_start(1, event_join_and_end, event, &crowd))
+        figure = sleepers_cpus(event_wait, event);
+    bench_crowd_end(&crowd);
+    mproc_event_close(&event);
+    return figure;
+}
+
 /* What can be used: one CPU. Processes asleep on a bare futex use nothing at all, which divides badly; they are said on
  * stderr. */
 static double one_cpu(void)
@@ -335,6 +366,15 @@ const bench_case bench_event_100 = {.name = "sync-event-100",
                                     .goal = 1.5,
                                     .floor = 1.8,
                                     .sense = BENCH_MAX};
+
+const bench_case bench_sleepers_late = {.name = "sync-sleepers-late",
+                                        .unit = "CPUs",
+                                        .peer = "one CPU",
+                                        .ours = sleeping_beside_an_ended_thread,
+                                        .theirs = one_cpu,
+                                        .goal = 0.001,
+                                        .floor = 0.01,
+                                        .sense = BENCH_MAX};
 
 const bench_case bench_sleepers = {.name = "sync-sleepers",
                                    .unit = "CPUs",

@@ -125,6 +125,15 @@ START_TEST(taking_a_stopped_process_for_dead_is_reported)
 }
 END_TEST
 
+START_TEST(what_stepping_cannot_follow_is_left_out_and_told)
+{
+    char output[OUTPUT_BYTES];
+    int status = sweep("--operation 'toy loud' --step", output);
+    ck_assert_msg(status == 1 && strstr(output, "# toy loud: left out"), "%s", output);
+    ck_assert_msg(strstr(output, "\nall\t0\t0\t0\t0\n"), "%s", output);
+}
+END_TEST
+
 START_TEST(an_unknown_operation_is_no_success)
 {
     char output[OUTPUT_BYTES];
@@ -158,6 +167,7 @@ int main(int argc, char **argv)
     tcase_add_test(harness, a_wake_spent_on_a_blocked_victim_is_reported);
     tcase_add_test(harness, waiting_for_a_stopped_process_passes);
     tcase_add_test(harness, taking_a_stopped_process_for_dead_is_reported);
+    tcase_add_test(harness, what_stepping_cannot_follow_is_left_out_and_told);
     tcase_add_test(harness, an_unknown_operation_is_no_success);
     TCase *sweeps = support_case(suite, "sweeps");
     tcase_set_timeout(sweeps, support_ms(SWEEP_LIMIT_MS) / 1000.0);

@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "kill/trace.h"
 
@@ -31,15 +32,31 @@ enum {
 /* Two watches, each on 8 bytes, for writing. */
 #define DEBUG_CONTROL (1ul | 1ul << 2 | 9ul << 16 | 9ul << 20)
 
-bool fence_supported(void)
-{
-    return true;
-}
-
 static int debug_register(const trace *t, unsigned number, unsigned long value)
 {
     size_t offset = offsetof(struct user, u_debugreg) + number * sizeof(long);
     return (int)ptrace(PTRACE_POKEUSER, t->how.pid, (void *)offset, (void *)value);
+}
+
+bool fence_supported(void)
+{
+    static const uint64_t watched[2];
+    const trace probe = {.how.pid = fork()};
+    int status;
+    if (probe.how.pid == 0) {
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        kill(getpid(), SIGSTOP);
+        _exit(0);
+    }
+    bool supported = probe.how.pid > 0 && waitpid(probe.how.pid, &status, 0) > 0 && WIFSTOPPED(status) &&
+                     debug_register(&probe, 0, (uintptr_t)&watched[0]) == 0 &&
+                     debug_register(&probe, 1, (uintptr_t)&watched[1]) == 0 &&
+                     debug_register(&probe, 7, DEBUG_CONTROL) == 0;
+    if (probe.how.pid > 0) {
+        kill(probe.how.pid, SIGKILL);
+        waitpid(probe.how.pid, NULL, 0);
+    }
+    return supported;
 }
 
 /* Waits for the stop; its signal, or -1. */

@@ -25,7 +25,9 @@
  * Blocked victims. A case with `post` has a victim whose call blocks. It is killed (and so on) at every mark on its way into
  * the sleep, asleep, and at every mark on its way out after a poster (a process of its own) made it go on; asleep also
  * with the kill and the post in a row without a pause, in both orders. The poster runs exactly once in each round, after
- * the death if the victim never woke. The case's waiter is parked behind the victim: when the victim sleeps or is dead.
+ * the death if the victim never woke. The case's waiter is parked behind the victim: when the victim sleeps or is dead. Such
+ * cases are left out where the kernel has no debug registers for us (and with --step); without the right to SCHED_FIFO
+ * those rounds are, in which the waiter was quicker than the victim.
  *
  * A file of cases (sweep_lock.c) defines `const kill_case killsweep_lock_acquire = {...}` and adds it to the table in
  * cases.h by name. All functions but setup and teardown run in a forked process and answer 0 or a code of their own

@@ -114,7 +114,6 @@ int trace_find(trace *t)
 int trace_begin(trace *t, const trace_how *how)
 {
     *t = (trace){.how = *how};
-    t->how.stepping |= !fence_supported();
     unsigned long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
     if (ptrace(PTRACE_SETOPTIONS, how->pid, NULL, (void *)options) == 0 && trace_find(t) == 0 &&
         (t->how.stepping || fence_begin(t) == 0))

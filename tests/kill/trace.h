@@ -73,6 +73,7 @@ char trace_state(pid_t pid);
 bool trace_call_is_quiet(pid_t pid);
 
 /* ---- between trace.c and fence.c ---- */
+/* Asks a process of its own for debug registers, which some machines and sandboxes do not have. */
 bool fence_supported(void);
 int fence_begin(trace *t);
 trace_step fence_next(trace *t);
