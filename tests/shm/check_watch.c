@@ -14,7 +14,7 @@
 #include "support/support.h"
 
 /* A sleeper that nobody tells looks again by itself after 5 s: WAIT_MS is less. */
-enum { WAIT_MS = 4000, SLEEPERS = 12, SLICE_MS = 20, MEASURED_MS = 1000, SETTLING = 8 };
+enum { WAIT_MS = 4000, SLEEPERS = 12, SLICE_MS = 40, MEASURED_MS = 1000, SETTLING = 8 };
 
 typedef struct scratch {
     mproc__eventcount_shared events[SLEEPERS];
