@@ -28,6 +28,7 @@
  *   thread:  this process         no                    threads
  *   host:    anonymous memory     yes, while in use     fork children; without an action: processes at their start; over
  *                                                       Unix connections
+ *   shm:     a file in /dev/shm   yes, while in use     without an action: the same, and whoever may open the file
  *   unix:    not yet: MPROC_EPLACE
  *
  * A stopped party is not dead: the others wait for it to their deadlines. A handle that is closed while another thread waits on

@@ -27,6 +27,7 @@
  *   home     lives in             survives its creator  may be given to
  *   thread:  this process         no                    threads
  *   host:    anonymous memory     yes, while in use     fork children; processes at their start; over Unix connections
+ *   shm:     a file in /dev/shm   yes, while in use     the same, and whoever may open the file
  *   unix:    not yet: MPROC_EPLACE
  *
  * At most 240 waits at a time in one condition. A handle that is closed while another thread waits on it lasts until that

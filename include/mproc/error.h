@@ -8,7 +8,8 @@
  *
  * mproc_last_error() is the story of the calling thread's last failure; mproc_error_of(handle) that of a handle, whoever saw it.
  * Codes of the kernel are -errno, ours go down from -5001. A passed deadline is -ETIMEDOUT, also for MPROC_NOW; a call that
- * ends so as a matter of course may leave a story without a sentence of its own: its text is then the code's.
+ * ends so as a matter of course leaves no story on the handle, and one without a sentence with the thread: its text is then
+ * the code's.
  *
  * | call                       | blocks | threads                       | in a signal handler | after fork               |
  * |----------------------------|--------|-------------------------------|---------------------|--------------------------|

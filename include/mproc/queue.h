@@ -28,6 +28,7 @@
  *   home       lives in           yes or no
  *   thread:    this process       yes
  *   host:      anonymous memory   yes; may be given to fork children, to processes at their start, over Unix connections
+ *   shm:       a file             not yet: MPROC_EPLACE
  *   unix:      managerd           MPROC_EPLACE
  *
  * Memory. All of it is reserved at creation: up to max_bytes for messages of up to 1 KiB and as much again for larger ones

@@ -27,8 +27,8 @@
  *   home     lives in             survives its creator  may be given to
  *   thread:  this process         no                    threads
  *   host:    anonymous memory     yes, while in use     fork children; processes at their start; over Unix connections
- *   shm:     a file of memory     yes                   whoever may open the place
- *   servers  MPROC_EPLACE: no managerd serves them
+ *   shm:     a file in /dev/shm   yes, while in use     the same, and whoever may open the file
+ *   unix:    not yet: MPROC_EPLACE
  *
  * Readers of one process share a counter, those of different processes share nothing while nobody writes. At most 120
  * processes use one at a time. Each costs 16 KiB and one descriptor. */

@@ -236,7 +236,7 @@ static int place_check(mproc_place *place, bool posix)
     if (code < 0)
         return code;
     if (home == MPROC__HOME_SERVER)
-        return mproc__fail(MPROC_EPLACE, "no semaphores at %s: thread: and host: have them", place->address);
+        return mproc__fail(MPROC_EPLACE, "no semaphores at %s: thread:, host: and shm: have them", place->address);
     if (posix && home != MPROC__HOME_HOST)
         return mproc__fail(MPROC_EPLACE, "a posix semaphore is one of the host, not of %s", place->address);
     return 0;

@@ -6,8 +6,10 @@
 
 #include <mproc/connection.h>
 #include <mproc/queue.h>
+#include <mproc/shm.h>
 #include <mproc/sync.h>
 #include "process/process_support.h"
+#include "shm/place.h"
 
 static mproc_deadline soon(void)
 {
@@ -141,6 +143,78 @@ START_TEST(a_lock_crosses_and_tells_of_the_child_that_died_with_it)
 }
 END_TEST
 
+/* ---- shared memory ---- */
+
+static int opens_it_by_name(void)
+{
+    mproc_place *place;
+    mproc_shm *found;
+    int code = mproc__place_shm("shm:/check-crossing-memory", NULL, &place);
+    if (code < 0)
+        return code;
+    code = mproc_shm_open(place, "it", &found);
+    if (code == 0)
+        mproc_shm_close(&found);
+    mproc_place_close(&place);
+    return code;
+}
+
+/* Arguments: the memory, a connection by which it comes again, what opening its name must answer. */
+static int finds_hello_and_answers(mproc_call *call)
+{
+    mproc_shm *given = mproc_call_shm(call, 0), *sent;
+    mproc_variant message;
+    if (!given || strcmp(mproc_shm_data(given), "hello") != 0)
+        return 1;
+    if (opens_it_by_name() != (int)mproc_call_int(call, 2))
+        return 2;
+    if (mproc_connection_recv_variant(mproc_call_connection(call, 1), soon(), &message) != 0)
+        return 3;
+    sent = mproc_variant_get_handle(message, MPROC_TYPE_SHM);
+    if (!sent || strcmp(mproc_shm_data(sent), "hello") != 0)
+        return 4;
+    memcpy(mproc_shm_data(sent), "world", 5);
+    int code = strcmp(mproc_shm_data(given), "world") == 0 ? 0 : 5;
+    mproc_variant_clear(&message);
+    return code;
+}
+
+static void memory_crosses(int method, mproc_shm *shm, int by_name)
+{
+    mproc_connection *own, *its;
+    strcpy(mproc_shm_data(shm), "hello");
+    ck_assert_int_eq(mproc_connection_pair(&own, &its), 0);
+    mproc_process *process = start(method, finds_hello_and_answers, MPROC_ARGS(shm, its, by_name));
+    ck_assert_int_eq(mproc_connection_send_variant(own, mproc_handle(shm), soon()), 0);
+    ck_assert_int_eq(join(process), 0);
+    ck_assert_str_eq(mproc_shm_data(shm), "world");
+    mproc_process_close(&process);
+    mproc_connection_close(&own);
+    mproc_connection_close(&its);
+}
+
+/* A handle is the memory itself, so it still leads there, for whom it is given to, when the name is gone.
+ * shows: SHM-09 */
+START_TEST(shared_memory_crosses_as_argument_and_message_also_when_its_name_is_gone)
+{
+    mproc_place *place;
+    mproc_shm *shm;
+    warm();
+    ck_assert_int_eq(mproc__place_shm("shm:/check-crossing-memory",
+                                      MPROC_WITH(mproc_place_options, .owner = true), &place),
+                     0);
+    ck_assert_int_eq(mproc_shm_create(place, 100, MPROC_WITH(mproc_shm_options, .name = "it"), &shm), 0);
+    memory_crosses(_i, shm, 0);
+    ck_assert_int_eq(mproc_place_unlink(place, "it"), 0);
+    memory_crosses(_i, shm, -ENOENT);
+    mproc_shm_close(&shm);
+    mproc_place_close(&place);
+    ck_assert_int_eq(mproc_shm_create(NULL, 100, NULL, &shm), 0);
+    memory_crosses(_i, shm, -ENOENT);
+    mproc_shm_close(&shm);
+}
+END_TEST
+
 /* ---- connection and descriptor ---- */
 
 static int sends_hello(mproc_call *call)
@@ -200,6 +274,8 @@ int main(int argc, char **argv)
     tcase_add_test(objects, one_queue_is_handed_to_processes_of_all_methods_at_once);
     tcase_add_loop_test(objects, a_lock_crosses_and_tells_of_the_child_that_died_with_it, FIRST_METHOD,
                         PROCESS_METHODS);
+    tcase_add_loop_test(objects, shared_memory_crosses_as_argument_and_message_also_when_its_name_is_gone,
+                        FIRST_METHOD, ALL_METHODS);
     tcase_add_loop_test(objects, a_connection_crosses_and_its_end_is_seen_when_the_child_is_gone,
                         FIRST_METHOD, PROCESS_METHODS);
     tcase_add_loop_test(objects, a_file_handed_to_a_child_is_written_by_it_and_may_be_closed_at_once,
