@@ -142,7 +142,7 @@ START_TEST(an_unknown_operation_is_no_success)
 END_TEST
 
 /* Every state of lock and queue, every few of the rest; the output says how many. `make killsweep` tries all. */
-/* shows: DEATH-1 DEATH-2 DEATH-3 DEATH-8 DEATH-11 */
+/* shows: DEATH-1 DEATH-2 DEATH-3 DEATH-8 */
 START_TEST(every_operation_survives_kills_deaths_in_recovery_and_stops)
 {
     char output[OUTPUT_BYTES];

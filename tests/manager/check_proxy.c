@@ -576,7 +576,7 @@ START_TEST(a_waiting_acquire_ends_when_the_server_is_killed)
 END_TEST
 
 /* The acquire's own clock ends it, the cancel reaches the server later, and undoes the grant it made
- * meanwhile. shows: DEATH-11 */
+ * meanwhile. */
 START_TEST(a_stopped_server_keeps_no_acquire_beyond_its_deadline)
 {
     mproc_lock *lock = lock_new(NULL, false, false);

@@ -193,8 +193,7 @@ static void memory_crosses(int method, mproc_shm *shm, int by_name)
     mproc_connection_close(&its);
 }
 
-/* A handle is the memory itself, so it still leads there, for whom it is given to, when the name is gone.
- * shows: SHM-09 */
+/* A handle is the memory itself, so it still leads there, for whom it is given to, when the name is gone. */
 START_TEST(shared_memory_crosses_as_argument_and_message_also_when_its_name_is_gone)
 {
     mproc_place *place;

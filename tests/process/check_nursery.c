@@ -269,7 +269,6 @@ static void check_frozen(pid_t pid, mproc_process *process, int pidfd)
     ck_assert_int_eq(join(process), -SIGKILL);
 }
 
-/* shows: DEATH-11 */
 START_TEST(deadlines_hold_while_the_nursery_is_stopped)
 {
     warm();

@@ -399,7 +399,7 @@ static int holds_the_lock(void *unused)
         pause();
 }
 
-/* shows: DEATH-1 DEATH-11 */
+/* shows: DEATH-1 */
 START_TEST(a_stopped_holder_of_the_lock_holds_up_no_deadline_and_a_dead_one_nobody)
 {
     make(0);

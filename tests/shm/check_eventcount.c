@@ -122,7 +122,6 @@ static bool wait_60_ms(int home)
     return in_time;
 }
 
-/* shows: TIME-1 */
 START_TEST(a_wait_without_a_post_ends_at_its_deadline)
 {
     once_in_time(wait_60_ms, _i);
@@ -437,7 +436,6 @@ START_TEST(a_sleeper_among_living_participants_is_not_woken_now_and_then)
 }
 END_TEST
 
-/* shows: DEATH-11 */
 START_TEST(a_stopped_participant_does_not_hold_up_a_deadline)
 {
     make(0);

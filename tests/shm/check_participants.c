@@ -254,7 +254,6 @@ START_TEST(a_handed_back_row_is_dead_after_an_exec_too)
 }
 END_TEST
 
-/* shows: DEATH-11 */
 START_TEST(a_stopped_process_is_alive)
 {
     make();

@@ -95,7 +95,6 @@ static bool turn_is_taken(void *unused)
     return atomic_load(mproc__robust_word(&list->shared->writers)) != 0;
 }
 
-/* shows: DEATH-11 */
 START_TEST(a_stopped_writer_keeps_writers_to_their_deadlines_and_readers_from_nothing)
 {
     int stop = SIGSTOP, status;

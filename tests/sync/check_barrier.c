@@ -60,7 +60,6 @@ static void stop_one_released(team *them, int *ret_victim)
     *ret_victim = them->pid[0];
 }
 
-/* shows: DEATH-11 */
 START_TEST(a_fast_party_cannot_lap_a_stopped_one_and_its_deadline_holds)
 {
     team them;
@@ -245,7 +244,7 @@ static void time_out(int home, int limit_ms)
     ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_error_of(barrier)), "deadline"));
 }
 
-/* shows: SYNC-34 TIME-1 */
+/* shows: SYNC-34 */
 START_TEST(a_wait_that_times_out_breaks_it_for_all_and_an_own_deadline_overrides_the_default)
 {
     enum { DEFAULT_MS = 2000 };

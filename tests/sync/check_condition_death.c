@@ -194,7 +194,6 @@ START_TEST(what_a_dead_one_passes_on_is_for_nobody_who_came_later)
 }
 END_TEST
 
-/* shows: DEATH-11 */
 START_TEST(a_stopped_waiter_keeps_its_notification_until_it_dies)
 {
     pid_t children[2];

@@ -107,7 +107,7 @@ START_TEST(notify_all_wakes_all_and_those_who_timed_out_before_leave_no_debt)
 }
 END_TEST
 
-/* shows: SYNC-19 TIME-1 */
+/* shows: SYNC-19 */
 START_TEST(a_timed_wait_ends_at_its_deadline_or_when_notified_and_holds_the_lock)
 {
     crew them;

@@ -137,7 +137,6 @@ static int waits_end_in_time(void *unused)
     return 0;
 }
 
-/* shows: TIME-1 */
 START_TEST(a_wait_ends_at_its_deadline_and_leaves_nothing)
 {
     unsigned readers;

@@ -175,7 +175,6 @@ START_TEST(a_poisoned_one_fails_for_all_until_it_is_repaired)
 }
 END_TEST
 
-/* shows: DEATH-11 */
 START_TEST(a_stopped_holder_holds)
 {
     rwlock_make(0, NULL);

@@ -97,7 +97,7 @@ END_TEST
 
 /* ---- waiting ---- */
 
-/* shows: SYNC-05 TIME-1 */
+/* shows: SYNC-05 */
 START_TEST(a_timed_acquire_ends_at_its_deadline)
 {
     sleeper waiter;
@@ -362,7 +362,6 @@ START_TEST(a_wake_spent_on_a_dying_waiter_goes_to_the_next)
 }
 END_TEST
 
-/* shows: DEATH-11 */
 START_TEST(a_stopped_waiter_holds_up_nobody)
 {
     sleeper stopped;

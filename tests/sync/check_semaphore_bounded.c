@@ -154,7 +154,6 @@ START_TEST(a_permit_outlives_the_thread_that_took_it_and_not_the_process)
 }
 END_TEST
 
-/* shows: DEATH-11 */
 START_TEST(a_stopped_holder_holds_and_deadlines_are_kept)
 {
     int one = 1;

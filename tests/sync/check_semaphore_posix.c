@@ -120,7 +120,6 @@ static int interrupted(void *unused)
     return since_ms(start) < 150 ? 2 : take_soon(NULL);
 }
 
-/* shows: TIME-1 */
 START_TEST(signals_and_deadlines_are_as_with_the_other_kinds)
 {
     posix_make(0);

@@ -54,7 +54,6 @@ START_TEST(locks_permits_events_and_conditions_outlive_two_hundred_random_kills)
 }
 END_TEST
 
-/* shows: DEATH-11 */
 START_TEST(they_outlive_kills_among_stops_too)
 {
     torture("sync stopped", 200);
