@@ -15,6 +15,7 @@ AS_IF([test "$enable_robust_list" != no], [
             pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
             struct __pthread_internal_list *links = &mutex.__data.__list;
             _Static_assert(sizeof(mutex.__data.__lock) == 4 && sizeof(mutex.__data.__owner) == 4, "two words");
+            _Static_assert(sizeof(mutex.__data.__spins) >= 2, "room for a note");
             _Static_assert(offsetof(struct __pthread_internal_list, __next) == sizeof(void *), "the back link first");
             return links->__prev != links->__next;
             ]])], [mproc_cv_robust_list=yes], [mproc_cv_robust_list=no])])

@@ -77,10 +77,12 @@ int mproc__futex_waitv(const mproc__futex_word *words, unsigned count, mproc_dea
     return -ENOSYS;
 }
 
-void mproc__futex_wake(const _Atomic uint32_t *word, unsigned count, bool shared)
+unsigned mproc__futex_wake(const _Atomic uint32_t *word, unsigned count, bool shared)
 {
     int operation = FUTEX_WAKE | (shared ? 0 : FUTEX_PRIVATE_FLAG);
 
     /* The kernel's count is an int. A word that was unmapped meanwhile is nobody's: no error to report. */
-    syscall(SYS_futex, word, operation, count > INT32_MAX ? INT32_MAX : (int)count, NULL, NULL, 0);
+    long woken =
+        syscall(SYS_futex, word, operation, count > INT32_MAX ? INT32_MAX : (int)count, NULL, NULL, 0);
+    return woken > 0 ? (unsigned)woken : 0;
 }

@@ -44,7 +44,8 @@ int mproc__futex_wait(const _Atomic uint32_t *word, uint32_t expected, bool shar
 /* The same on up to 128 shared words: returns the index of the woken word, or -EAGAIN (one had changed, or a signal
  * came: look again), -ETIMEDOUT, -ENOMEM (now), -ENOSYS (the kernel or a sandbox lacks futex_waitv). */
 int mproc__futex_waitv(const mproc__futex_word *words, unsigned count, mproc_deadline deadline);
-void mproc__futex_wake(const _Atomic uint32_t *word, unsigned count, bool shared);
+/* How many it woke. */
+unsigned mproc__futex_wake(const _Atomic uint32_t *word, unsigned count, bool shared);
 
 /* ---- identity.c: who this process and thread are ---- */
 /* A number that differs in every incarnation (fork, exec) of a process and is never 0: one load from a page that

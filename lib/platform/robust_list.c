@@ -72,9 +72,25 @@ bool mproc__me_look(void)
     return true;
 }
 
-void mproc__robust_wake(mproc__robust_shared *robust)
+/* Killed before the wake: the kernel wakes one, since the word is free and its address stands in list_op_pending. */
+void mproc__robust_give_and_wake(mproc__robust_shared *robust)
 {
-    mproc__futex_wake(mproc__robust_word(robust), 1, true); /* as the kernel does it, for private ones, too */
+    _Atomic uint16_t *at = mproc__robust_note(robust);
+    _Atomic uint32_t *word = mproc__robust_word(robust);
+    unsigned last = atomic_load_explicit(at, memory_order_relaxed);
+    uint16_t note = (uint16_t)((last + MPROC__ROBUST_NOTE_STEP) | MPROC__ROBUST_NOTED);
+    atomic_store_explicit(at, note, memory_order_relaxed);
+    atomic_exchange_explicit(word, 0, memory_order_release);
+    if (mproc__futex_wake(word, 1, true) == 0) /* as the kernel does it, for private ones, too */
+        atomic_compare_exchange_strong_explicit(at, &note, (uint16_t)(note & ~MPROC__ROBUST_NOTED),
+                                                memory_order_relaxed, memory_order_relaxed);
+}
+
+void mproc__robust_obey_note(mproc__robust_shared *robust)
+{
+    atomic_fetch_or_explicit(mproc__robust_word(robust), FUTEX_WAITERS, memory_order_relaxed);
+    atomic_fetch_and_explicit(mproc__robust_note(robust), (uint16_t)~MPROC__ROBUST_NOTED,
+                              memory_order_relaxed);
 }
 
 bool mproc__robust_is_linked(const mproc__robust_shared *robust)

@@ -60,7 +60,31 @@ static inline uint32_t mproc__me_tid(const mproc__me *me)
 
 #if MPROC__ROBUST_LIST
 
-void mproc__robust_wake(mproc__robust_shared *robust);
+/* The note. A release that finds sleepers wakes the first of them, who may be dying: killed, and not yet given a CPU to
+ * die on. While the word stays free, the kernel hands that wake on at the death; but once somebody else has taken the lock,
+ * with nothing in the word about the sleepers that are left, nobody would ever wake those. So such a release leaves a note,
+ * and the next owner makes it FUTEX_WAITERS in the word, which has its release wake the next one. When nobody was there to
+ * be woken, the note is taken back. Low bit: there is one; above it: which, so that a releaser that was held up takes back
+ * no other's. It lies in a field that libc uses for mutexes of other kinds only, and zeroes. Written by the owner, before it
+ * gives the lock back and after it took it, and taken back by compare and swap; an owner that dies leaves it to the next.
+ * Where libc does it all there is no note, and sleepers find out by the looks of robust.c. */
+enum { MPROC__ROBUST_NOTED = 1, MPROC__ROBUST_NOTE_STEP = 2 };
+
+static inline _Atomic uint16_t *mproc__robust_note(mproc__robust_shared *robust)
+{
+    return (_Atomic uint16_t *)(void *)&robust->mutex.__data.__spins;
+}
+
+/* Ends the hold of a lock for which others sleep: the caller has it off its list. */
+void mproc__robust_give_and_wake(mproc__robust_shared *robust);
+/* Right after taking it, by whatever way. */
+void mproc__robust_obey_note(mproc__robust_shared *robust);
+static inline void mproc__robust_look_at_note(mproc__robust_shared *robust)
+{
+    if (MPROC__UNLIKELY(atomic_load_explicit(mproc__robust_note(robust), memory_order_relaxed) &
+                        MPROC__ROBUST_NOTED))
+        mproc__robust_obey_note(robust);
+}
 
 /* The order of stores is for the kernel, which reads them when this thread is dead: the compiler must keep it. */
 static inline void mproc__robust_order(void)
@@ -110,15 +134,17 @@ static inline bool mproc__robust_give(mproc__robust_shared *robust)
 {
     const mproc__me *me = &mproc__me_now;
     _Atomic uint32_t *word = (_Atomic uint32_t *)(void *)&robust->mutex.__data.__lock;
-    uint32_t owner = atomic_load_explicit(word, memory_order_relaxed) & FUTEX_TID_MASK;
-    if (MPROC__UNLIKELY(!mproc__me_is_true(me) || owner != mproc__me_tid(me)))
+    uint32_t mine = mproc__me_tid(me);
+    if (MPROC__UNLIKELY(!mproc__me_is_true(me) ||
+                        (atomic_load_explicit(word, memory_order_relaxed) & FUTEX_TID_MASK) != mine))
         return false;
     mproc__robust_pend(me->list, &robust->mutex);
     mproc__robust_delist(&robust->mutex);
     robust->mutex.__data.__owner = 0; /* where libc took it, libc has said who */
     mproc__robust_order();
-    if (MPROC__UNLIKELY(atomic_exchange_explicit(word, 0, memory_order_release) & FUTEX_WAITERS))
-        mproc__robust_wake(robust);
+    if (MPROC__UNLIKELY(!atomic_compare_exchange_strong_explicit(word, &mine, 0, memory_order_release,
+                                                                 memory_order_relaxed)))
+        mproc__robust_give_and_wake(robust);
     mproc__robust_pend_no_more(me->list);
     return true;
 }
@@ -153,10 +179,17 @@ static inline bool mproc__robust_take(mproc__robust_shared *robust)
     if (MPROC__LIKELY(taken))
         mproc__robust_enlist(me->list, &robust->mutex);
     mproc__robust_pend_no_more(me->list);
+    if (MPROC__LIKELY(taken))
+        mproc__robust_look_at_note(robust);
     return taken && MPROC__LIKELY(mproc__robust_is_usable(robust));
 }
 
 #else
+
+static inline void mproc__robust_look_at_note(mproc__robust_shared *robust)
+{
+    (void)robust;
+}
 
 /* A try by libc takes a dead owner's mutex, too, which is not for here to say. */
 static inline bool mproc__robust_take(mproc__robust_shared *robust)

@@ -37,10 +37,9 @@ typedef struct mproc__lock_shared {
 typedef struct mproc__local_lock {
     mproc_lock base;
     mproc__lock_shared *shared;
-    /* The incarnation that may take a free lock without a further look: neither recursive nor poison, made or inherited
-     * by this process, in the creator's namespaces. 0: none yet, or never. Any thread sets it, to the same value. */
-    _Atomic uint64_t quick_in;
-    _Atomic uint64_t checked_in; /* the same for all locks: the last incarnation that had the further look */
+    /* The incarnation that may acquire and release without a further look: made or inherited by this process, in the
+     * creator's namespaces. 0: none yet. Any thread sets it, to the same value. */
+    _Atomic uint64_t checked_in;
     uint32_t options;
     mproc__segment *segment;
     bool embedded; /* in the segment of another object, which is what crosses */

@@ -32,7 +32,6 @@ static int local_check(local_lock *lock)
     if (code < 0)
         return local_story(lock, code);
     atomic_store_explicit(&lock->checked_in, now, memory_order_relaxed);
-    atomic_store_explicit(&lock->quick_in, lock->options == 0 ? now : 0, memory_order_relaxed);
     return 0;
 }
 
@@ -143,30 +142,21 @@ static __attribute__((noinline)) int acquire_slow(local_lock *lock, mproc_deadli
     return acquire_mutex(lock, deadline);
 }
 
-/* Recursive and poison locks have more to look after than the quick way does; it stays theirs as long as nobody died and
- * nobody else holds it. */
-static __attribute__((noinline)) int acquire_special(local_lock *lock, mproc_deadline deadline)
-{
-    const mproc__me *me = &mproc__me_now;
-    if (MPROC__LIKELY(atomic_load_explicit(&lock->checked_in, memory_order_relaxed) == me->incarnation)) {
-        if ((lock->options & MPROC__LOCK_RECURSIVE) && mproc__robust_is_held(&lock->shared->robust))
-            return acquire_again(lock);
-        if (mproc__robust_take(&lock->shared->robust))
-            return hold_or_poison(lock, me->who);
-    }
-    return acquire_slow(lock, deadline);
-}
-
 static int local_acquire(mproc_lock *base, mproc_deadline deadline)
 {
     local_lock *lock = local_of(base);
     const mproc__me *me = &mproc__me_now;
-    if (MPROC__LIKELY(atomic_load_explicit(&lock->quick_in, memory_order_relaxed) == me->incarnation &&
-                      mproc__robust_take(&lock->shared->robust))) {
-        hold_begin(lock->shared, me->who);
-        return 0;
-    }
-    return lock->options == 0 ? acquire_slow(lock, deadline) : acquire_special(lock, deadline);
+    if (MPROC__UNLIKELY(atomic_load_explicit(&lock->checked_in, memory_order_relaxed) != me->incarnation))
+        return acquire_slow(lock, deadline);
+    if (MPROC__UNLIKELY(lock->options & MPROC__LOCK_RECURSIVE) &&
+        mproc__robust_is_held(&lock->shared->robust))
+        return acquire_again(lock);
+    if (MPROC__UNLIKELY(!mproc__robust_take(&lock->shared->robust)))
+        return acquire_slow(lock, deadline);
+    if (MPROC__UNLIKELY(lock->options != 0))
+        return hold_or_poison(lock, me->who);
+    hold_begin(lock->shared, me->who);
+    return 0;
 }
 
 /* ---- release ---- */
@@ -195,10 +185,6 @@ static int release_one(local_lock *lock)
 
 static __attribute__((noinline)) int release_slow(local_lock *lock)
 {
-    if (MPROC__LIKELY(atomic_load_explicit(&lock->checked_in, memory_order_relaxed) ==
-                          mproc__me_now.incarnation &&
-                      mproc__robust_is_held(&lock->shared->robust)))
-        return release_one(lock);
     int code = local_check(lock);
     if (code < 0)
         return code;
@@ -210,11 +196,11 @@ static __attribute__((noinline)) int release_slow(local_lock *lock)
 static int local_release(mproc_lock *base)
 {
     local_lock *lock = local_of(base);
-    if (MPROC__LIKELY(atomic_load_explicit(&lock->quick_in, memory_order_relaxed) ==
-                          mproc__me_now.incarnation &&
-                      mproc__robust_is_held(&lock->shared->robust)))
-        return release_mutex(lock);
-    return release_slow(lock);
+    if (MPROC__UNLIKELY(atomic_load_explicit(&lock->checked_in, memory_order_relaxed) !=
+                            mproc__me_now.incarnation ||
+                        !mproc__robust_is_held(&lock->shared->robust)))
+        return release_slow(lock);
+    return MPROC__LIKELY(lock->options == 0) ? release_mutex(lock) : release_one(lock);
 }
 
 /* ---- the rest ---- */

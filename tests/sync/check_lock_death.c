@@ -3,12 +3,15 @@
 #include "platform/base.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "lock_common.h"
 #include "platform/platform.h"
+#include "platform/robust.h"
 
 /* shows: SYNC-36 */
 START_TEST(a_killed_owners_lock_goes_to_the_next_who_is_told_once)
@@ -112,6 +115,95 @@ START_TEST(a_sleeping_thread_gets_the_lock_when_its_owners_thread_ends)
 }
 END_TEST
 
+static _Atomic int *hogging;
+static int hog_cpu;
+
+static void stay_on(int cpu)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof(one), &one);
+}
+
+/* The first or the last CPU that this program may use. */
+static int one_cpu(bool last)
+{
+    cpu_set_t allowed;
+    int found = -1;
+    ck_assert_int_eq(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+    for (int cpu = 0; cpu < CPU_SETSIZE && (found < 0 || last); cpu++)
+        found = CPU_ISSET(cpu, &allowed) ? cpu : found;
+    return found;
+}
+
+static int wait_beside_the_hog(void *unused)
+{
+    stay_on(hog_cpu);
+    return end_holding(unused);
+}
+
+/* Has that CPU before all ordinary threads. Without the right to it takes its share, and the test shows less. */
+static int hog(void *unused)
+{
+    (void)unused;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    stay_on(hog_cpu);
+    sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1});
+    int64_t end_ns = mproc__now_ns() + INT64_C(400000000);
+    atomic_store(hogging, 1);
+    while (atomic_load(hogging) == 1 && mproc__now_ns() < end_ns)
+        ;
+    return 0;
+}
+
+static bool hog_runs(void *unused)
+{
+    (void)unused;
+    return atomic_load(hogging) == 1;
+}
+
+static int wait_and_say_when(void *unused)
+{
+    (void)unused;
+    int code = mproc_lock_acquire(lock, MPROC_FOREVER);
+    *killed_at = mproc__now_ns();
+    return code == 0 ? mproc_lock_release(lock) : 1;
+}
+
+/* The first in the kernel's row is killed, and dies only when it gets a CPU: the wake of a release goes to it. The lock
+ * is taken again meanwhile: at the late death, the kernel then sees no reason to hand the wake on. */
+START_TEST(a_sleeper_that_dies_late_takes_no_wake_with_it)
+{
+    killed_at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    hogging = (_Atomic int *)(killed_at + 1);
+    hog_cpu = one_cpu(true);
+    stay_on(one_cpu(false));
+    lock_make(0, MPROC_WITH(mproc_lock_options, .recursive = _i == 1));
+    ck_assert_int_eq(mproc_lock_acquire(lock, MPROC_NOW), 0);
+    pid_t doomed = support_fork(wait_beside_the_hog, NULL);
+    ck_assert(support_until_asleep(doomed, LONG_MS));
+    pid_t waiter = support_fork(wait_and_say_when, NULL);
+    ck_assert(support_until_asleep(waiter, LONG_MS));
+    pid_t busy = hog_cpu == one_cpu(false) ? 0 : support_fork(hog, NULL);
+    ck_assert(busy == 0 || support_until(hog_runs, NULL, LONG_MS));
+    kill(doomed, SIGKILL);
+    ck_assert_int_eq(mproc_lock_release(lock), 0);
+    ck_assert_int_eq(mproc_lock_acquire(lock, MPROC_NOW), 0);
+    atomic_store(hogging, 2);
+    ck_assert_int_eq(support_reap(doomed, LONG_MS), 256 + SIGKILL);
+    int64_t start = mproc__now_ns();
+    ck_assert_int_eq(mproc_lock_release(lock), 0);
+    int status = support_reap(waiter, LONG_MS);
+    ck_assert_int_eq(status, 0);
+    /* Where libc does it all there is no note for the next owner: the waiter's own look, half a second into its wait. */
+    ck_assert_int_lt(*killed_at - start, live_ns() + (MPROC__ROBUST_LIST ? 0 : 500000000));
+    ck_assert(busy == 0 || support_reap(busy, LONG_MS) == 0);
+    munmap(killed_at, 4096);
+    lock_drop();
+}
+END_TEST
+
 static int recovers(void *unused)
 {
     (void)unused;
@@ -178,6 +270,7 @@ int main(int argc, char **argv)
     tcase_add_test(death, a_sleeper_gets_the_lock_as_soon_as_its_owner_is_killed);
     tcase_add_loop_test(death, a_thread_that_ends_with_the_lock_leaves_it_to_the_next, 0, 2);
     tcase_add_loop_test(death, a_sleeping_thread_gets_the_lock_when_its_owners_thread_ends, 0, 2);
+    tcase_add_loop_test(death, a_sleeper_that_dies_late_takes_no_wake_with_it, 0, 2);
     tcase_add_test(death, a_dead_owner_is_told_once_or_poisons_the_lock_until_it_is_repaired);
     tcase_add_test(death, tokens_grow_with_every_hold_also_over_a_death);
     return support_run(suite, argc, argv);
