@@ -216,6 +216,8 @@ static int job_main(void *context)
     for (unsigned state = 0; of->states[state]; state++)
         if (!opt.state || strcmp(opt.state, of->states[state]) == 0)
             sweep_state(of, state);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
     return 0;
 }
 

@@ -220,6 +220,8 @@ static void end(round_run *r)
     if (r->context)
         r->of->teardown(r->context);
     r->context = NULL;
+    while (waitpid(-1, NULL, WNOHANG) > 0) /* what a poster left behind: round_prepare */
+        ;
 }
 
 void round_do(round_run *r)
@@ -263,6 +265,7 @@ int round_prepare(int live, bool step)
 {
     patience_set(live);
     stepping = step;
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* a poster beside a stopped victim may leave its child waiting */
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = interrupt}, NULL);
     kill_flags = mmap(NULL, sizeof(*kill_flags), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return kill_flags == MAP_FAILED ? -1 : 0;
