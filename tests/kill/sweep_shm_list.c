@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include <sys/mman.h>
+
 #include <mproc/sync.h>
 #include "kill/killsweep.h"
 
@@ -11,6 +13,7 @@ static const char *const set_states[] = {"number by number", "number by text", "
 
 typedef struct list_context {
     mproc_shm_list *list;
+    _Atomic int *recoverer_came; /* in memory that all roles share */
 } list_context;
 
 /* Slots 0 and 2 are the neighbours. */
@@ -32,6 +35,9 @@ static int set_setup(unsigned state, void **ret_context)
     *ret_context = c;
     if (!c)
         return 1;
+    c->recoverer_came = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (c->recoverer_came == MAP_FAILED)
+        return 4;
     mproc_variant room = state == 2 ? mproc_text("room for a longer text.") : mproc_int(0);
     mproc_variant values = MPROC_ARGS("left", room, "right");
     if (mproc_shm_list_create(NULL, values, NULL, &c->list) < 0)
@@ -43,6 +49,7 @@ static void set_teardown(void *context)
 {
     list_context *c = context;
     mproc_shm_list_close(&c->list);
+    munmap(c->recoverer_came, 4096);
     free(c);
 }
 
@@ -68,12 +75,32 @@ static bool holds(list_context *c, int64_t index, mproc_variant value)
     return equal;
 }
 
+/* The next writer, in the same slot. */
+static int set_recover(void *context, unsigned state)
+{
+    list_context *c = context;
+    (void)state;
+    *c->recoverer_came = 1;
+    return mproc_shm_list_set(c->list, 1, mproc_bool(true), mproc_after_ms(KILL_HARD_MS)) == 0 ? 0 : 1;
+}
+
+/* Readers wait for nobody; writers have their turn or keep their deadline. */
+static int set_meanwhile(void *context, unsigned state)
+{
+    list_context *c = context;
+    if (!holds(c, 1, old_value(state)) && !holds(c, 1, new_value(state)))
+        return 1;
+    int code = mproc_shm_list_set(c->list, 2, mproc_text("right"), mproc_after_ms(KILL_SHORT_MS));
+    return (code == 0 || code == -ETIMEDOUT) && holds(c, 2, mproc_text("right")) ? 0 : 2;
+}
+
 static int set_check(void *context, unsigned state, bool returned)
 {
     list_context *c = context;
     if (!holds(c, 0, mproc_text("left")) || !holds(c, 2, mproc_text("right")))
         return 1;
-    if (!holds(c, 1, new_value(state)) && (returned || !holds(c, 1, old_value(state))))
+    bool recovered = *c->recoverer_came && holds(c, 1, mproc_bool(true));
+    if (!recovered && !holds(c, 1, new_value(state)) && (returned || !holds(c, 1, old_value(state))))
         return 2;
     for (int64_t round = 0; round < 3; round++)
         if (mproc_shm_list_set(c->list, 1, mproc_int(round), mproc_after_ms(KILL_HARD_MS)) != 0 ||
@@ -88,4 +115,6 @@ const kill_case killsweep_shm_list_set = {.operation = "shm_list set",
                                           .teardown = set_teardown,
                                           .prepare = set_prepare,
                                           .call = set_call,
+                                          .recover = set_recover,
+                                          .meanwhile = set_meanwhile,
                                           .check = set_check};
