@@ -119,7 +119,7 @@ START_TEST(waiters_get_the_permits_of_one_who_is_killed)
     support_kill(holder);
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(sleeper_end(&waiters[i]), 0);
-    ck_assert_int_lt(since_ms(start), support_ms(LIVE_MS));
+    ck_assert_int_lt(since_ms(start), support_ms(PROMPT_MS));
     ck_assert_uint_eq(free_permits(), 2); /* two ended with theirs, the thread's is ours */
     ck_assert_int_eq(give_one(NULL), 0);
     semaphore_drop();
@@ -148,7 +148,7 @@ START_TEST(a_permit_outlives_the_thread_that_took_it_and_not_the_process)
     int64_t start = mproc__now_ns();
     support_kill(holder);
     ck_assert_int_eq(sleeper_end(&waiter), 0);
-    ck_assert_int_lt(since_ms(start), support_ms(LIVE_MS));
+    ck_assert_int_lt(since_ms(start), support_ms(PROMPT_MS));
     ck_assert_int_eq(mproc_semaphore_release(semaphore, 2), 0);
     semaphore_drop();
 }

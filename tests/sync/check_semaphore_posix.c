@@ -126,7 +126,7 @@ START_TEST(signals_and_deadlines_are_as_with_the_other_kinds)
     int64_t start = mproc__now_ns();
     ck_assert_int_eq(mproc_semaphore_acquire(semaphore, mproc_after_ms(30)), -ETIMEDOUT);
     ck_assert_int_ge(since_ms(start), 30);
-    ck_assert_int_lt(since_ms(start), 30 + support_ms(LIVE_MS));
+    ck_assert_int_lt(since_ms(start), 30 + support_ms(PROMPT_MS));
     pid_t child = support_fork(interrupted, NULL);
     ck_assert(support_until_asleep(child, LONG_MS));
     kill(child, SIGUSR1);
