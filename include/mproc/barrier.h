@@ -67,9 +67,10 @@ MPROC_API int  mproc_barrier_join(mproc_barrier *barrier);
  * 0: the round is complete.
  * MPROC_EBROKEN: broken before or meanwhile; the story (mproc_error_of) says how, with MPROC_ERROR_PID of who did it or died.
  * -ETIMEDOUT: the deadline passed first, which broke the barrier. MPROC_NOW or a past deadline tries instead: it passes if it is
- * the last to arrive, and else has no effect. The same answer, also without effect, to one party too many.
+ * the last to arrive, and else has no effect; only the last one whose action another party runs just then breaks it. The same
+ * answer, without effect, to one party too many.
  * What the action answered, from the wait that ran it, if negative; -ECANCELED if positive. The others: MPROC_EBROKEN.
- * MPROC_ELIMIT: 120 processes use it already. -ECHILD, -EINVAL, -ENOMEM. */
+ * MPROC_ELIMIT: 120 processes use it already. -ECHILD, -EINVAL, -ENOMEM. MPROC_ECORRUPT: its memory was overwritten. */
 MPROC_API int  mproc_barrier_wait(mproc_barrier *barrier, mproc_deadline deadline, unsigned *ret_index);
 /* Breaks it, for present and future waits. 0, also if it was broken. MPROC_ELIMIT, -ECHILD, -EINVAL, -ENOMEM. */
 MPROC_API int  mproc_barrier_abort(mproc_barrier *barrier);

@@ -83,6 +83,17 @@ static int give_up_outside(wait_call *call)
     return mproc__fail_plain(-ETIMEDOUT);
 }
 
+/* No slot was free. In one round they only fill: 1, not now, unless the memory was overwritten. */
+static int entrance_shut(const wait_call *call, mproc__barrier_state then)
+{
+    mproc_barrier *barrier = call->barrier;
+    bool full = mproc__barrier_arrived(barrier, then.round) >= barrier->parties;
+    mproc__barrier_state now = mproc__barrier_now(barrier->shared);
+    if (full || mproc__barrier_state_pack(now) != mproc__barrier_state_pack(then))
+        return 1;
+    return mproc__handle_fail(&barrier->handle, MPROC_ECORRUPT, "its places are not of this round");
+}
+
 /* 0: in a slot of call->round. 1: not now. */
 static int arrive_now(wait_call *call)
 {
@@ -97,7 +108,7 @@ static int arrive_now(wait_call *call)
         return 1;
     int slot = mproc__barrier_arrive(barrier, call->row, now.round);
     if (slot < 0)
-        return 1;
+        return entrance_shut(call, now);
     call->slot = (unsigned)slot;
     call->round = now.round;
     return 0;

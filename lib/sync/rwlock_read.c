@@ -66,7 +66,10 @@ static int row_claim(mproc_rwlock *rwlock, mproc__seat seat, uint64_t delta, mpr
     int code = row_add(rwlock, seat, delta, ret_before);
     if (code == 0 &&
         MPROC__UNLIKELY(mproc__reading(*ret_before) + mproc__readers_waiting(*ret_before) >= READERS_MAX)) {
-        row_add(rwlock, seat, -delta, ret_before);
+        if (delta == MPROC__READING)
+            mproc__rwlock_leave(rwlock, seat); /* as one that read: a writer may have seen it */
+        else
+            row_add(rwlock, seat, -delta, ret_before);
         code = mproc__fail(-EAGAIN, "%d threads of this process read or wait to", READERS_MAX);
     }
     return code;
@@ -169,6 +172,17 @@ static int look_awake(mproc_rwlock *rwlock, mproc__seat seat, unsigned *grants)
     return code;
 }
 
+/* Whoever has `writer` may grant to this thread at any time, and the next to have it waits until this thread leaves: so it
+ * is not slept for without a look in between. Rejected: a look at the grants in the mutex's own wait; libc has none. */
+static int adopt_for_a_while(mproc_rwlock *rwlock, mproc_deadline deadline)
+{
+    mproc_deadline slice = mproc_after_ms(MPROC__SWEEP_MS);
+    if (deadline.ns <= slice.ns)
+        return mproc__rwlock_adopt(rwlock, deadline);
+    int code = mproc__rwlock_adopt(rwlock, slice);
+    return code == -ETIMEDOUT ? 0 : code;
+}
+
 /* The ticket comes before the look, and the look at the closer's row after the one at the gate: a sweep between that look
  * and the sleep changes the membership, which segment_wait notices. */
 static int look_asleep(mproc_rwlock *rwlock, mproc__seat seat, unsigned *grants, mproc_deadline deadline)
@@ -181,7 +195,7 @@ static int look_asleep(mproc_rwlock *rwlock, mproc__seat seat, unsigned *grants,
         if (code != -EBUSY)
             continue;
         code = mproc__rwlock_is_orphaned(shared)
-                   ? mproc__rwlock_adopt(rwlock, deadline)
+                   ? adopt_for_a_while(rwlock, deadline)
                    : mproc__segment_wait(rwlock->segment, &shared->opened, ticket, deadline);
         if (code == 0)
             code = -EAGAIN;

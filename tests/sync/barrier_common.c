@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "barrier_common.h"
+#include "platform/platform.h"
 
 mproc_place *place;
 mproc_barrier *barrier;
@@ -13,6 +14,8 @@ void barrier_make(int home, unsigned parties, const mproc_barrier_options *optio
 {
     if (home == 1)
         ck_assert_int_eq(mproc__place_local(MPROC__HOME_THREAD, &place), 0);
+    else if (home == 2)
+        ck_assert_int_eq(mproc__place_shm("shm:/check-barrier", NULL, &place), 0);
     page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_int_eq(mproc_barrier_create(place, parties, options, &barrier), 0);
 }
@@ -35,7 +38,7 @@ void team_start(team *them, int home, unsigned count, support_fn *fn, void *cont
 {
     *them = (team){.fn = fn, .context = context};
     for (unsigned i = 0; i < count; i++) {
-        if (home == 0 && i % 2 == 0)
+        if (home != 1 && i % 2 == 0)
             them->pid[them->processes++] = support_fork(fn, context);
         else
             ck_assert_int_eq(pthread_create(&them->thread[them->threads++], NULL, team_thread, them), 0);
@@ -59,12 +62,22 @@ int waits_once(void *deadline)
     int code = mproc_barrier_wait(barrier, deadline ? *(mproc_deadline *)deadline : MPROC_FOREVER, NULL);
     if (code == MPROC_EBROKEN)
         mproc_error_number(mproc_last_error(), MPROC_ERROR_PID, &pid);
+    atomic_store(&page->at_ns, mproc__now_ns());
     unsigned i = atomic_fetch_add(&page->answers, 1);
     if (i >= CODES)
         return 1;
     atomic_store(&page->codes[i], code);
     atomic_store(&page->told_pid[i], pid);
     return 0;
+}
+
+void all_pass(int home)
+{
+    team them;
+    page->answers = 0;
+    team_start(&them, home, PARTIES, waits_once, NULL);
+    team_end(&them);
+    ck_assert_uint_eq(answered(0), PARTIES);
 }
 
 unsigned answered(int code)

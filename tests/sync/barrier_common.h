@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the tests of barriers share: a barrier in either home, and parties that are threads or processes. */
+/* What the tests of barriers share: a barrier in any home, and parties that are threads or processes. */
 #ifndef MPROC__TESTS_BARRIER_COMMON_H
 #define MPROC__TESTS_BARRIER_COMMON_H
 
@@ -20,14 +20,16 @@ typedef struct team_page {
     _Atomic int codes[CODES]; /* of waits; count in `answers` */
     _Atomic int64_t told_pid[CODES];
     _Atomic unsigned answers;
-    _Atomic int64_t at_ns;
+    _Atomic int64_t at_ns; /* of the last noted answer */
+    _Atomic unsigned ready;
+    _Atomic pid_t victim;
 } team_page;
 
 extern mproc_place *place;
 extern mproc_barrier *barrier;
 extern team_page *page;
 
-/* 0: host, 1: thread. */
+/* 0: host, 1: thread, 2: shm. */
 void barrier_make(int home, unsigned parties, const mproc_barrier_options *options);
 void barrier_drop(void);
 
@@ -45,6 +47,8 @@ void team_start(team *them, int home, unsigned count, support_fn *fn, void *cont
 void team_end(team *them);
 /* A support_fn: one wait without a limit, its answer noted in the page. */
 int waits_once(void *deadline_or_null);
+/* One round of PARTIES; all noted answers are 0. */
+void all_pass(int home);
 /* How many of the noted answers are `code`. */
 unsigned answered(int code);
 /* Until so many of the present round have arrived. */

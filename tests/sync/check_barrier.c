@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Barriers of the homes thread and host, while everybody lives. Loop tests run once for each: 0 host, 1 thread. */
+/* Barriers of this host, while everybody lives. Loop tests run once for each home: 0 host, 1 thread, 2 shm
+ * (where no action can be). */
 #include "platform/base.h"
 
 #include <signal.h>
@@ -35,10 +36,10 @@ static int keeps_step(void *rounds)
 START_TEST(five_parties_keep_in_step_and_get_an_index_each)
 {
     static const unsigned lengths[] = {1, 10, 1000};
-    unsigned rounds = lengths[_i / 2];
+    unsigned rounds = lengths[_i / 3];
     team them;
-    barrier_make(_i % 2, PARTIES, NULL);
-    team_start(&them, _i % 2, PARTIES - 1, keeps_step, &rounds);
+    barrier_make(_i % 3, PARTIES, NULL);
+    team_start(&them, _i % 3, PARTIES - 1, keeps_step, &rounds);
     ck_assert_int_eq(keeps_step(&rounds), 0);
     team_end(&them);
     for (unsigned r = 0; r < rounds; r++)
@@ -156,6 +157,19 @@ START_TEST(the_action_runs_in_one_party_and_its_failure_is_that_ones_and_broken_
 }
 END_TEST
 
+START_TEST(a_barrier_for_other_programs_has_no_action)
+{
+    mproc_barrier *none = NULL;
+    mproc_place *files;
+    ck_assert_int_eq(mproc__place_shm("shm:/check-barrier", NULL, &files), 0);
+    ck_assert_int_eq(
+        mproc_barrier_create(files, 2, MPROC_WITH(mproc_barrier_options, .action = count_up), &none),
+        MPROC_EPLACE);
+    ck_assert_ptr_null(none);
+    mproc_place_close(&files);
+}
+END_TEST
+
 START_TEST(a_barrier_with_an_action_is_not_given_to_other_programs)
 {
     mproc_variant list = mproc_null();
@@ -192,15 +206,6 @@ START_TEST(abort_breaks_it_for_present_and_future_waits)
     barrier_drop();
 }
 END_TEST
-
-static void all_pass(int home)
-{
-    team them;
-    page->answers = 0;
-    team_start(&them, home, PARTIES, waits_once, NULL);
-    team_end(&them);
-    ck_assert_uint_eq(answered(0), PARTIES);
-}
 
 /* shows: SYNC-33 */
 START_TEST(reset_releases_present_waits_as_broken_and_leaves_it_usable_also_after_abort)
@@ -408,26 +413,27 @@ int main(int argc, char **argv)
 {
     Suite *suite = suite_create("barrier");
     TCase *rounds = support_case(suite, "rounds");
-    tcase_add_loop_test(rounds, five_parties_keep_in_step_and_get_an_index_each, 0, 6);
+    tcase_add_loop_test(rounds, five_parties_keep_in_step_and_get_an_index_each, 0, 9);
     tcase_add_test(rounds, a_fast_party_cannot_lap_a_stopped_one_and_its_deadline_holds);
-    tcase_add_loop_test(rounds, one_party_too_many_waits_for_the_next_round, 0, 2);
+    tcase_add_loop_test(rounds, one_party_too_many_waits_for_the_next_round, 0, 3);
     TCase *action = support_case(suite, "action");
     tcase_add_loop_test(action, the_action_runs_once_a_round_before_anybody_goes_on, 0, 2);
     tcase_add_loop_test(
         action, the_action_runs_in_one_party_and_its_failure_is_that_ones_and_broken_for_the_rest, 0, 4);
     tcase_add_loop_test(action, a_barrier_with_an_action_is_not_given_to_other_programs, 0, 2);
+    tcase_add_test(action, a_barrier_for_other_programs_has_no_action);
     TCase *breaking = support_case(suite, "breaking");
-    tcase_add_loop_test(breaking, abort_breaks_it_for_present_and_future_waits, 0, 2);
+    tcase_add_loop_test(breaking, abort_breaks_it_for_present_and_future_waits, 0, 3);
     tcase_add_loop_test(breaking,
-                        reset_releases_present_waits_as_broken_and_leaves_it_usable_also_after_abort, 0, 2);
+                        reset_releases_present_waits_as_broken_and_leaves_it_usable_also_after_abort, 0, 3);
     tcase_add_loop_test(
-        breaking, a_wait_that_times_out_breaks_it_for_all_and_an_own_deadline_overrides_the_default, 0, 2);
-    tcase_add_loop_test(breaking, a_try_passes_as_the_last_and_has_no_effect_else, 0, 2);
+        breaking, a_wait_that_times_out_breaks_it_for_all_and_an_own_deadline_overrides_the_default, 0, 3);
+    tcase_add_loop_test(breaking, a_try_passes_as_the_last_and_has_no_effect_else, 0, 3);
     TCase *rest = support_case(suite, "the rest");
-    tcase_add_loop_test(rest, one_party_passes_alone_and_counts_can_be_asked, 0, 2);
+    tcase_add_loop_test(rest, one_party_passes_alone_and_counts_can_be_asked, 0, 3);
     tcase_add_test(rest, bad_input_is_refused_without_effect);
-    tcase_add_loop_test(rest, a_named_one_is_found_and_described, 0, 2);
+    tcase_add_loop_test(rest, a_named_one_is_found_and_described, 0, 3);
     tcase_add_test(rest, a_thread_barrier_answers_echild_in_a_fork_child);
-    tcase_add_loop_test(rest, closing_it_while_another_thread_waits_does_no_harm, 0, 2);
+    tcase_add_loop_test(rest, closing_it_while_another_thread_waits_does_no_harm, 0, 3);
     return support_run(suite, argc, argv);
 }

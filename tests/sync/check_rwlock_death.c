@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "sync/rwlock_common.h"
+#include "sync/rwlock_inside.h"
 
 static bool in_live(int64_t since_ns)
 {
@@ -191,6 +192,37 @@ START_TEST(a_stopped_holder_holds)
 }
 END_TEST
 
+/* As a writer does that leaves, for the one reader that waits. */
+static void grant_the_waiting(mproc__rwlock_shared *shared)
+{
+    for (unsigned i = 0; i < MPROC__ROWS; i++)
+        if (mproc__readers_waiting(atomic_load(&shared->rows[i].word)))
+            atomic_fetch_add(&shared->rows[i].word, MPROC__READING + MPROC__GRANT - MPROC__WAITING);
+}
+
+/* The dead writer's gate is put right by whoever has `writer`. Here that is a writer that comes and goes, and another one
+ * after it, before the reader that wanted to do it gets its turn: the second one waits for that reader to leave. */
+START_TEST(a_reader_at_a_dead_writers_gate_sees_that_it_was_let_in)
+{
+    other reader;
+    rwlock_make(0, NULL);
+    mproc__rwlock_shared *shared = rwlock->shared;
+    ck_assert(died(in_child(write_and_die)));
+    ck_assert_int_eq(mproc__robust_acquire(&shared->writer, MPROC_NOW), MPROC_RECOVERED);
+    other_start(&reader, 0, wait_read);
+    ck_assert(mproc__rwlock_is_orphaned(shared));
+    atomic_store(&shared->gate, MPROC__GATE_NEWS);
+    int64_t start_ns = mproc__now_ns();
+    grant_the_waiting(shared);
+    ck_assert_int_eq(other_end(&reader), TOLD);
+    ck_assert(in_live(start_ns));
+    ck_assert_int_eq(mproc__robust_release(&shared->writer), 0);
+    ck_assert_int_eq(try_write(NULL), TOLD);
+    ck_assert_int_eq(try_write(NULL), GOT);
+    rwlock_drop();
+}
+END_TEST
+
 /* ---- threads ---- */
 
 static int read_and_end(void *unused)
@@ -271,6 +303,7 @@ int main(int argc, char **argv)
     tcase_add_test(death, a_reader_killed_while_it_waits_pins_nothing);
     tcase_add_test(death, a_poisoned_one_fails_for_all_until_it_is_repaired);
     tcase_add_loop_test(death, a_stopped_holder_holds, 0, 2);
+    tcase_add_test(death, a_reader_at_a_dead_writers_gate_sees_that_it_was_let_in);
     tcase_add_loop_test(death, a_thread_that_ends_gives_back, 0, 2);
     tcase_add_loop_test(death, sleepers_go_on_when_the_writers_thread_ends, 0, 2);
     return support_run(suite, argc, argv);

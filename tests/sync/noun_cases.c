@@ -357,6 +357,122 @@ static void condition_in_time(void *object, mproc_deadline deadline)
     }
 }
 
+/* ---- rwlock ---- */
+
+static int rwlock_create(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_rwlock_create(place, MPROC_WITH(mproc_rwlock_options, .name = name),
+                               (mproc_rwlock **)ret_object);
+}
+
+static int rwlock_open(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_rwlock_open(place, name, (mproc_rwlock **)ret_object);
+}
+
+static int rwlock_use(void *object)
+{
+    unsigned readers;
+    int rc = mproc_rwlock_acquire_write(object, MPROC_NOW);
+    if (rc >= 0)
+        rc = mproc_rwlock_release(object);
+    if (rc >= 0)
+        rc = mproc_rwlock_acquire_read(object, MPROC_NOW);
+    if (rc >= 0)
+        rc = mproc_rwlock_holders(object, &readers, NULL, NULL);
+    return rc < 0 ? rc : mproc_rwlock_release(object);
+}
+
+static int rwlock_occupy(void *object)
+{
+    return mproc_rwlock_acquire_read(object, MPROC_FOREVER);
+}
+
+static int rwlock_block(void *object, mproc_deadline deadline)
+{
+    return mproc_rwlock_acquire_write(object, deadline);
+}
+
+static int rwlock_vacate(void *object)
+{
+    return mproc_rwlock_release(object);
+}
+
+static void rwlock_everything(void *object, mproc_deadline deadline)
+{
+    unsigned readers;
+    int pid, tid;
+    int rc = mproc_rwlock_acquire_read(object, deadline);
+    noun_any(mproc_rwlock_holders(object, &readers, &pid, &tid));
+    if (rc >= 0)
+        noun_any(mproc_rwlock_release(object));
+    rc = mproc_rwlock_acquire_write(object, deadline);
+    noun_any(mproc_rwlock_holders(object, &readers, &pid, &tid));
+    if (rc >= 0)
+        noun_any(mproc_rwlock_release(object));
+    noun_any(mproc_rwlock_release(object));
+    noun_any(mproc_rwlock_repair(object));
+}
+
+/* A reader that waits for a writer. */
+static int rwlock_occupy_write(void *object)
+{
+    return mproc_rwlock_acquire_write(object, MPROC_FOREVER);
+}
+
+static int rwlock_block_read(void *object, mproc_deadline deadline)
+{
+    return mproc_rwlock_acquire_read(object, deadline);
+}
+
+/* ---- barrier: of two, and the other one never comes ---- */
+
+static int barrier_create(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_barrier_create(place, 2, MPROC_WITH(mproc_barrier_options, .name = name),
+                                (mproc_barrier **)ret_object);
+}
+
+static int barrier_open(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_barrier_open(place, name, (mproc_barrier **)ret_object);
+}
+
+static int barrier_use(void *object)
+{
+    unsigned waiting;
+    int rc = mproc_barrier_join(object);
+    if (rc == 0)
+        rc = mproc_barrier_abort(object);
+    if (rc == 0)
+        rc = mproc_barrier_reset(object);
+    if (rc == 0)
+        rc = mproc_barrier_status(object, NULL, &waiting, NULL);
+    return rc;
+}
+
+/* A deadline breaks it. */
+static int barrier_block(void *object, mproc_deadline deadline)
+{
+    int rc = mproc_barrier_wait(object, deadline, NULL);
+    int reset = mproc_barrier_reset(object);
+    return rc == -ETIMEDOUT && reset < 0 ? reset : rc;
+}
+
+static void barrier_everything(void *object, mproc_deadline deadline)
+{
+    unsigned index, parties, waiting;
+    bool broken;
+    noun_any(mproc_barrier_join(object));
+    for (int round = 0; round < 2; round++) {
+        noun_any(mproc_barrier_wait(object, deadline, &index));
+        noun_any(mproc_barrier_status(object, &parties, &waiting, &broken));
+        noun_any(mproc_barrier_abort(object));
+        noun_any(mproc_barrier_wait(object, MPROC_NOW, &index));
+        noun_any(mproc_barrier_reset(object));
+    }
+}
+
 const noun_case noun_cases[] = {
     {"lock", MPROC_TYPE_LOCK, lock_create, lock_open, mproc__noun_unpack, lock_use, lock_occupy, lock_block,
      lock_vacate, lock_everything},
@@ -374,6 +490,12 @@ const noun_case noun_cases[] = {
      NULL, condition_block, NULL, condition_everything, condition_in_time},
     {"condition asked", MPROC_TYPE_CONDITION, condition_create, condition_open, mproc__noun_unpack,
      condition_use, NULL, condition_block_asking, NULL, condition_everything, condition_in_time},
+    {"rwlock, written", MPROC_TYPE_RWLOCK, rwlock_create, rwlock_open, mproc__noun_unpack, rwlock_use,
+     rwlock_occupy, rwlock_block, rwlock_vacate, rwlock_everything},
+    {"rwlock, read", MPROC_TYPE_RWLOCK, rwlock_create, rwlock_open, mproc__noun_unpack, rwlock_use,
+     rwlock_occupy_write, rwlock_block_read, rwlock_vacate, rwlock_everything},
+    {"barrier", MPROC_TYPE_BARRIER, barrier_create, barrier_open, mproc__noun_unpack, barrier_use, NULL,
+     barrier_block, NULL, barrier_everything},
     {.name = NULL},
 };
 
