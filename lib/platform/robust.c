@@ -125,6 +125,13 @@ static bool robust_owner_is_nobody(const mproc__robust_shared *robust)
     return owner && kill(owner, 0) != 0 && errno == ESRCH && robust_owner(robust) == owner;
 }
 
+/* What libc decides by; anything else there and it would do other things than we mean, or abort. */
+static bool robust_is_whole(const mproc__robust_shared *robust)
+{
+    int kind = robust->mutex.__data.__kind & ~ROBUST_KIND_SHARED;
+    return MPROC__LIKELY(kind == ROBUST_KIND);
+}
+
 /* With looks, so that nobody waits for a nobody for ever. */
 static int robust_sleep(mproc__robust_shared *robust, mproc_deadline deadline)
 {
@@ -133,18 +140,13 @@ static int robust_sleep(mproc__robust_shared *robust, mproc_deadline deadline)
         int result = robust_sleep_until(robust, look);
         if (result != -ETIMEDOUT)
             return result;
+        if (!robust_is_whole(robust))
+            return robust_answer(robust, EINVAL);
         if (robust_owner_is_nobody(robust))
             return mproc__fail(MPROC_ECORRUPT, "the lock is held by a thread that does not exist");
         look = mproc_after_ms(ROBUST_LOOK_AGAIN_MS);
     }
     return robust_sleep_until(robust, deadline);
-}
-
-/* What libc decides by; anything else there and it would do other things than we mean, or abort. */
-static bool robust_is_whole(const mproc__robust_shared *robust)
-{
-    int kind = robust->mutex.__data.__kind & ~ROBUST_KIND_SHARED;
-    return MPROC__LIKELY(kind == ROBUST_KIND);
 }
 
 /* A look before the try: a second failing exchange right after the caller's would take the line from the owner again. */

@@ -327,6 +327,23 @@ START_TEST(a_lock_made_unusable_by_others_is_corrupt)
 }
 END_TEST
 
+static int finds_it_corrupt(void *unused)
+{
+    (void)unused;
+    return mproc__robust_acquire(&room->lock, MPROC_FOREVER) == MPROC_ECORRUPT ? 0 : 1;
+}
+
+/* What libc decides by is overwritten while it sleeps in libc: it must not be asked again. */
+START_TEST(a_lock_overwritten_while_somebody_sleeps_for_it_is_corrupt)
+{
+    pid_t holder = start_holder(), sleeper = support_fork(finds_it_corrupt, NULL);
+    ck_assert(support_until_asleep(sleeper, 5000));
+    room->lock.mutex.__data.__kind = 128; /* a plain one, shared between processes */
+    ck_assert_int_eq(support_reap(sleeper, 5000), 0);
+    support_kill(holder);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("robust");
@@ -347,5 +364,6 @@ int main(int argc, char **argv)
     tcase_add_test(all, a_lock_is_linked_through_the_mapping_it_was_taken_by);
     tcase_add_test(all, the_halves_of_an_acquire_are_the_whole);
     tcase_add_test(all, a_lock_made_unusable_by_others_is_corrupt);
+    tcase_add_test(all, a_lock_overwritten_while_somebody_sleeps_for_it_is_corrupt);
     return support_run(suite, argc, argv);
 }
