@@ -30,8 +30,9 @@
  *   shm:     a file in /dev/shm   yes, while in use     the same, and whoever may open the file
  *   unix:    not yet: MPROC_EPLACE
  *
- * At most 240 waits at a time in one condition. A handle that is closed while another thread waits on it lasts until that
- * wait has ended. A condition of this host costs 16 KiB and one descriptor. */
+ * A given lock goes with its condition wherever that is given. In shm: places a condition has its own: who opens its file
+ * could not find another. At most 240 waits at a time in one condition. A handle that is closed while another thread waits
+ * on it lasts until that wait has ended. A condition of this host costs 16 KiB and one descriptor. */
 #ifndef MPROC_CONDITION_H
 #define MPROC_CONDITION_H
 
@@ -41,15 +42,18 @@ MPROC_BEGIN
 
 typedef struct mproc_condition_options {
     MPROC_OBJECT_OPTIONS;
-    mproc_lock *lock;   /* its lock, which it keeps; NULL: an own recursive one. Of the same home: thread: with thread: ... */
+    mproc_lock *lock;   /* its lock, which it keeps; NULL: an own recursive one. Both thread:, or both host: */
 } mproc_condition_options;
 typedef bool mproc_condition_fn(void *context);              /* a predicate: runs in the caller, lock held */
 
 /* A new one, nobody waiting. and_open: one of that name is opened as it is, with the lock it has.
- * -EINVAL: no place, wrong options, a lock that is none or of another home, or an object of another type has that name.
- * -EEXIST. MPROC_EPLACE: servers have none yet. -ENOMEM, -ENOSPC, -EMFILE, -ENFILE. */
+ * -EINVAL: no place, wrong options, a lock that is none, of another home or given in a shm: place, or an object of
+ * another type has that name.
+ * -EEXIST. MPROC_EPLACE: servers have none yet. -ENOMEM, -ENOSPC, -EMFILE, -ENFILE. shm: also what mproc_shm_create answers
+ * (mproc/shm.h). */
 MPROC_API MPROC_CHECK int mproc_condition_create(mproc_place *place, const mproc_condition_options *options, mproc_condition **ret_condition);
-/* The named one. -ENOENT; -EINVAL; MPROC_EPLACE. */
+/* The named one. thread: and host: know the names given in this process (and before its fork), shm: those of all programs.
+ * -ENOENT; -EINVAL; MPROC_EPLACE; shm: also what mproc_shm_open answers (mproc/shm.h). */
 MPROC_API MPROC_CHECK int mproc_condition_open(mproc_place *place, const char *name, mproc_condition **ret_condition);
 /* Drops this handle, never the condition that others use. NULL and a pointer to NULL do nothing. */
 MPROC_API void mproc_condition_close(mproc_condition **condition);
