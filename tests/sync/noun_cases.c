@@ -85,6 +85,17 @@ static int semaphore_block(void *object, mproc_deadline deadline)
     return mproc_semaphore_acquire(object, deadline);
 }
 
+/* No occupant: the permits of a plain semaphore stay away when one who took them is killed. */
+static int plain_block(void *object, mproc_deadline deadline)
+{
+    int rc = mproc_semaphore_acquire(object, MPROC_NOW);
+    if (rc < 0)
+        return rc;
+    rc = mproc_semaphore_acquire(object, deadline);
+    noun_any(mproc_semaphore_release(object, rc < 0 ? 1 : 2));
+    return rc;
+}
+
 static int semaphore_vacate(void *object)
 {
     return mproc_semaphore_release(object, 1);
@@ -476,8 +487,8 @@ static void barrier_everything(void *object, mproc_deadline deadline)
 const noun_case noun_cases[] = {
     {"lock", MPROC_TYPE_LOCK, lock_create, lock_open, mproc__noun_unpack, lock_use, lock_occupy, lock_block,
      lock_vacate, lock_everything},
-    {"semaphore", MPROC_TYPE_SEMAPHORE, plain_create, semaphore_open, mproc__noun_unpack, semaphore_use,
-     semaphore_occupy, semaphore_block, semaphore_vacate, semaphore_everything},
+    {"semaphore", MPROC_TYPE_SEMAPHORE, plain_create, semaphore_open, mproc__noun_unpack, semaphore_use, NULL,
+     plain_block, NULL, semaphore_everything},
     {"bounded semaphore", MPROC_TYPE_SEMAPHORE, bounded_create, semaphore_open, mproc__noun_unpack,
      semaphore_use, semaphore_occupy, semaphore_block, semaphore_vacate, semaphore_everything},
     {"array", MPROC_TYPE_ARRAY, array_create, array_open, mproc__array_unpack, array_use, array_occupy,
