@@ -72,18 +72,35 @@ bool mproc__me_look(void)
     return true;
 }
 
+static uint16_t note_new(mproc__robust_shared *robust)
+{
+    unsigned last = atomic_load_explicit(mproc__robust_note(robust), memory_order_relaxed);
+    return (uint16_t)((last + MPROC__ROBUST_NOTE_STEP) | MPROC__ROBUST_NOTED);
+}
+
+/* As the kernel does it: for private ones, too. */
+static void wake_or_take_back(mproc__robust_shared *robust, uint16_t note)
+{
+    if (mproc__futex_wake(mproc__robust_word(robust), 1, true) == 0)
+        atomic_compare_exchange_strong_explicit(mproc__robust_note(robust), &note,
+                                                (uint16_t)(note & ~MPROC__ROBUST_NOTED), memory_order_relaxed,
+                                                memory_order_relaxed);
+}
+
 /* Killed before the wake: the kernel wakes one, since the word is free and its address stands in list_op_pending. */
 void mproc__robust_give_and_wake(mproc__robust_shared *robust)
 {
-    _Atomic uint16_t *at = mproc__robust_note(robust);
-    _Atomic uint32_t *word = mproc__robust_word(robust);
-    unsigned last = atomic_load_explicit(at, memory_order_relaxed);
-    uint16_t note = (uint16_t)((last + MPROC__ROBUST_NOTE_STEP) | MPROC__ROBUST_NOTED);
-    atomic_store_explicit(at, note, memory_order_relaxed);
-    atomic_exchange_explicit(word, 0, memory_order_release);
-    if (mproc__futex_wake(word, 1, true) == 0) /* as the kernel does it, for private ones, too */
-        atomic_compare_exchange_strong_explicit(at, &note, (uint16_t)(note & ~MPROC__ROBUST_NOTED),
-                                                memory_order_relaxed, memory_order_relaxed);
+    uint16_t note = note_new(robust);
+    atomic_store_explicit(mproc__robust_note(robust), note, memory_order_relaxed);
+    atomic_exchange_explicit(mproc__robust_word(robust), 0, memory_order_release);
+    wake_or_take_back(robust, note);
+}
+
+void mproc__robust_wake(mproc__robust_shared *robust)
+{
+    uint16_t note = note_new(robust);
+    atomic_store_explicit(mproc__robust_note(robust), note, memory_order_relaxed);
+    wake_or_take_back(robust, note);
 }
 
 void mproc__robust_obey_note(mproc__robust_shared *robust)

@@ -77,6 +77,9 @@ static inline _Atomic uint16_t *mproc__robust_note(mproc__robust_shared *robust)
 
 /* Ends the hold of a lock for which others sleep: the caller has it off its list. */
 void mproc__robust_give_and_wake(mproc__robust_shared *robust);
+/* A sleeper came in the instant of the release, so the note comes late, for an owner after the next. (To compare and swap
+ * instead halved the holds of two contenders.) */
+void mproc__robust_wake(mproc__robust_shared *robust);
 /* Right after taking it, by whatever way. */
 void mproc__robust_obey_note(mproc__robust_shared *robust);
 static inline void mproc__robust_look_at_note(mproc__robust_shared *robust)
@@ -134,17 +137,17 @@ static inline bool mproc__robust_give(mproc__robust_shared *robust)
 {
     const mproc__me *me = &mproc__me_now;
     _Atomic uint32_t *word = (_Atomic uint32_t *)(void *)&robust->mutex.__data.__lock;
-    uint32_t mine = mproc__me_tid(me);
-    if (MPROC__UNLIKELY(!mproc__me_is_true(me) ||
-                        (atomic_load_explicit(word, memory_order_relaxed) & FUTEX_TID_MASK) != mine))
+    uint32_t mine = mproc__me_tid(me), held = atomic_load_explicit(word, memory_order_relaxed);
+    if (MPROC__UNLIKELY(!mproc__me_is_true(me) || (held & FUTEX_TID_MASK) != mine))
         return false;
     mproc__robust_pend(me->list, &robust->mutex);
     mproc__robust_delist(&robust->mutex);
     robust->mutex.__data.__owner = 0; /* where libc took it, libc has said who */
     mproc__robust_order();
-    if (MPROC__UNLIKELY(!atomic_compare_exchange_strong_explicit(word, &mine, 0, memory_order_release,
-                                                                 memory_order_relaxed)))
+    if (MPROC__UNLIKELY(held != mine))
         mproc__robust_give_and_wake(robust);
+    else if (MPROC__UNLIKELY(atomic_exchange_explicit(word, 0, memory_order_release) != mine))
+        mproc__robust_wake(robust);
     mproc__robust_pend_no_more(me->list);
     return true;
 }
