@@ -64,7 +64,8 @@ MPROC_API void mproc_variant_clear(mproc_variant *variant);                     
 MPROC_API bool mproc_variant_equal(mproc_variant a, mproc_variant b);
 /* One line, close to JSON; as snprintf, returns the length it would need. */
 MPROC_API int  mproc_variant_print(mproc_variant variant, char *buffer, size_t size_bytes);
-/* Reading: 0 or MPROC_EARGUMENT; ints widen to double, 0/1 to bool, nothing else converts. */
+/* Reading: 0 or MPROC_EARGUMENT; ints widen to double, 0/1 to bool, nothing else converts. A NULL output is -EINVAL; get_bytes
+ * takes it for "no matter how many". */
 MPROC_API int  mproc_variant_get_int(mproc_variant variant, int64_t *ret_value);
 MPROC_API int  mproc_variant_get_double(mproc_variant variant, double *ret_value);
 MPROC_API int  mproc_variant_get_bool(mproc_variant variant, bool *ret_value);

@@ -105,8 +105,15 @@ static int kind_mismatch(mproc_variant variant, const char *wanted)
                        wanted);
 }
 
+static int nowhere(void)
+{
+    return mproc__fail(-EINVAL, "nowhere to put the value");
+}
+
 int mproc_variant_get_int(mproc_variant variant, int64_t *ret_value)
 {
+    if (!ret_value)
+        return nowhere();
     if (variant.kind != MPROC_KIND_INT)
         return kind_mismatch(variant, "int");
     *ret_value = variant.number;
@@ -115,6 +122,8 @@ int mproc_variant_get_int(mproc_variant variant, int64_t *ret_value)
 
 int mproc_variant_get_double(mproc_variant variant, double *ret_value)
 {
+    if (!ret_value)
+        return nowhere();
     if (variant.kind != MPROC_KIND_DOUBLE && variant.kind != MPROC_KIND_INT)
         return kind_mismatch(variant, "double");
     *ret_value = variant.kind == MPROC_KIND_INT ? (double)variant.number : variant.real;
@@ -125,6 +134,8 @@ int mproc_variant_get_bool(mproc_variant variant, bool *ret_value)
 {
     bool is_bit = variant.kind == MPROC_KIND_INT && (variant.number == 0 || variant.number == 1);
 
+    if (!ret_value)
+        return nowhere();
     if (variant.kind != MPROC_KIND_BOOL && !is_bit)
         return kind_mismatch(variant, "bool");
     *ret_value = variant.number != 0;
@@ -140,7 +151,8 @@ const void *mproc_variant_get_bytes(mproc_variant variant, size_t *ret_size_byte
 {
     bool is_bytes = variant.kind == MPROC_KIND_BYTES;
 
-    *ret_size_bytes = is_bytes ? (size_t)variant.number : 0;
+    if (ret_size_bytes)
+        *ret_size_bytes = is_bytes ? (size_t)variant.number : 0;
     return is_bytes ? variant.data : NULL;
 }
 
@@ -184,6 +196,8 @@ int mproc_variant_entry(mproc_variant dict, size_t index, const char **ret_key, 
 {
     const mproc_variant *pairs = dict.data;
 
+    if (!ret_key || !ret_item)
+        return nowhere();
     if (dict.kind != MPROC_KIND_DICT)
         return kind_mismatch(dict, "dict");
     if (index >= (size_t)dict.number)

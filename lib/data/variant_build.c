@@ -316,6 +316,8 @@ static int variant_copy_at(mproc_variant source, unsigned depth, mproc_variant *
 
 int mproc_variant_copy(mproc_variant source, mproc_variant *ret_copy)
 {
+    if (!ret_copy)
+        return mproc__fail(-EINVAL, "nowhere to put the copy");
     return variant_copy_at(source, 0, ret_copy);
 }
 

@@ -111,6 +111,28 @@ START_TEST(a_handle_comes_out_as_the_type_it_is)
 }
 END_TEST
 
+START_TEST(an_answer_that_has_nowhere_to_go_is_an_error)
+{
+    mproc_variant dict = mproc_null(), item;
+    const char *key;
+
+    ck_assert_int_eq(mproc_variant_get_int(mproc_int(1), NULL), -EINVAL);
+    ck_assert_int_eq(mproc_variant_get_double(mproc_int(1), NULL), -EINVAL);
+    ck_assert_int_eq(mproc_variant_get_bool(mproc_int(1), NULL), -EINVAL);
+    ck_assert_int_eq(mproc_variant_copy(mproc_int(1), NULL), -EINVAL);
+    ck_assert_int_eq(mproc_error_code(mproc_last_error()), -EINVAL);
+    ck_assert_ptr_nonnull(mproc_variant_get_bytes(mproc_bytes("x", 1), NULL));
+    ck_assert_int_eq(mproc_variant_append(NULL, mproc_int(1)), -EINVAL);
+    ck_assert_int_eq(mproc_variant_set(&dict, NULL, mproc_int(1)), -EINVAL);
+    ck_assert_int_eq(mproc_variant_set(&dict, "k", mproc_int(1)), 0);
+    ck_assert_int_eq(mproc_variant_entry(dict, 0, NULL, &item), -EINVAL);
+    ck_assert_int_eq(mproc_variant_entry(dict, 0, &key, NULL), -EINVAL);
+    ck_assert_int_eq(mproc_variant_entry(dict, 0, &key, &item), 0);
+    mproc_variant_clear(NULL);
+    mproc_variant_clear(&dict);
+}
+END_TEST
+
 START_TEST(equality_looks_at_kind_and_contents)
 {
     ck_assert(mproc_variant_equal(MPROC_ARGS(1, "a", 2.5), MPROC_ARGS(1, "a", 2.5)));
@@ -137,6 +159,7 @@ int main(int argc, char **argv)
     tcase_add_test(all, text_and_bytes_are_not_taken_for_each_other);
     tcase_add_test(all, arguments_become_a_list_of_their_kinds);
     tcase_add_test(all, a_handle_comes_out_as_the_type_it_is);
+    tcase_add_test(all, an_answer_that_has_nowhere_to_go_is_an_error);
     tcase_add_test(all, equality_looks_at_kind_and_contents);
     return support_run(suite, argc, argv);
 }
