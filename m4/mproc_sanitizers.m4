@@ -10,8 +10,8 @@ AS_CASE([$enable_sanitizers],
 MPROC_SANITIZER_FLAGS=""
 AS_IF([test "$enable_sanitizers" != no], [
     MPROC_SANITIZER_FLAGS="-fsanitize=$enable_sanitizers -fno-sanitize-recover=all -fno-omit-frame-pointer"
-    # gcc warns of every fence, which this sanitizer does not follow; those of ours that it would misjudge are
-    # written for it (lib/shm/segment.h) or stand in tests/support/thread.supp.
+    # gcc warns of every fence, which this sanitizer does not follow. The one it misjudged, of all posts, is written
+    # for it (lib/shm/segment.h).
     AS_CASE([$enable_sanitizers], [*thread*],
         [AS_IF([$CC --version 2>/dev/null | grep -q clang], [],
             [MPROC_SANITIZER_FLAGS="$MPROC_SANITIZER_FLAGS -Wno-tsan"])])

@@ -24,6 +24,21 @@ enum { BUILD_SCALE = 1 };
 
 static char directory[96];
 
+#if SUPPORT_THREAD_SANITIZER
+/* What the thread sanitizer is told in every test program. It knows one process and what its own threads did; where that
+ * is not enough, its answer is left out:
+ * - report_mutex_bugs: a robust mutex whose owner died, or that another process released, is to it one that is unlocked by
+ *   the wrong thread; and tests release on purpose what they do not hold, which libc answers with EPERM.
+ * - detect_deadlocks: no more than 64 mutexes a thread, then it aborts; tests hold the life words of 120 participants.
+ * - die_after_fork: children of programs with threads are what many tests are about.
+ * - handle_segv: a test that wants SIGSEGV wants the signal. */
+const char *__tsan_default_options(void);
+__attribute__((visibility("default"))) const char *__tsan_default_options(void)
+{
+    return "report_mutex_bugs=0:detect_deadlocks=0:die_after_fork=0:handle_segv=0";
+}
+#endif
+
 int support_ms(int milliseconds)
 {
     const char *scale = getenv("MPROC_TEST_SCALE");

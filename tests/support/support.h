@@ -43,6 +43,19 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* Whether the thread sanitizer is in: it adds a thread of its own, which wakes ten times a second, to every process. Tests
+ * that count threads or wake-ups are left out then, by name, in their main. */
+#if defined(__SANITIZE_THREAD__)
+#define SUPPORT_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SUPPORT_THREAD_SANITIZER 1
+#endif
+#endif
+#ifndef SUPPORT_THREAD_SANITIZER
+#define SUPPORT_THREAD_SANITIZER 0
+#endif
+
 /* ---- run.c: suites ---- */
 /* Adds a case with the leak fixture and a limit of 20 s (scaled) for each test; tcase_set_timeout changes it. */
 TCase *support_case(Suite *suite, const char *name);
