@@ -16,6 +16,8 @@ _Noreturn void mproc__assert_failed(const char *expression, const char *file, in
     abort();
 }
 
+enum { OPTIONS_BYTES_MAX = 4096 };
+
 /* The first non-zero byte in [from, end), or end. */
 static size_t bytes_first_set(const unsigned char *bytes, size_t from, size_t end)
 {
@@ -34,6 +36,10 @@ int mproc__options_check(const void *options, size_t least, size_t known, const 
     if (size_bytes < least)
         return mproc__fail(-EINVAL, "%s: size field is %zu, at least %zu is needed (use MPROC_WITH)", what,
                            size_bytes, least);
+    /* No version of any options will be so large: a structure on the stack that nobody filled in. Not to be read on. */
+    if (size_bytes > OPTIONS_BYTES_MAX)
+        return mproc__fail(-EINVAL, "%s: size field is %zu, which no version has (use MPROC_WITH)", what,
+                           size_bytes);
     /* A caller built with a newer header may use this library as long as it sets none of the new fields. */
     if (size_bytes > known && bytes_first_set(options, known, size_bytes) != size_bytes)
         return mproc__fail(-EINVAL, "%s: a field is set that this version of the library does not know",

@@ -23,6 +23,18 @@
 /* Two cache lines: some machines fetch lines in pairs, so writers on neighbouring lines would still disturb each other. */
 #define MPROC__LINE 128
 
+/* Built with the thread sanitizer, which knows libc's calls and atomics, but no fences and no robust list. */
+#if defined(__SANITIZE_THREAD__)
+#define MPROC__THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MPROC__THREAD_SANITIZER 1
+#endif
+#endif
+#ifndef MPROC__THREAD_SANITIZER
+#define MPROC__THREAD_SANITIZER 0
+#endif
+
 #define MPROC__LIKELY(x)   __builtin_expect(!!(x), 1)
 #define MPROC__UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -7,6 +7,9 @@
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#if MPROC__THREAD_SANITIZER
+#include <sanitizer/tsan_interface.h>
+#endif
 
 #include "platform/platform.h"
 #include "platform/robust.h"
@@ -111,10 +114,31 @@ static int robust_spin(mproc__robust_shared *robust)
     return result;
 }
 
+#if MPROC__THREAD_SANITIZER
+/* There where the sanitizer follows clocklock; those of gcc 12 and clang 14 do not, and must be told who has the mutex. */
+extern int __interceptor_pthread_mutex_clocklock(void) __attribute__((weak));
+
+static void robust_slept(pthread_mutex_t *mutex, int error)
+{
+    if (__interceptor_pthread_mutex_clocklock || (error != 0 && error != EOWNERDEAD))
+        return;
+    __tsan_mutex_pre_lock(mutex, 0);
+    __tsan_mutex_post_lock(mutex, 0, 0);
+}
+#else
+static inline void robust_slept(pthread_mutex_t *mutex, int error)
+{
+    (void)mutex;
+    (void)error;
+}
+#endif
+
 static int robust_sleep_until(mproc__robust_shared *robust, mproc_deadline deadline)
 {
     struct timespec until = mproc__deadline_timespec(deadline);
-    return robust_answer(robust, pthread_mutex_clocklock(&robust->mutex, CLOCK_MONOTONIC, &until));
+    int error = pthread_mutex_clocklock(&robust->mutex, CLOCK_MONOTONIC, &until);
+    robust_slept(&robust->mutex, error);
+    return robust_answer(robust, error);
 }
 
 /* The word names a thread that does not exist. The kernel takes the name of one that dies out of the word before it

@@ -17,19 +17,10 @@
 #include <linux/futex.h>
 
 /* libc's mutexes are what the thread sanitizer understands. */
-#if defined(__SANITIZE_THREAD__)
-#define MPROC__ROBUST_LIST 0
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define MPROC__ROBUST_LIST 0
-#endif
-#endif
-#ifndef MPROC__ROBUST_LIST
-#ifdef HAVE_ROBUST_LIST
+#if defined(HAVE_ROBUST_LIST) && !MPROC__THREAD_SANITIZER
 #define MPROC__ROBUST_LIST 1
 #else
 #define MPROC__ROBUST_LIST 0
-#endif
 #endif
 
 /* What a thread knows of itself; written by itself alone. */

@@ -53,7 +53,7 @@ static inline void mproc__eventcount_post(mproc__eventcount_shared *event, bool 
 void mproc__eventcount_wake(mproc__eventcount_shared *event, bool shared); /* the slow half */
 static inline void mproc__eventcount_post(mproc__eventcount_shared *event, bool shared)
 {
-#ifdef __SANITIZE_THREAD__ /* does not understand fences; this is one, too, but it would dirty the line of every post */
+#if MPROC__THREAD_SANITIZER /* does not understand fences; this is one, too, but it would dirty the line of every post */
     atomic_fetch_add_explicit(&event->word, 0, memory_order_seq_cst);
 #else
     atomic_thread_fence(memory_order_seq_cst);

@@ -45,16 +45,7 @@
 
 /* Whether the thread sanitizer is in: it adds a thread of its own, which wakes ten times a second, to every process. Tests
  * that count threads or wake-ups are left out then, by name, in their main. */
-#if defined(__SANITIZE_THREAD__)
-#define SUPPORT_THREAD_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SUPPORT_THREAD_SANITIZER 1
-#endif
-#endif
-#ifndef SUPPORT_THREAD_SANITIZER
-#define SUPPORT_THREAD_SANITIZER 0
-#endif
+#define SUPPORT_THREAD_SANITIZER MPROC__THREAD_SANITIZER
 
 /* ---- run.c: suites ---- */
 /* Adds a case with the leak fixture and a limit of 20 s (scaled) for each test; tcase_set_timeout changes it. */
