@@ -76,6 +76,8 @@ static bool row_lingers(const mproc__row_shared *row, uint64_t identity)
 static bool row_bury(mproc__segment *segment, unsigned index, uint64_t identity)
 {
     mproc__row_shared *row = &segment->shared->rows[index];
+    /* Our own number is on the word now: without this, others would take the row for a living one's meanwhile. */
+    atomic_store_explicit(&row->identity, identity | MPROC__IDENTITY_UNBURIED, memory_order_release);
     bool done = !segment->sweep || segment->sweep(segment, index, segment->sweep_context) >= 0;
     uint64_t left = done && !row_lingers(row, identity) ? 0 : identity | MPROC__IDENTITY_UNBURIED;
     if (left != identity) {
