@@ -10,9 +10,10 @@
  *                    blocks                        threads  in a signal handler  in a fork child
  *   open             server: connect_ms            any      no                   works
  *   ping             server: to its deadline       any      no                   works (server: a connection of its own)
- *   names, unlink    server: call_ms               any      no                   works on the child's copy; server, shm: works
+ *   names, unlink    server: call_ms; shm: (1)     any      no                   works on the child's copy; server, shm: works
  *   address          no                            any      no                   works
- *   close            no                            one      no                   works
+ *   close            no; owner: (1) a name         one      no                   works
+ *   (1) up to 1 s, only where a cleaner that was stopped holds a lock on the file
  *
  * What of a process's death: objects in thread: go with it; in host: they stay while another process uses them, and so do
  * the names in shm: (mproc/shm.h: how long, and which promise is weaker there); in a server they stay until they are
@@ -55,7 +56,7 @@ MPROC_API const char *mproc_place_address(const mproc_place *place);
 /* 0: its server answers; thread: and host: always do. -ETIMEDOUT, MPROC_EDIED, -EINVAL. */
 MPROC_API int  mproc_place_ping(mproc_place *place, mproc_deadline deadline);
 /* A list of dicts, the caller's to clear: name, type, holders (of thread: and host:, the references in this process; of shm:,
- * the processes that wait or hold there, and a name that is no UTF-8 is bytes). */
+ * the processes that wait or hold there); a name that is no UTF-8 is bytes. */
 MPROC_API int  mproc_place_names(mproc_place *place, mproc_variant *ret_list);
 /* Takes a name away: nobody finds it any more, handles keep working. -ENOENT. shm: also -EINVAL, -ENAMETOOLONG: a bad name;
  * -EACCES, -EPERM: another user's; -EBUSY: somebody has held the file's lock for a second, perhaps a stopped cleaner. */

@@ -11,12 +11,13 @@
  * others as a handle. What goes on in the bytes is the program's own affair: use a lock beside them, or arrays.
  *
  *                     blocks      threads  processes  in a signal handler  in a fork child
- *   create            no          any      any        no                   works
- *   open              up to 1 s   any      any        no                   works (1)
+ *   create            (1)         any      any        no                   works
+ *   open              (1)         any      any        no                   works
  *   data, size, name  no          any      any        yes                  host, shm: work; thread: data is NULL, -ECHILD
  *   close             no          one      any        no                   works: the parent's stays as it is
  *   cleanup           no          any      any        no                   works
- *   (1) only where somebody holds the file's lock exclusively, which a cleaner does for microseconds
+ *   (1) up to 1 s (create: with and_open), only where somebody holds the file's lock exclusively, which a cleaner does for
+ *   microseconds. So for every type in shm:
  *
  *   home     lives in                          a name in it leads there    may be given to
  *   thread:  this process                      this process                threads
@@ -28,8 +29,8 @@
  * Names in shm: (of all objects, not only raw memory). The object OBJ made in shm:/NAME is the file NAME%OBJ in /dev/shm; in
  * shm: it is OBJ. Neither part is empty, "." or "..", holds '/' or '%', or begins with ".mproc-"; together at most 254
  * bytes (OBJ alone: 255); any other byte will do. Who may open it is what the file's mode says (0600 unless asked otherwise).
- *   - A name stays as long as some process has the object open, and goes with the last handle; with .persist it stays until
- *     it is unlinked. Of processes that were killed, or that ended without closing, it is taken away by the next mproc_init
+ *   - A name stays as long as some process has the object open, and goes with the last handle (or, if later, the end
+ *     of the thread that first used it in the last process); with .persist it stays until it is unlinked. Of processes that were killed, or that ended without closing, it is taken away by the next mproc_init
  *     of any program, or mproc_cleanup.
  *   - The weaker promise: a file with a name cannot be sealed. A process that may write it can also cut it short, and
  *     whoever then touches what is gone gets SIGBUS. Programs that share a name trust each other, and whoever opens one
@@ -48,9 +49,9 @@ typedef struct mproc_shm_options {
     bool     persist;   /* shm: the name stays until it is unlinked, whoever is gone */
 } mproc_shm_options;
 
-/* New memory of at least size_bytes, all zero, its space reserved: touching it never fails for want of memory. Aligned to 128
- * bytes. In shm: places without a name it gets a fresh random one. and_open: an existing one of that name is opened as it is,
- * with the size that it has.
+/* New memory of at least size_bytes, all zero, its space reserved (thread: as malloc's): touching it never fails for want of
+ * memory. Aligned to 128 bytes. In shm: places without a name it gets a fresh random one. and_open: an existing one of that name is opened as it is,
+ * with the size that it has; its errors are then mproc_shm_open's, too.
  * -EINVAL: size 0 or absurd (a negative number), a bad name, a mode with other bits, no place; or an object of another type
  * has that name. -EEXIST. -ENAMETOOLONG. -ENOMEM, -ENOSPC: no room; /dev/shm is full (df /dev/shm). -EMFILE, -ENFILE.
  * MPROC_EPLACE: a server, or no /dev/shm here. */

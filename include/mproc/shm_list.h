@@ -60,7 +60,8 @@ MPROC_API size_t mproc_shm_list_count(const mproc_shm_list *list);      /* slots
  * -EINVAL: no list, or nowhere to put it. -ENOMEM. -ECHILD. MPROC_ECORRUPT: its memory was overwritten. */
 MPROC_API int mproc_shm_list_get(mproc_shm_list *list, int64_t index, mproc_variant *ret_value);
 /* MPROC_EKEY: no such index. MPROC_EARGUMENT: a list, a dict, a handle, a number beyond int64: no slot holds that. -EMSGSIZE:
- * longer than the slot's room. -ETIMEDOUT: another writer did not finish until then. -EINVAL, -ECHILD, MPROC_ECORRUPT. */
+ * longer than the slot's room. -ETIMEDOUT: another writer did not finish until then. -EINVAL, -ECHILD, MPROC_ENAMESPACE,
+ * MPROC_ECORRUPT. */
 MPROC_API int mproc_shm_list_set(mproc_shm_list *list, int64_t index, mproc_variant value, mproc_deadline deadline);
 /* The first slot that holds an equal value. MPROC_EKEY: none does. */
 MPROC_API int mproc_shm_list_find(mproc_shm_list *list, mproc_variant value, size_t *ret_index);

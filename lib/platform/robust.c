@@ -141,8 +141,9 @@ static int robust_sleep_until(mproc__robust_shared *robust, mproc_deadline deadl
     return robust_answer(robust, error);
 }
 
-/* The word names a thread that does not exist. The kernel takes the name of one that dies out of the word before it
- * gives the number away, so the word was overwritten, or that thread held more mutexes than the kernel looks after. */
+/* The word names a thread that does not exist. The kernel takes the name of one that dies (not of one that execs beside
+ * the first thread) out of the word before it gives the number away, so the word was overwritten, or that thread held
+ * more mutexes than the kernel looks after. */
 static bool robust_owner_is_nobody(const mproc__robust_shared *robust)
 {
     pid_t owner = robust_owner(robust);

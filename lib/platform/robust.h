@@ -27,7 +27,7 @@ void mproc__robust_init(mproc__robust_shared *robust, bool shared);
 int mproc__robust_acquire_slow(mproc__robust_shared *robust, mproc_deadline deadline);
 int mproc__robust_release_slow(mproc__robust_shared *robust);
 /* The halves of the former, for a caller that has something to do before a sleep: tries and spins (-EBUSY: still not
- * free); sleeps. Neither is for a deadline that has passed. */
+ * free); sleeps, which is not for a deadline that has passed. */
 int mproc__robust_acquire_awake(mproc__robust_shared *robust, mproc_deadline deadline);
 int mproc__robust_acquire_asleep(mproc__robust_shared *robust, mproc_deadline deadline);
 

@@ -52,14 +52,20 @@ static mproc__arena_shared *shared_at(mproc__segment *segment, size_t offset)
     return (void *)((unsigned char *)mproc__segment_root(segment) + offset);
 }
 
+/* Not by the product, which wraps where a size_t has 32 bits. */
+static bool arena_fits(size_t granule_bytes, size_t granule_count, size_t room)
+{
+    size_t table = arena_data_offset(granule_count);
+    return table <= room && granule_count <= (room - table) / granule_bytes;
+}
+
 int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_bytes, size_t granule_count)
 {
     if (granule_bytes == 0 || granule_bytes > UINT32_MAX || granule_count == 0 ||
         granule_count > GRANULES_MAX)
         return mproc__fail(-EINVAL, "an arena of %zu granules of %zu bytes", granule_count, granule_bytes);
     size_t size = mproc__segment_size(segment);
-    if (offset % MPROC__LINE || offset > size ||
-        mproc__arena_bytes(granule_bytes, granule_count) > size - offset)
+    if (offset % MPROC__LINE || offset > size || !arena_fits(granule_bytes, granule_count, size - offset))
         return mproc__fail(-EINVAL, "an arena of %zu granules of %zu bytes does not fit at %zu of %zu",
                            granule_count, granule_bytes, offset, size);
     mproc__arena_shared *arena = shared_at(segment, offset);
@@ -80,7 +86,7 @@ int mproc__arena_open(mproc__segment *segment, size_t offset, mproc__arena *ret_
     size_t granule_bytes = shared->granule_bytes, granule_count = shared->granule_count;
     if (granule_bytes == 0 || granule_count == 0 || granule_count > GRANULES_MAX ||
         shared->data_offset != arena_data_offset(granule_count) ||
-        mproc__arena_bytes(granule_bytes, granule_count) > size - offset)
+        !arena_fits(granule_bytes, granule_count, size - offset))
         return mproc__fail(MPROC_ECORRUPT, "an arena of %zu granules of %zu bytes at %zu of %zu",
                            granule_count, granule_bytes, offset, size);
     *ret_arena = (mproc__arena){.shared = shared,

@@ -117,7 +117,8 @@ static bool object_wanted(const mproc__explaining *explaining, size_t sight, siz
         if (wanted_pid(explaining, mproc__snapshot_row(&explaining->snapshot, row).pid))
             return true;
     const char *label = explaining->snapshot.header.label;
-    const char *behind = strchr(label, '%'); /* of a named one, behind its group */
+    bool named = explaining->snapshot.header.flags & MPROC__FLAG_NAMED;
+    const char *behind = named ? strchr(label, '%') : NULL; /* behind its group */
     return wanted_name(explaining, label) || (behind && wanted_name(explaining, behind + 1));
 }
 
@@ -148,8 +149,10 @@ static int object_explain(mproc__explaining *explaining, size_t sight, size_t sa
     mproc__report_clean(header->label);
     snprintf(title, sizeof(title), header->label[0] ? "%s \"%s\"" : "%s without a name",
              kind_word(header->kind), header->label);
-    if (wanted)
+    if (wanted) {
+        explaining->counts.damaged += strstr(explaining->report.state, "damaged") != NULL;
         mproc__object_print(explaining, sight, same, title);
+    }
     return mproc__graph_add(explaining, sight, wanted ? explaining->counts.objects : 0, title);
 }
 

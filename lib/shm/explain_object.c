@@ -233,9 +233,11 @@ void mproc__object_print(mproc__explaining *explaining, size_t sight, size_t sam
 
 void mproc__unread_print(mproc__explaining *explaining, size_t sight, size_t same, mproc__judgement judgement)
 {
+    char name[MPROC__LABEL_BYTES];
+    snprintf(name, sizeof(name), "%s", explaining->sights.items[sight].name);
+    mproc__report_clean(name); /* anybody may give a file any name */
     explaining->counts.damaged += judgement == MPROC__IS_DAMAGED || judgement == MPROC__IS_FOREIGN;
-    fprintf(explaining->stream, "[%u] \"%s\"\n", explaining->counts.objects,
-            explaining->sights.items[sight].name);
+    fprintf(explaining->stream, "[%u] \"%s\"\n", explaining->counts.objects, name);
     line_begin(explaining, "state");
     fprintf(explaining->stream, "%s\n", unread_text(judgement));
     open_in_print(explaining, sight, same, false);

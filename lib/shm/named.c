@@ -291,20 +291,25 @@ int mproc__named_open(const char *file, bool writable, int *ret_fd)
  * hold the shared lock. ret_fd: with that lock, or -1: not ours, or not to be opened, so no cleaner touches it. */
 static int keep_cleaners_off(const char *file, const char *path, int *ret_fd)
 {
-    mproc__header_shared header;
-    int code = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     *ret_fd = -1;
-    if (fd < 0)
-        return 0;
-    bool ours = mproc__header_read(fd, &header) == 0;
-    if (ours)
-        code = lock_shared(fd, file);
-    if (ours && code == 0)
-        *ret_fd = fd;
-    else
+    for (;;) {
+        mproc__header_shared header;
+        struct stat status;
+        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0)
+            return 0;
+        bool ours = fstat(fd, &status) == 0 && mproc__header_read(fd, &header) == 0;
+        int code = ours ? lock_shared(fd, file) : 0;
+        if (ours && code == 0 && leads_to(path, &status)) {
+            *ret_fd = fd;
+            return 0;
+        }
+        if (ours && code == 0)
+            flock(fd, LOCK_UN); /* a cleaner was faster: the name may lead to another file now */
         close(fd);
-    return code;
+        if (!ours || code < 0)
+            return code;
+    }
 }
 
 int mproc__named_unlink(const char *file)

@@ -144,7 +144,10 @@ int mproc__names_remove_name(mproc__home home, const char *name)
 static int list_one(mproc_variant *list, const name_entry *entry)
 {
     mproc_variant dict = mproc_null();
-    int code = mproc_variant_set(&dict, "name", mproc_text(entry->name));
+    mproc_variant text = mproc_text(entry->name);
+    if (text.kind == MPROC_KIND_INVALID) /* a text is UTF-8; a name is what it is */
+        text = mproc_bytes(entry->name, strlen(entry->name));
+    int code = mproc_variant_set(&dict, "name", text);
     if (code == 0)
         code = mproc_variant_set(&dict, "type", mproc_text(entry->handle->ops->noun));
     if (code == 0)

@@ -7,6 +7,8 @@
  * when only its first thread ended; never alone: pid and start time, which survive an exec. */
 #include "platform/base.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "platform/story.h"
@@ -49,8 +51,8 @@ static bool process_gone(const mproc__row_shared *row, uint64_t identity)
     uint64_t start;
     uint64_t stack;
     int code = mproc__process_times(pid, &start, &stack);
-    if (code < 0)
-        return code == -ESRCH;
+    if (code < 0) /* without a /proc, or where it hides others, all seem gone: in doubt, alive */
+        return code == -ESRCH && kill(pid, 0) < 0 && errno == ESRCH;
     uint64_t known_start = atomic_load_explicit(&row->start_ticks, memory_order_relaxed);
     uint64_t known_stack =
         atomic_load_explicit(&row->stack_address, memory_order_relaxed) & ~MPROC__STACK_CROWDED;

@@ -270,7 +270,7 @@ int mproc__sight_open(const mproc__sight *sight)
     bool same = fstat(place, &status) == 0 && S_ISREG(status.st_mode) && status.st_dev == sight->device &&
                 status.st_ino == sight->inode;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", place);
-    int fd = same ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    int fd = same ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1; /* a lease holds up nobody */
     int code = same ? -errno : -ESTALE;
     close(place);
     return fd < 0 ? code : fd;

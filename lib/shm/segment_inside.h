@@ -44,8 +44,8 @@ typedef struct mproc__waiter_shared {
     _Atomic int64_t since_ns; /* CLOCK_MONOTONIC; written right after */
 } mproc__waiter_shared;
 
-/* First bytes of every host segment. The creator writes all but the last five fields before anyone else has the
- * descriptor; they never change. A creator that dies before that takes the segment with it. */
+/* First bytes of every host segment. The creator writes all but the last six fields, and the mutexes in those, before anyone
+ * else has the descriptor; they never change. A creator that dies before that takes the segment with it. */
 typedef struct mproc__header_shared {
     uint64_t magic;
     uint32_t version;

@@ -167,6 +167,8 @@ static int making_measure(list_making *making)
             code = room_of(making, i, &room);
         if (code < 0)
             return code;
+        if (making->size_bytes > SIZE_MAX / 4 || 2 * room > SIZE_MAX / 4 - making->size_bytes)
+            return mproc__fail(-ENOMEM, "no room for a list of that size"); /* of 32 bits */
         making->size_bytes += 2 * room;
     }
     return 0;

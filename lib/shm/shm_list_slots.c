@@ -34,6 +34,8 @@ static slot_value value_of(mproc_variant variant)
         value.length = 0;
     else if (variant.kind == MPROC_KIND_DOUBLE)
         memcpy(&value.bits, &variant.real, sizeof(value.bits));
+    else if (variant.kind == MPROC_KIND_BOOL)
+        value.bits = variant.number != 0;
     else
         value.bits = (uint64_t)variant.number;
     return value;
@@ -131,10 +133,12 @@ static int slot_check(mproc_shm_list *list, size_t index, mproc__slot_shared *re
 {
     mproc__slot_shared *slot = &list->shared->slots[index];
     size_t size = mproc__segment_size(list->segment);
+    size_t least = sizeof(mproc__shm_list_shared) + list->count * sizeof(mproc__slot_shared);
     ret_slot->offset = slot->offset;
     ret_slot->room = slot->room;
-    if (ret_slot->room == 0 || (ret_slot->room | ret_slot->offset) % MPROC__SLOT_UNIT ||
-        ret_slot->offset > size || ret_slot->room > (size - ret_slot->offset) / 2)
+    if (ret_slot->room == 0 || ret_slot->offset < least ||
+        (ret_slot->room | ret_slot->offset) % MPROC__SLOT_UNIT || ret_slot->offset > size ||
+        ret_slot->room > (size - ret_slot->offset) / 2)
         return damaged(list, index, "lies outside");
     return 0;
 }
@@ -305,6 +309,10 @@ int mproc_shm_list_set(mproc_shm_list *list, int64_t index, mproc_variant varian
         code = index_resolve(list, index, &at);
     if (code < 0)
         return code;
+    code =
+        mproc__segment_enter(list->segment); /* the number in the writers' lock must mean the same to all */
+    if (code < 0)
+        return mproc__handle_story(&list->handle, code);
     code = mproc__slot_value_check(variant);
     if (code < 0)
         return mproc__handle_story(&list->handle, code);

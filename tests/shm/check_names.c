@@ -84,6 +84,12 @@ START_TEST(the_list_says_name_type_and_holders)
     mproc_variant_clear(&list);
     mproc__handle_release(one);
     mproc__handle_release(one);
+    one = thing();
+    ck_assert_int_eq(mproc__names_add(MPROC__HOME_HOST, "one\xff", one), 0);
+    ck_assert_int_eq(mproc__names_list(MPROC__HOME_HOST, &list), 0);
+    ck_assert_int_eq(mproc_variant_find(mproc_variant_at(list, 0), "name").kind, MPROC_KIND_BYTES);
+    mproc_variant_clear(&list);
+    mproc__handle_release(one);
 }
 END_TEST
 

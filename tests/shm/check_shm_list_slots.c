@@ -149,6 +149,7 @@ START_TEST(damage_is_found_and_nothing_outside_is_touched)
         {offset, UINT64_MAX - 7, word},
         {offset, 0, word},
         {offset + 1, room, word},
+        {sizeof(mproc__shm_list_shared), room, word},
         {offset, room + 1, word},
         {offset, room, word | MPROC__SLOT_BYTES_MAX},
         {offset, room, word | UINT64_C(15) << MPROC__SLOT_LENGTH_BITS},
