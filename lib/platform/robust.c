@@ -81,7 +81,10 @@ static int robust_answer(mproc__robust_shared *robust, int error)
          * the data needs a look is told by the return value and by words of the caller's beside the mutex. */
         error = pthread_mutex_consistent(&robust->mutex);
         mproc__robust_look_at_note(robust);
-        return error == 0 ? MPROC_RECOVERED : mproc__fail(MPROC_ECORRUPT, "the lock was overwritten");
+        if (error == 0)
+            return MPROC_RECOVERED;
+        (void)mproc__robust_release(robust);
+        return mproc__fail(MPROC_ECORRUPT, "the lock was overwritten");
     case EBUSY:
     case ETIMEDOUT:
         return -error;
@@ -92,9 +95,17 @@ static int robust_answer(mproc__robust_shared *robust, int error)
     }
 }
 
+/* What libc decides by; anything else there and it would do other things than we mean, or abort. */
+static bool robust_is_whole(const mproc__robust_shared *robust)
+{
+    int kind = robust->mutex.__data.__kind & ~ROBUST_KIND_SHARED;
+    return MPROC__LIKELY(kind == ROBUST_KIND);
+}
+
+/* A look at the kind each time: a peer may have written there since the last one. */
 static int robust_try(mproc__robust_shared *robust)
 {
-    return robust_answer(robust, pthread_mutex_trylock(&robust->mutex));
+    return robust_answer(robust, robust_is_whole(robust) ? pthread_mutex_trylock(&robust->mutex) : EINVAL);
 }
 
 /* Looks at the word, with pauses doubling in between, until it seems free; -EBUSY when the budget is used up. */
@@ -136,6 +147,8 @@ static inline void robust_slept(pthread_mutex_t *mutex, int error)
 static int robust_sleep_until(mproc__robust_shared *robust, mproc_deadline deadline)
 {
     struct timespec until = mproc__deadline_timespec(deadline);
+    if (!robust_is_whole(robust))
+        return robust_answer(robust, EINVAL);
     int error = pthread_mutex_clocklock(&robust->mutex, CLOCK_MONOTONIC, &until);
     robust_slept(&robust->mutex, error);
     return robust_answer(robust, error);
@@ -148,13 +161,6 @@ static bool robust_owner_is_nobody(const mproc__robust_shared *robust)
 {
     pid_t owner = robust_owner(robust);
     return owner && kill(owner, 0) != 0 && errno == ESRCH && robust_owner(robust) == owner;
-}
-
-/* What libc decides by; anything else there and it would do other things than we mean, or abort. */
-static bool robust_is_whole(const mproc__robust_shared *robust)
-{
-    int kind = robust->mutex.__data.__kind & ~ROBUST_KIND_SHARED;
-    return MPROC__LIKELY(kind == ROBUST_KIND);
 }
 
 /* With looks, so that nobody waits for a nobody for ever. */
@@ -203,9 +209,19 @@ int mproc__robust_acquire_slow(mproc__robust_shared *robust, mproc_deadline dead
     return deadline.ns > 0 ? mproc__robust_acquire_asleep(robust, deadline) : mproc__fail_plain(-ETIMEDOUT);
 }
 
+/* The short way gives up when the thread does not know itself yet, or when the word does not name it. Then libc would say
+ * EPERM, if it is asked about a mutex as we make them; of one whose kind was overwritten, too, it would end a transaction
+ * that never began or restore a priority (signals, asserts). And a lock that was taken by us and overwritten since must
+ * come off our list: its memory may be gone at the next lock. */
 int mproc__robust_release_slow(mproc__robust_shared *robust)
 {
-    return pthread_mutex_unlock(&robust->mutex) == 0
-               ? 0
-               : mproc__fail(-EPERM, "this thread does not hold the lock");
+    bool given;
+    if (mproc__me_is_true(&mproc__me_now) || mproc__me_look()) {
+        given = mproc__robust_give(robust);
+        if (!given)
+            mproc__robust_forget(robust);
+    } else {
+        given = robust_is_whole(robust) && pthread_mutex_unlock(&robust->mutex) == 0;
+    }
+    return given ? 0 : mproc__fail(-EPERM, "this thread does not hold the lock");
 }

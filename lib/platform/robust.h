@@ -45,8 +45,12 @@ static inline int mproc__robust_release(mproc__robust_shared *robust)
 /* The word the kernel marks: owner's tid | FUTEX_WAITERS | FUTEX_OWNER_DIED. */
 _Atomic uint32_t *mproc__robust_word(const mproc__robust_shared *robust);
 bool mproc__robust_is_mine(const mproc__robust_shared *robust);
-/* Whether this thread holds it and took it through this mapping: unmapping it would then cut the kernel's walk through
- * the thread's list. Where the list cannot be read: whether this thread holds it. */
+/* Whether it is on this thread's list: it was taken, through this mapping, and not given back, whatever its word says now.
+ * Unmapping it would cut the kernel's walk through that list, and the thread's next lock would write to what is no longer
+ * there. Where the list cannot be read: whether this thread holds it. */
 bool mproc__robust_is_linked(const mproc__robust_shared *robust);
+/* Takes it off that list and leaves its word alone, which names somebody else. Only when this thread is known
+ * (mproc__me_look). */
+void mproc__robust_forget(mproc__robust_shared *robust);
 
 #endif

@@ -16,6 +16,8 @@ _Thread_local mproc__me mproc__me_now = {.present = &nobody, .incarnation = 1};
 
 enum { UNKNOWN, AS_EXPECTED, DIFFERENT };
 
+enum { LIST_LIMIT = 2048 /* the kernel follows no more links than this */ };
+
 static struct robust_list_head *list_of_thread(void)
 {
     struct robust_list_head *list = NULL;
@@ -110,15 +112,37 @@ void mproc__robust_obey_note(mproc__robust_shared *robust)
                               memory_order_relaxed);
 }
 
+/* The link before the mutex on this thread's list; NULL: not on it. By the list, since its word may have been overwritten,
+ * and the links of a mutex that is another's are not ours to follow. */
+static const void *link_before(const struct robust_list_head *list, const pthread_mutex_t *mutex)
+{
+    const void *before = &list->list, *wanted = &mutex->__data.__list.__next;
+    for (unsigned i = 0; i < LIST_LIMIT; i++) {
+        const void *at = mproc__robust_link(*(void *const *)before);
+        if (at == wanted)
+            return before;
+        if (!at || at == &list->list)
+            return NULL;
+        before = at;
+    }
+    return NULL;
+}
+
 bool mproc__robust_is_linked(const mproc__robust_shared *robust)
 {
-    if (!mproc__robust_is_mine(robust))
-        return false;
     if (!mproc__me_is_true(&mproc__me_now) && !mproc__me_look())
-        return true;
-    const pthread_mutex_t *mutex = &robust->mutex;
-    void *previous = mutex->__data.__list.__prev;
-    return previous && mproc__robust_link(previous)[0] == (const void *)&mutex->__data.__list.__next;
+        return mproc__robust_is_mine(robust);
+    return link_before(mproc__me_now.list, &robust->mutex);
+}
+
+/* Who took it meanwhile, as its word allowed, has put links of its own there: those are not followed. */
+void mproc__robust_forget(mproc__robust_shared *robust)
+{
+    pthread_mutex_t *mutex = &robust->mutex;
+    const void *before = link_before(mproc__me_now.list, mutex);
+    if (before && mutex->__data.__list.__next &&
+        mproc__robust_link(mutex->__data.__list.__prev) == (void *const *)before)
+        mproc__robust_delist(mutex);
 }
 
 #else
@@ -131,6 +155,11 @@ bool mproc__me_look(void)
 bool mproc__robust_is_linked(const mproc__robust_shared *robust)
 {
     return mproc__robust_is_mine(robust);
+}
+
+void mproc__robust_forget(mproc__robust_shared *robust)
+{
+    (void)robust;
 }
 
 #endif

@@ -104,12 +104,19 @@ static bool row_settle(mproc__segment *segment, unsigned index, int code, uint64
     return false;
 }
 
+/* Who calls is alive, whatever its own life word says by now: to take that again would put it on a list twice. */
+static bool row_is_own(const mproc__segment *segment, unsigned index)
+{
+    return atomic_load_explicit(&segment->joined, memory_order_acquire) == mproc__incarnation() &&
+           index == segment->row;
+}
+
 static bool row_sweep(mproc__segment *segment, unsigned index)
 {
     mproc__row_shared *row = &segment->shared->rows[index];
     uint64_t identity = atomic_load_explicit(&row->identity, memory_order_acquire);
     uint32_t word = life_word(row);
-    if (!identity || (word & FUTEX_TID_MASK))
+    if (!identity || (word & FUTEX_TID_MASK) || row_is_own(segment, index))
         return false;
     uint64_t gone = 0;
     if (identity & MPROC__IDENTITY_UNBURIED)

@@ -344,6 +344,44 @@ START_TEST(a_lock_overwritten_while_somebody_sleeps_for_it_is_corrupt)
 }
 END_TEST
 
+static const int kinds[] = {0, 3, 17, 32, 64, 80, 127, 128, 256, 512, -1, INT32_MAX, INT32_MIN};
+
+/* Its word and its kind are overwritten while it is held: libc would elide, inherit or restore priorities, or assert. */
+START_TEST(a_lock_overwritten_while_it_is_held_is_not_given_to_libc)
+{
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, MPROC_NOW), 0);
+    room->lock.mutex.__data.__kind = kinds[_i];
+    atomic_store(mproc__robust_word(&room->lock), (uint32_t)_i % 2 ? 0 : 1);
+    ck_assert_int_eq(mproc__robust_release(&room->lock), -EPERM);
+    ck_assert_int_ne(mproc__robust_acquire(&room->lock, MPROC_NOW), -EDEADLK);
+}
+END_TEST
+
+/* The memory of such a lock may go, and the locks taken before and after it are none the worse. */
+START_TEST(an_overwritten_lock_does_not_stay_on_the_list)
+{
+#if MPROC__ROBUST_LIST
+    mproc__robust_shared *many = many_open(), *gone = mmap(NULL, sizeof(*gone), PROT_READ | PROT_WRITE,
+                                                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    mproc__robust_init(gone, true);
+    ck_assert_int_eq(mproc__robust_acquire(&many[0], MPROC_NOW), 0);
+    ck_assert_int_eq(mproc__robust_acquire(gone, MPROC_NOW), 0);
+    ck_assert_int_eq(mproc__robust_acquire(&many[1], MPROC_NOW), 0);
+    atomic_store(mproc__robust_word(gone), _i ? FUTEX_WAITERS | 1u : 0);
+    ck_assert(mproc__robust_is_linked(gone));
+    ck_assert_int_eq(mproc__robust_release(gone), -EPERM);
+    ck_assert(!mproc__robust_is_linked(gone));
+    ck_assert_int_eq(mprotect(gone, sizeof(*gone), PROT_NONE), 0);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(mproc__robust_acquire(&many[i], MPROC_NOW), i < 2 ? -EDEADLK : 0);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(mproc__robust_release(&many[i]), 0);
+    munmap(gone, sizeof(*gone));
+    munmap(many, sizeof(*many) * MANY);
+#endif
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("robust");
@@ -365,5 +403,8 @@ int main(int argc, char **argv)
     tcase_add_test(all, the_halves_of_an_acquire_are_the_whole);
     tcase_add_test(all, a_lock_made_unusable_by_others_is_corrupt);
     tcase_add_test(all, a_lock_overwritten_while_somebody_sleeps_for_it_is_corrupt);
+    tcase_add_loop_test(all, a_lock_overwritten_while_it_is_held_is_not_given_to_libc, 0,
+                        (int)MPROC__COUNT(kinds));
+    tcase_add_loop_test(all, an_overwritten_lock_does_not_stay_on_the_list, 0, 2);
     return support_run(suite, argc, argv);
 }

@@ -3,8 +3,10 @@
 #include "platform/base.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "platform/robust.h"
@@ -132,6 +134,29 @@ START_TEST(releasing_a_segment_does_not_strand_a_lock_taken_before_in_another)
 }
 END_TEST
 
+/* The word is overwritten while it is on this thread's list, where it must not stay when its memory goes: the next lock,
+ * of anything, writes to the one before it. */
+START_TEST(a_life_word_overwritten_leaves_the_other_locks_alone)
+{
+#if MPROC__ROBUST_LIST
+    static const uint32_t words[] = {0, 1, FUTEX_OWNER_DIED, FUTEX_WAITERS | 1};
+    make(&segment);
+    make(&other);
+    ck_assert_int_eq(mproc__segment_join(segment), 0);
+    void *mapping = segment->mapping;
+    size_t size_bytes = segment->mapping_bytes;
+    atomic_store(mproc__robust_word(&segment->shared->rows[0].life), words[_i]);
+    ck_assert_uint_eq(mproc__segment_sweep(segment), 0); /* who looks is not dead */
+    mproc__segment_release(segment);
+    ck_assert_ptr_eq(mmap(mapping, size_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+                     mapping);
+    ck_assert_int_eq(mproc__segment_join(other), 0);
+    mproc__segment_release(other);
+    munmap(mapping, size_bytes);
+#endif
+}
+END_TEST
+
 static int child_joins(void *unused)
 {
     (void)unused;
@@ -208,6 +233,7 @@ int main(int argc, char **argv)
     tcase_add_test(threads, a_row_handed_back_is_left_by_the_last_release);
     tcase_add_test(threads, a_segment_released_by_another_thread_goes_when_the_joining_thread_ends);
     tcase_add_test(threads, releasing_a_segment_does_not_strand_a_lock_taken_before_in_another);
+    tcase_add_loop_test(threads, a_life_word_overwritten_leaves_the_other_locks_alone, 0, 4);
     TCase *forks = support_case(suite, "forks");
     tcase_add_test(forks, a_fork_child_takes_its_own_row_and_leaves_its_parents_alone);
     tcase_add_test(forks, a_fork_child_that_only_releases_touches_no_row);
