@@ -147,6 +147,8 @@ int mproc__queue_bytes_return(mproc_queue *queue, int row, unsigned kind, const 
                    ? mproc__fail(-ENOSPC, "no room to give %zu bytes back now", size_bytes)
                    : rc;
     mproc__block_shared *at = mproc__arena_data(&queue->arena, block);
+    if (!at)
+        return MPROC_ECORRUPT;
     at->position = position;
     if (size_bytes > 0)
         memcpy(mproc__block_bytes(at), data, size_bytes);

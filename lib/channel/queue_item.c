@@ -134,7 +134,7 @@ int mproc__queue_put_slow(mproc_queue *queue, int row, unsigned kind, const void
 static uint64_t peek_streaming(mproc__queue_shared *shared, uint64_t head, uint64_t tail)
 {
     uint32_t pauses = atomic_load_explicit(&shared->get.pauses, memory_order_relaxed);
-    if (pauses < PAUSES_FIRST / 4)
+    if (pauses < PAUSES_FIRST / 4 || pauses > PAUSES_MOST) /* more is nothing of ours, and could be minutes */
         pauses = PAUSES_FIRST;
     for (uint32_t i = 0; i < pauses; i++)
         mproc__pause();
