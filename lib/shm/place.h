@@ -38,8 +38,9 @@ int mproc__place_shm(const char *address, const mproc_place_options *options, mp
 /* Of an argument: NULL is host. -EINVAL for something that is no place. */
 int mproc__place_home(mproc_place *place, mproc__home *ret_home);
 
-/* Names of thread: and host: objects (and handles of shm: ones by device and inode): a directory of this process (and, as a copy, of its fork children), weak: an entry
- * goes with its object. Unrelated programs meet in managerd. Finding keeps (one reference for the caller). Any thread. */
+/* Names of thread: and host: objects (and handles of shm: ones by device and inode): a directory of this process (and, as
+ * a copy, of its fork children), weak: an entry goes with its object. Finding keeps (one reference for the caller). Any
+ * thread. */
 int mproc__names_add(mproc__home home, const char *name, mproc__handle *handle);            /* -EEXIST */
 /* -ENOENT; -EINVAL: of another type. */
 int mproc__names_find(mproc__home home, const char *name, mproc_type_id type, mproc__handle **ret_handle);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -69,14 +70,17 @@ static void directory_each(const char *path, list *to, void (*add)(list *to, int
     closedir(directory);
 }
 
+/* The same file, whatever it is called: in a mount namespace of its own, a test sees other paths to what it has open. */
 static void add_descriptor(list *to, int directory, const char *name)
 {
     char target[256];
-    if (atoi(name) == directory)
+    struct stat status;
+    if (atoi(name) == directory || fstat(atoi(name), &status) != 0)
         return;
     ssize_t length = readlinkat(directory, name, target, sizeof(target) - 1);
     target[length < 0 ? 0 : length] = '\0';
-    list_add(to, "%s->%s", name, target);
+    list_add(to, "%s:%llx:%llx ->%s", name, (unsigned long long)status.st_dev,
+             (unsigned long long)status.st_ino, target);
 }
 
 /* Children are found by their parent's number, which also shows zombies and those of another process group. */
