@@ -14,7 +14,7 @@
  *
  *                            blocks  threads           processes  in a signal handler   in a fork child
  *   create, open, copy       no      any               any        no                    works
- *   set_lock                 no      any               any        no                    host: works; thread: -ECHILD
+ *   set_lock                 no      one               any        no                    host: works; thread: -ECHILD
  *   data                     no      any               any        no                    host: works; thread: NULL
  *   lock                     no      any               any        no                    works; the lock may answer -ECHILD
  *   read, write, texts       no      any, see above    any        no                    host: works; thread: -ECHILD
@@ -62,8 +62,8 @@ MPROC_API MPROC_CHECK int mproc_array_create(mproc_place *place, mproc_item item
  * -ENOENT; -EINVAL: no name, or an object of another type has it; and as mproc_shm_open. */
 MPROC_API MPROC_CHECK int mproc_array_open(mproc_place *place, const char *name, mproc_array **ret_array);
 /* A new array in `place` with the type, count and content of this one, and from then on independent of it; of the options,
- * item_bytes and initial must be zero. Content that others change meanwhile is copied as by read. Errors as of create, and
- * -ECHILD. */
+ * item_bytes, initial and and_open must be zero. Content that others change meanwhile is copied as by read. Errors as of create,
+ * and -ECHILD. */
 MPROC_API MPROC_CHECK int mproc_array_copy(mproc_array *array, mproc_place *place, const mproc_array_options *options,
                                            mproc_array **ret_copy);
 /* Drops this handle, never the array that others use. Its own lock goes as mproc_lock_close says. NULL and a pointer to NULL do

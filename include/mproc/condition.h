@@ -42,7 +42,8 @@ MPROC_BEGIN
 
 typedef struct mproc_condition_options {
     MPROC_OBJECT_OPTIONS;
-    mproc_lock *lock;   /* its lock, which it keeps; NULL: an own recursive one. Both thread:, or both host: */
+    mproc_lock *lock;   /* its lock, which it keeps; NULL: an own recursive one. Both thread:, or a condition of host: with a
+                         * lock of host: or shm: */
 } mproc_condition_options;
 typedef bool mproc_condition_fn(void *context);              /* a predicate: runs in the caller, lock held */
 

@@ -31,7 +31,7 @@
  *   unix:    not yet: MPROC_EPLACE
  *
  * Readers of one process share a counter, those of different processes share nothing while nobody writes. At most 120
- * processes use one at a time. Each costs 16 KiB and one descriptor. */
+ * processes use one at a time. Each costs 20 KiB and one descriptor. */
 #ifndef MPROC_RWLOCK_H
 #define MPROC_RWLOCK_H
 

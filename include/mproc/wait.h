@@ -23,7 +23,8 @@
 MPROC_BEGIN
 
 /* A descriptor that is readable when the handle may have something. The handle owns it: never read, write or close it. Level
- * triggered; may be readable too early, never late: try with MPROC_NOW; the try that finds nothing makes it unreadable.
+ * triggered; may be readable too early: try with MPROC_NOW; the try that finds nothing makes it unreadable. It empties the
+ * descriptor and writes it again if there is something after all; one that is stopped in between holds up polls until it goes on.
  * Negative: MPROC_EPLACE: such a handle has none. -EINVAL: no handle, or made without .pollable. -ECHILD: see above. */
 MPROC_API int  mproc_wait_fd(void *handle);
 

@@ -28,6 +28,7 @@ enum { ROBUST_KIND = 16, ROBUST_KIND_SHARED = 128 };
  * two deaths at once can still take a wake along (robust_list.h: a sleeper's, and that of an owner between taking the lock
  * and obeying the note). 100 sleepers use under a thousandth of a CPU for it. */
 enum { ROBUST_LOOK_MS = 500, ROBUST_LOOK_AGAIN_MS = 5000 };
+_Static_assert((int)ROBUST_LOOK_MS < (int)MPROC__ROBUST_SLICE_MS, "there is a look in every such slice");
 
 /* Where even the question is denied, nobody knows, and the registration is taken for done. */
 int mproc__robust_check(void)

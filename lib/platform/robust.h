@@ -30,6 +30,8 @@ int mproc__robust_release_slow(mproc__robust_shared *robust);
  * free); sleeps, which is not for a deadline that has passed. */
 int mproc__robust_acquire_awake(mproc__robust_shared *robust, mproc_deadline deadline);
 int mproc__robust_acquire_asleep(mproc__robust_shared *robust, mproc_deadline deadline);
+/* For a caller that sleeps in slices: within one of this length a lock that nobody can hold is told from one that is held. */
+enum { MPROC__ROBUST_SLICE_MS = 600 };
 
 /* 0: held. MPROC_RECOVERED: held, the owner died; the mutex is already consistent again. -ETIMEDOUT; -EDEADLK: this
  * thread holds it; MPROC_ECORRUPT. Tries, spins for mproc__spin_budget(), then sleeps in the kernel. */

@@ -21,7 +21,7 @@
 
 #define ROOT_OFFSET MPROC__ROOT_OFFSET
 
-/* With 40-byte mutexes a small object is three pages: header, rows and waiters leave its root 1.6 KiB. */
+/* With 40-byte mutexes a small object is three pages: header, rows and waiters leave its root 2.1 KiB. */
 _Static_assert(sizeof(mproc__header_shared) <= 16384,
                "header and rows stay small: every object pays for them");
 _Static_assert(MPROC__ROWS + 2 <= 128, "event, membership and all life words fit one futex_waitv");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Arrays: made, found, copied, given away, and their locks. What is done with the items: array_items.c, array_slices.c. */
+/* Arrays: made, found, copied, shown, closed. Their locks, and how they are given away: array_lock.c. What is done with the
+ * items: array_items.c, array_slices.c. */
 #include "platform/base.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The array's private side: between array.c (made, found, given away), array_items.c and array_slices.c. L3. */
+/* The array's private side: between array.c (made, found, closed), array_lock.c (its lock, given away), array_items.c and
+ * array_slices.c. L3. */
 #ifndef MPROC__SYNC_ARRAY_H
 #define MPROC__SYNC_ARRAY_H
 

@@ -38,7 +38,7 @@ static mproc__barrier_state step_to(mproc__barrier_state now, mproc__barrier_pha
 
 static bool entrance_open(const wait_call *call, mproc__barrier_state now)
 {
-    return now.phase == MPROC__BARRIER_BROKEN ||
+    return now.phase == MPROC__BARRIER_BROKEN || now.phase > MPROC__BARRIER_RESETTING ||
            (now.phase == MPROC__BARRIER_FILLING &&
             mproc__barrier_arrived(call->barrier, now.round) < call->barrier->parties);
 }
@@ -102,6 +102,8 @@ static int arrive_now(wait_call *call)
     mproc__barrier_state now = mproc__barrier_now(barrier->shared);
     if (now.phase == MPROC__BARRIER_BROKEN)
         return mproc__barrier_broken(barrier, now);
+    if (now.phase > MPROC__BARRIER_RESETTING)
+        return mproc__handle_fail(&barrier->handle, MPROC_ECORRUPT, "it is in no known phase");
     if (now.phase != MPROC__BARRIER_FILLING)
         return 1;
     if (call->tries && mproc__barrier_arrived(barrier, now.round) + 1 < barrier->parties)

@@ -168,7 +168,7 @@ static int condition_build(mproc__segment *segment, const void *how)
     return 0;
 }
 
-/* Where the lock lives, the condition lives: else one of them could go where the other cannot. Who opens a condition by its
+/* In this process both, or both on this host: else one of them could go where the other cannot. Who opens a condition by its
  * file would not find a lock beside it. */
 static int lock_check(const mproc_lock *lock, mproc__home home)
 {
@@ -178,8 +178,9 @@ static int lock_check(const mproc_lock *lock, mproc__home home)
     if (home == MPROC__HOME_SHM)
         return mproc__fail(-EINVAL, "conditions in shm: places have their own lock");
     if (!segment || mproc__segment_home(segment) != home)
-        return mproc__fail(-EINVAL,
-                           "a condition and its lock live in one place: both thread:, or both host:");
+        return mproc__fail(
+            -EINVAL, "a condition and its lock live together: both thread:, or a condition of host: with a "
+                     "lock of host: or shm:");
     return 0;
 }
 

@@ -26,7 +26,7 @@ struct mproc_lock {
 
 extern const mproc__noun mproc__lock_noun;
 
-/* ---- lock_local.c: locks of the homes thread, host and shm ---- */
+/* ---- lock_make.c: locks of the homes thread, host and shm ---- */
 int mproc__lock_local_create(mproc_place *place, const mproc_lock_options *options, mproc_lock **ret_lock);
 int mproc__lock_local_open(mproc_place *place, const char *name, mproc_lock **ret_lock);
 
@@ -35,6 +35,8 @@ enum { MPROC__LOCK_BYTES = 128, MPROC__LOCK_ALIGNMENT = 64 };
 void mproc__lock_build(mproc__segment *segment, size_t offset, const mproc_lock_options *options);
 /* A handle on it, which keeps the segment. The offset is checked against the segment's size: MPROC_ECORRUPT. -ENOMEM. */
 int mproc__lock_at(mproc__segment *segment, size_t offset, mproc_lock **ret_lock);
+
+/* ---- lock_local.c: the same locks ---- */
 /* The lock's segment; NULL: of a server. Two locks are the same object when the roots' addresses and offsets are. */
 mproc__segment *mproc__lock_segment(const mproc_lock *lock);
 /* Where in its segment's root; of locks that have a segment. */
@@ -50,7 +52,8 @@ int mproc__lock_acquire_all(mproc_lock *lock, unsigned levels, mproc_deadline de
 enum { MPROC__LOCK_GIVEN_BYTES = 9 };
 /* Adds to the parcel of an object what takes the lock along that it was given: that many bytes and one descriptor. */
 int mproc__lock_pack_given(const mproc_lock *lock, mproc__parcel *parcel);
-/* From the first MPROC__LOCK_GIVEN_BYTES of `blob` and the next descriptor. MPROC_EPROTOCOL, and what attaching answers. */
+/* From the first MPROC__LOCK_GIVEN_BYTES of `blob` and the next descriptor. MPROC_EPROTOCOL; -EACCES: it may only be read;
+ * MPROC_ECORRUPT: it does not lie in its segment; and what attaching answers. */
 int mproc__lock_unpack_given(mproc__parcel *parcel, const void *blob, mproc_lock **ret_lock);
 
 #endif

@@ -44,7 +44,12 @@ int mproc__lock_unpack_given(mproc__parcel *parcel, const void *blob, mproc_lock
         close(fd);
         return code;
     }
-    code = mproc__lock_at(segment, offset, ret_lock);
+    if (mproc__segment_read_only(segment))
+        code = mproc__fail(-EACCES, "a lock that may only be read");
+    else if (offset > mproc__segment_size(segment))
+        code = mproc__fail(MPROC_ECORRUPT, "a lock outside of its segment");
+    else
+        code = mproc__lock_at(segment, (size_t)offset, ret_lock);
     mproc__segment_release(segment);
     return code;
 }

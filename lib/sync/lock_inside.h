@@ -47,9 +47,9 @@ typedef struct mproc__local_lock {
 
 extern const mproc__lock_ops mproc__lock_host_ops, mproc__lock_thread_ops;
 
-static inline mproc__local_lock *mproc__lock_local_of(const mproc_lock *lock)
+static inline mproc__local_lock *mproc__lock_local_of(const mproc_lock *base)
 {
-    return (mproc__local_lock *)(uintptr_t)lock;
+    return (mproc__local_lock *)(uintptr_t)base;
 }
 
 /* Who holds it. False: nobody, at this instant. The process is 0 if the owner is inside acquire or release. */

@@ -77,6 +77,14 @@ static int poison_answer(local_lock *lock)
     return dead_story(lock, MPROC_EPOISONED, dead);
 }
 
+/* The mutex is held: from here on nobody gets the lock before it is repaired. */
+static void poison(lock_shared *shared, uint64_t dead)
+{
+    atomic_store_explicit(&shared->dead, dead, memory_order_relaxed);
+    atomic_store_explicit(&shared->owner, 0, memory_order_relaxed);
+    atomic_store_explicit(&shared->poisoned, 1, memory_order_release);
+}
+
 /* The mutex is held and its last owner died with it. */
 static int acquire_after_death(local_lock *lock)
 {
@@ -86,11 +94,8 @@ static int acquire_after_death(local_lock *lock)
         hold_begin_slow(shared, who_slow());
         return dead_story(lock, MPROC_RECOVERED, dead);
     }
-    if (!atomic_load_explicit(&shared->poisoned, memory_order_relaxed)) {
-        atomic_store_explicit(&shared->dead, dead, memory_order_relaxed);
-        atomic_store_explicit(&shared->owner, 0, memory_order_relaxed);
-        atomic_store_explicit(&shared->poisoned, 1, memory_order_release);
-    }
+    if (!atomic_load_explicit(&shared->poisoned, memory_order_relaxed))
+        poison(shared, dead);
     return poison_answer(lock);
 }
 
@@ -234,7 +239,24 @@ static int local_owner(mproc_lock *base, int *ret_pid, int *ret_tid)
     return 0;
 }
 
-/* Waits for nobody's work: a poisoned lock is held only for the instants in which others learn that it is. */
+/* Waits for nobody's work: a poisoned lock is held only for the instants in which others learn that it is. Somebody else may
+ * repair it meanwhile and a third one acquire it, for as long as it likes: hence slices, with a look in between; the later
+ * ones are long enough to find a lock that was overwritten. */
+static int acquire_to_repair(local_lock *lock)
+{
+    lock_shared *shared = lock->shared;
+    int64_t slice_ms = MPROC__SWEEP_MS;
+    int code;
+    do {
+        if (!atomic_load_explicit(&shared->poisoned, memory_order_acquire))
+            return mproc__handle_fail(&lock->base.handle, MPROC_ESTATE, "the lock is not poisoned");
+        code = mproc__robust_acquire(&shared->robust, mproc_after_ms(slice_ms));
+        slice_ms = MPROC__ROBUST_SLICE_MS;
+    } while (code == -ETIMEDOUT);
+    return code < 0 ? local_story(lock, code) : code;
+}
+
+/* The mark of a death comes once. That of one who held after somebody else's repair is for the next to be told of. */
 static int local_repair(mproc_lock *base)
 {
     local_lock *lock = local_of(base);
@@ -242,12 +264,12 @@ static int local_repair(mproc_lock *base)
     int code = local_check(lock);
     if (code < 0)
         return code;
-    if (!atomic_load_explicit(&shared->poisoned, memory_order_acquire))
-        return mproc__handle_fail(&lock->base.handle, MPROC_ESTATE, "the lock is not poisoned");
-    code = mproc__robust_acquire(&shared->robust, MPROC_FOREVER);
+    code = acquire_to_repair(lock);
     if (code < 0)
-        return local_story(lock, code);
+        return code;
     bool poisoned = atomic_exchange(&shared->poisoned, 0);
+    if (!poisoned && code == MPROC_RECOVERED)
+        poison(shared, atomic_load_explicit(&shared->owner, memory_order_relaxed));
     mproc__robust_release(&shared->robust);
     return poisoned ? 0
                     : mproc__handle_fail(&lock->base.handle, MPROC_ESTATE, "somebody else repaired the lock");

@@ -12,9 +12,10 @@
 #include "shm/place.h"
 #include "sync/rwlock_inside.h"
 
+/* A wait that ends by its deadline is no story, but one from before must not look like it. */
 static int rwlock_story(mproc_rwlock *rwlock, int code)
 {
-    return code == -ETIMEDOUT ? code : mproc__handle_story(&rwlock->handle, code);
+    return code == -ETIMEDOUT ? mproc__fail_plain(code) : mproc__handle_story(&rwlock->handle, code);
 }
 
 /* The first line of every call: a lock of this process's threads is none in a fork child, and owner ids mean nothing in
@@ -98,8 +99,6 @@ int mproc_rwlock_repair(mproc_rwlock *rwlock)
     int code = rwlock_check(rwlock);
     if (code < 0)
         return code;
-    if (!(atomic_load(&rwlock->shared->gate) & MPROC__GATE_POISONED))
-        return mproc__handle_fail(&rwlock->handle, MPROC_ESTATE, "it is not poisoned");
     code = mproc__rwlock_repair(rwlock);
     return code < 0 ? rwlock_story(rwlock, code) : code;
 }
@@ -198,12 +197,13 @@ static void rwlock_explain(const void *root, size_t size_bytes, mproc__report *r
 
 /* ---- closed ---- */
 
-/* Another thread of this process still holds, or waits for, something through this handle. */
+/* Another thread of this process still holds, or waits for, something through this handle. What this thread holds, it holds
+ * through another one. */
 static bool is_used_here(mproc_rwlock *rwlock)
 {
     uint32_t word = atomic_load(mproc__robust_word(&rwlock->shared->writer));
     pid_t tid = (pid_t)(word & FUTEX_TID_MASK);
-    if (tid && tgkill(mproc__pid(), tid, 0) == 0)
+    if (tid && tid != mproc__tid() && tgkill(mproc__pid(), tid, 0) == 0)
         return true;
     if (atomic_load(&rwlock->seat_in) != mproc__incarnation())
         return false;

@@ -28,10 +28,8 @@ enum {
 
 /* A row's word, 16 bits each, lowest first: reading, waiting, grants, generation. Changed by compare and swap only. */
 typedef uint64_t mproc__readers;
-#define MPROC__READING    (UINT64_C(1))
-#define MPROC__WAITING    (UINT64_C(1) << 16)
-#define MPROC__GRANT      (UINT64_C(1) << 32)
-#define MPROC__GENERATION (UINT64_C(1) << 48)
+#define MPROC__READING (UINT64_C(1))
+#define MPROC__WAITING (UINT64_C(1) << 16)
 
 static inline unsigned mproc__reading(mproc__readers word)
 {

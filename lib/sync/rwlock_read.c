@@ -60,16 +60,29 @@ static int row_add(mproc_rwlock *rwlock, mproc__seat seat, uint64_t delta, mproc
     return 0;
 }
 
+/* Not counted as waiting any more. 0: too late, it was let in. */
+static int give_up(mproc_rwlock *rwlock, mproc__seat seat, unsigned grants, int code)
+{
+    _Atomic mproc__readers *row = row_of(rwlock, seat);
+    mproc__readers word = atomic_load_explicit(row, memory_order_acquire);
+    do {
+        if (mproc__readers_generation(word) != seat.generation)
+            return code;
+        if (mproc__grants(word) != grants)
+            return 0;
+    } while (!atomic_compare_exchange_weak(row, &word, word - MPROC__WAITING));
+    return code;
+}
+
 /* One more thread reads or waits to. -EAGAIN: too many. */
 static int row_claim(mproc_rwlock *rwlock, mproc__seat seat, uint64_t delta, mproc__readers *ret_before)
 {
     int code = row_add(rwlock, seat, delta, ret_before);
     if (code == 0 &&
         MPROC__UNLIKELY(mproc__reading(*ret_before) + mproc__readers_waiting(*ret_before) >= READERS_MAX)) {
-        if (delta == MPROC__READING)
-            mproc__rwlock_leave(rwlock, seat); /* as one that read: a writer may have seen it */
-        else
-            row_add(rwlock, seat, -delta, ret_before);
+        /* As one that read: a writer may have seen it, or let it in meanwhile. */
+        if (delta == MPROC__READING || give_up(rwlock, seat, mproc__grants(*ret_before), -EAGAIN) == 0)
+            mproc__rwlock_leave(rwlock, seat);
         code = mproc__fail(-EAGAIN, "%d threads of this process read or wait to", READERS_MAX);
     }
     return code;
@@ -145,20 +158,6 @@ static int look(mproc_rwlock *rwlock, mproc__seat seat, unsigned *grants)
     if (atomic_load_explicit(&rwlock->shared->gate, memory_order_seq_cst) & MPROC__GATE_CLOSED)
         return -EBUSY;
     return enter_from_waiting(rwlock, seat, word, grants) ? 0 : -EAGAIN;
-}
-
-/* Not counted as waiting any more. 0: too late, it was let in. */
-static int give_up(mproc_rwlock *rwlock, mproc__seat seat, unsigned grants, int code)
-{
-    _Atomic mproc__readers *row = row_of(rwlock, seat);
-    mproc__readers word = atomic_load_explicit(row, memory_order_acquire);
-    do {
-        if (mproc__readers_generation(word) != seat.generation)
-            return code;
-        if (mproc__grants(word) != grants)
-            return 0;
-    } while (!atomic_compare_exchange_weak(row, &word, word - MPROC__WAITING));
-    return code;
 }
 
 static int look_awake(mproc_rwlock *rwlock, mproc__seat seat, unsigned *grants)

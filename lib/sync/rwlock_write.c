@@ -214,16 +214,32 @@ void mproc__rwlock_abandon(mproc_rwlock *rwlock)
     mproc__robust_release(&rwlock->shared->writer);
 }
 
+/* A poisoned one's `writer` is held for instants only, but somebody else may repair it meanwhile and a third one write for as
+ * long as it likes: hence slices, with a look in between; the later ones are long enough to find damage. */
+static int acquire_to_repair(mproc_rwlock *rwlock)
+{
+    int64_t slice_ms = MPROC__SWEEP_MS;
+    int code;
+    do {
+        if (!(gate_of(rwlock->shared) & MPROC__GATE_POISONED))
+            return mproc__fail(MPROC_ESTATE, "it is not poisoned");
+        code = writer_acquire(rwlock, mproc_after_ms(slice_ms));
+        slice_ms = MPROC__ROBUST_SLICE_MS;
+    } while (code == -ETIMEDOUT);
+    return code;
+}
+
+/* What adopting poisons anew is not what the caller has repaired. */
 int mproc__rwlock_repair(mproc_rwlock *rwlock)
 {
     mproc__rwlock_shared *shared = rwlock->shared;
-    int code = writer_acquire(rwlock, MPROC_FOREVER);
+    int code = acquire_to_repair(rwlock);
     if (code < 0)
         return code;
-    adopt(rwlock);
     bool poisoned = gate_of(shared) & MPROC__GATE_POISONED;
+    adopt(rwlock);
     if (poisoned)
         atomic_store_explicit(&shared->gate, 0, memory_order_seq_cst);
     mproc__robust_release(&shared->writer);
-    return poisoned ? 0 : mproc__fail(MPROC_ESTATE, "it is not poisoned");
+    return poisoned ? 0 : mproc__fail(MPROC_ESTATE, "somebody else repaired it");
 }

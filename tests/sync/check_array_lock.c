@@ -3,7 +3,9 @@
  * 2 shm. */
 #include "platform/base.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -232,6 +234,29 @@ START_TEST(a_parcel_with_a_part_missing_is_refused)
 }
 END_TEST
 
+/* Of what the other side says, nothing is touched that it could not have meant. */
+START_TEST(a_given_lock_that_may_only_be_read_is_refused)
+{
+    mproc_lock *lock;
+    char path[64];
+    ck_assert_int_eq(mproc_lock_create(NULL, NULL, &lock), 0);
+    array_make(0, MPROC_ITEM_INT32, 4, MPROC_WITH(mproc_array_options, .lock = lock));
+    mproc_variant item = mproc_handle(array), received;
+    mproc__nouns_register();
+    mproc__parcel parcel = {0};
+    ck_assert_int_eq(mproc__parcel_pack(&parcel, true, mproc_items(&item, 1)), 0);
+    ck_assert_uint_eq(parcel.fd_count, 2);
+    parcel.fds[0] = dup(parcel.fds[0]);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", parcel.fds[1]);
+    parcel.fds[1] = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(parcel.fds[1], 0);
+    ck_assert_int_eq(mproc__parcel_unpack(&parcel, &received), -EACCES);
+    mproc__parcel_clear(&parcel, true);
+    mproc_lock_close(&lock);
+    array_drop();
+}
+END_TEST
+
 /* A lock meant for an array that could not be made is not given to the next one. */
 START_TEST(a_failed_create_leaves_no_lock_behind)
 {
@@ -264,6 +289,7 @@ int main(int argc, char **argv)
     tcase_add_test(lock, who_finds_a_half_changed_array_is_told);
     tcase_add_loop_test(lock, a_given_lock_crosses_with_the_array_also_one_that_is_another_arrays, 0, 2);
     tcase_add_test(lock, a_parcel_with_a_part_missing_is_refused);
+    tcase_add_test(lock, a_given_lock_that_may_only_be_read_is_refused);
     tcase_add_loop_test(lock, a_failed_create_leaves_no_lock_behind, 0, 3);
     return support_run(suite, argc, argv);
 }

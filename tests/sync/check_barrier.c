@@ -387,6 +387,18 @@ START_TEST(a_thread_barrier_answers_echild_in_a_fork_child)
 }
 END_TEST
 
+START_TEST(a_phase_that_is_none_is_told)
+{
+    barrier_make(_i, 2, NULL);
+    for (uint64_t phase = MPROC__BARRIER_RESETTING + 1; phase < 8; phase++) {
+        atomic_store(&barrier->shared->state, phase);
+        ck_assert_int_eq(mproc_barrier_wait(barrier, MPROC_FOREVER, NULL), MPROC_ECORRUPT);
+        ck_assert_int_eq(mproc_barrier_wait(barrier, MPROC_NOW, NULL), MPROC_ECORRUPT);
+    }
+    barrier_drop();
+}
+END_TEST
+
 static void *waits_on(void *handle)
 {
     return mproc_barrier_wait(handle, MPROC_FOREVER, NULL) == MPROC_EBROKEN ? NULL : handle;
@@ -433,6 +445,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(rest, one_party_passes_alone_and_counts_can_be_asked, 0, 3);
     tcase_add_test(rest, bad_input_is_refused_without_effect);
     tcase_add_loop_test(rest, a_named_one_is_found_and_described, 0, 3);
+    tcase_add_loop_test(rest, a_phase_that_is_none_is_told, 0, 3);
     tcase_add_test(rest, a_thread_barrier_answers_echild_in_a_fork_child);
     tcase_add_loop_test(rest, closing_it_while_another_thread_waits_does_no_harm, 0, 3);
     return support_run(suite, argc, argv);

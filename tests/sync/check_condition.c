@@ -147,7 +147,7 @@ typedef struct giver {
     mproc_condition *condition;
 } giver;
 
-/* 0: none; 1: a lock; 2: an array's own; 3: that of another condition. */
+/* 0: none; 1: a lock; 2: an array's own; 3: that of another condition; 4: one in a file. */
 static void giver_make(giver *from, int kind)
 {
     *from = (giver){.lock = NULL};
@@ -159,6 +159,11 @@ static void giver_make(giver *from, int kind)
     } else if (kind == 3) {
         ck_assert_int_eq(mproc_condition_create(NULL, NULL, &from->condition), 0);
         from->lock = mproc_condition_lock(from->condition);
+    } else if (kind == 4) {
+        mproc_place *files;
+        ck_assert_int_eq(mproc__place_shm("shm:/check-condition", NULL, &files), 0);
+        ck_assert_int_eq(mproc_lock_create(files, NULL, &from->lock), 0);
+        mproc_place_close(&files);
     }
 }
 
@@ -373,7 +378,7 @@ int main(int argc, char **argv)
     tcase_add_test(locks, a_lock_of_another_home_or_none_at_all_is_refused);
     tcase_add_loop_test(locks, a_scope_holds_the_conditions_lock_and_releases_it_on_every_way_out, 0, HOMES);
     TCase *crossing = support_case(suite, "given away");
-    tcase_add_loop_test(crossing, a_condition_crosses_with_its_lock_wherever_that_is, 0, 4);
+    tcase_add_loop_test(crossing, a_condition_crosses_with_its_lock_wherever_that_is, 0, 5);
     tcase_add_test(crossing, a_parcel_with_a_part_missing_is_refused);
     tcase_add_loop_test(crossing, a_condition_of_threads_cannot_cross, 0, 2);
     TCase *rest = support_case(suite, "the rest");

@@ -7,11 +7,13 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lock_common.h"
 #include "platform/platform.h"
 #include "platform/robust.h"
+#include "sync/lock_inside.h"
 
 /* shows: SYNC-36 */
 START_TEST(a_killed_owners_lock_goes_to_the_next_who_is_told_once)
@@ -238,6 +240,74 @@ START_TEST(a_dead_owner_is_told_once_or_poisons_the_lock_until_it_is_repaired)
 }
 END_TEST
 
+static mproc__lock_shared *shared_now(void)
+{
+    return mproc__lock_local_of(lock)->shared;
+}
+
+static int repair_finds_it_repaired(void *unused)
+{
+    (void)unused;
+    return mproc_lock_repair(lock) == MPROC_ESTATE ? 0 : 1;
+}
+
+/* Holds it as after somebody else's repair, once the parent has seen that a second repairer waits for it. */
+static int hold_repaired_and_die(void *unused)
+{
+    (void)unused;
+    mproc__lock_shared *shared = shared_now();
+    if (mproc__robust_acquire(&shared->robust, MPROC_NOW) != 0)
+        return 1;
+    raise(SIGSTOP);
+    atomic_store(&shared->owner, (uint64_t)getpid() | (uint64_t)mproc__tid() << 32);
+    atomic_store(&shared->poisoned, 0);
+    kill(getpid(), SIGKILL);
+    return 2;
+}
+
+/* Two repair at once, and a third one acquires in between: here this thread does what the first and the third do. */
+START_TEST(a_repairer_that_came_second_waits_for_no_hold)
+{
+    lock_make(0, MPROC_WITH(mproc_lock_options, .poison = true));
+    ck_assert_int_eq(in_child(die_holding), 256 + SIGKILL);
+    ck_assert_int_eq(mproc_lock_acquire(lock, MPROC_NOW), MPROC_EPOISONED);
+    ck_assert_int_eq(mproc__robust_acquire(&shared_now()->robust, MPROC_NOW), 0);
+    pid_t second = support_fork(repair_finds_it_repaired, NULL);
+    ck_assert(support_until_asleep(second, 5000));
+    atomic_store(&shared_now()->poisoned, 0);
+    ck_assert_int_eq(support_reap(second, LONG_MS), 0);
+    ck_assert_int_eq(mproc__robust_release(&shared_now()->robust), 0);
+    ck_assert_int_eq(in_child(try_now), 0);
+    lock_drop();
+}
+END_TEST
+
+static bool is_stopped(void *pid)
+{
+    int status;
+    return waitpid(*(pid_t *)pid, &status, WNOHANG | WUNTRACED) > 0 && WIFSTOPPED(status);
+}
+
+START_TEST(a_death_after_a_repair_is_told_though_a_second_repairer_saw_it_first)
+{
+    lock_make(0, MPROC_WITH(mproc_lock_options, .poison = true));
+    ck_assert_int_eq(in_child(die_holding), 256 + SIGKILL);
+    ck_assert_int_eq(mproc_lock_acquire(lock, MPROC_NOW), MPROC_EPOISONED);
+    pid_t victim = support_fork(hold_repaired_and_die, NULL);
+    ck_assert(support_until(is_stopped, &victim, 5000));
+    pid_t second = support_fork(repair_finds_it_repaired, NULL);
+    ck_assert(support_until_asleep(second, 5000));
+    kill(victim, SIGCONT);
+    ck_assert_int_eq(support_reap(victim, 5000), 256 + SIGKILL);
+    ck_assert_int_eq(support_reap(second, LONG_MS), 0);
+    ck_assert_int_eq(mproc_lock_acquire(lock, mproc_after_ms(5000)), MPROC_EPOISONED);
+    ck_assert_int_eq(told_pid(), victim);
+    ck_assert_int_eq(mproc_lock_repair(lock), 0);
+    ck_assert_int_eq(in_child(try_now), 0);
+    lock_drop();
+}
+END_TEST
+
 static uint64_t token_of_a_hold(void)
 {
     uint64_t token = 0;
@@ -272,6 +342,8 @@ int main(int argc, char **argv)
     tcase_add_loop_test(death, a_sleeping_thread_gets_the_lock_when_its_owners_thread_ends, 0, 2);
     tcase_add_loop_test(death, a_sleeper_that_dies_late_takes_no_wake_with_it, 0, 2);
     tcase_add_test(death, a_dead_owner_is_told_once_or_poisons_the_lock_until_it_is_repaired);
+    tcase_add_test(death, a_repairer_that_came_second_waits_for_no_hold);
+    tcase_add_test(death, a_death_after_a_repair_is_told_though_a_second_repairer_saw_it_first);
     tcase_add_test(death, tokens_grow_with_every_hold_also_over_a_death);
     return support_run(suite, argc, argv);
 }

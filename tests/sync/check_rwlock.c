@@ -3,12 +3,14 @@
  * 1 thread. */
 #include "platform/base.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "data/parcel.h"
 #include "sync/nouns.h"
 #include "sync/rwlock_common.h"
+#include "sync/rwlock_inside.h"
 
 enum { ROUNDS = 2000, WORKERS = 4 };
 
@@ -270,6 +272,58 @@ START_TEST(closing_gives_back_what_this_thread_holds)
 }
 END_TEST
 
+/* The mapping goes with the handle, though this thread writes through another one. */
+START_TEST(closing_one_handle_while_writing_through_another_leaves_nothing)
+{
+    mproc_variant owner;
+    rwlock_make(0, NULL);
+    mproc_rwlock *second = second_handle(&owner);
+    int fd = mproc__segment_fd(rwlock->segment);
+    ck_assert_int_eq(mproc_rwlock_acquire_write(second, MPROC_NOW), 0);
+    ck_assert_int_ne(fcntl(fd, F_GETFD), -1);
+    mproc_rwlock_close(&rwlock);
+    ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
+    ck_assert_int_eq(mproc_rwlock_release(second), 0);
+    mproc_variant_clear(&owner);
+}
+END_TEST
+
+/* The others of this process are counted in its row only. */
+START_TEST(one_reader_too_many_is_refused_and_not_counted)
+{
+    other writer;
+    rwlock_make(0, NULL);
+    ck_assert_int_eq(try_read(NULL), GOT);
+    _Atomic mproc__readers *row = &rwlock->shared->rows[(uint32_t)atomic_load(&rwlock->seat) - 1].word;
+    mproc__readers before = atomic_load(row);
+    atomic_fetch_add(row, INT16_MAX * MPROC__READING);
+    ck_assert_int_eq(mproc_rwlock_acquire_read(rwlock, MPROC_NOW), -EAGAIN);
+    other_start(&writer, 0, wait_write); /* it closes the gate */
+    ck_assert_int_eq(mproc_rwlock_acquire_read(rwlock, mproc_after_ms(LONG_MS)), -EAGAIN);
+    ck_assert_uint_eq(atomic_load(row), before + INT16_MAX * MPROC__READING);
+    atomic_fetch_sub(row, (INT16_MAX - 1) * MPROC__READING);
+    ck_assert_int_eq(mproc_rwlock_acquire_read(rwlock, MPROC_NOW), -ETIMEDOUT);
+    mproc__rwlock_leave(
+        rwlock, (mproc__seat){(uint32_t)atomic_load(&rwlock->seat) - 1, mproc__readers_generation(before)});
+    ck_assert_int_eq(other_end(&writer), GOT);
+    rwlock_drop();
+}
+END_TEST
+
+START_TEST(a_wait_that_ends_by_its_deadline_leaves_no_older_story)
+{
+    rwlock_make(0, NULL);
+    pid_t holder = start_holder(_i ? write_until_killed : read_until_killed);
+    ck_assert_int_eq(mproc_rwlock_release(rwlock), -EPERM);
+    ck_assert_int_eq(_i ? mproc_rwlock_acquire_read(rwlock, mproc_after_ms(30))
+                        : mproc_rwlock_acquire_write(rwlock, mproc_after_ms(30)),
+                     -ETIMEDOUT);
+    ck_assert_int_eq(mproc_error_code(mproc_last_error()), -ETIMEDOUT);
+    support_kill(holder);
+    rwlock_drop();
+}
+END_TEST
+
 static int child_reads_beside_its_parent(void *unused)
 {
     (void)unused;
@@ -379,6 +433,9 @@ int main(int argc, char **argv)
     tcase_add_loop_test(holders, reading_counts_and_does_not_turn_into_writing, 0, 2);
     tcase_add_test(holders, two_handles_of_one_lock_are_one_lock);
     tcase_add_test(holders, closing_gives_back_what_this_thread_holds);
+    tcase_add_test(holders, closing_one_handle_while_writing_through_another_leaves_nothing);
+    tcase_add_test(holders, one_reader_too_many_is_refused_and_not_counted);
+    tcase_add_loop_test(holders, a_wait_that_ends_by_its_deadline_leaves_no_older_story, 0, 2);
     tcase_add_loop_test(holders, a_fork_child_does_not_hold_what_its_parent_holds, 0, 2);
     tcase_add_loop_test(holders, it_can_be_asked_who_holds_it, 0, 2);
     tcase_add_test(holders, what_is_no_rwlock_is_refused);

@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sync/rwlock_common.h"
@@ -176,6 +177,67 @@ START_TEST(a_poisoned_one_fails_for_all_until_it_is_repaired)
 }
 END_TEST
 
+static int repair_finds_it_repaired(void *unused)
+{
+    (void)unused;
+    return mproc_rwlock_repair(rwlock) == MPROC_ESTATE ? 0 : 1;
+}
+
+/* As after somebody else's repair: writes, once the parent has seen that a second repairer waits for it, and dies of it. */
+static int write_repaired_and_die(void *unused)
+{
+    (void)unused;
+    mproc__rwlock_shared *shared = rwlock->shared;
+    if (mproc__robust_acquire(&shared->writer, MPROC_NOW) != 0)
+        return 1;
+    raise(SIGSTOP);
+    atomic_store(&shared->owner, mproc__rwlock_who());
+    atomic_store(&shared->gate, MPROC__GATE_CLOSED | MPROC__GATE_WRITING);
+    kill(getpid(), SIGKILL);
+    return 2;
+}
+
+static bool is_stopped(void *pid)
+{
+    int status;
+    return waitpid(*(pid_t *)pid, &status, WNOHANG | WUNTRACED) > 0 && WIFSTOPPED(status);
+}
+
+/* Two repair at once, and a third one writes in between, and dies or goes on. */
+START_TEST(a_repairer_that_came_second_waits_for_no_hold_and_forgives_no_death)
+{
+    rwlock_make(0, MPROC_WITH(mproc_rwlock_options, .poison = true));
+    mproc__rwlock_shared *shared = rwlock->shared;
+    ck_assert(died(in_child(write_and_die)));
+    ck_assert_int_eq(mproc_rwlock_acquire_write(rwlock, mproc_after_ms(5000)), MPROC_EPOISONED);
+    pid_t victim = 0;
+    if (_i) {
+        victim = support_fork(write_repaired_and_die, NULL);
+        ck_assert(support_until(is_stopped, &victim, 5000));
+    } else {
+        ck_assert_int_eq(mproc__robust_acquire(&shared->writer, MPROC_NOW), 0);
+    }
+    pid_t second = support_fork(repair_finds_it_repaired, NULL);
+    ck_assert(support_until_asleep(second, 5000));
+    if (_i) {
+        kill(victim, SIGCONT);
+        ck_assert(died(support_reap(victim, 5000)));
+    } else {
+        atomic_store(&shared->gate, 0);
+    }
+    ck_assert_int_eq(support_reap(second, LONG_MS), 0);
+    if (_i) {
+        ck_assert_int_eq(mproc_rwlock_acquire_write(rwlock, mproc_after_ms(5000)), MPROC_EPOISONED);
+        ck_assert_int_eq(told_pid(), victim);
+        ck_assert_int_eq(mproc_rwlock_repair(rwlock), 0);
+    } else {
+        ck_assert_int_eq(mproc__robust_release(&shared->writer), 0);
+    }
+    ck_assert_int_eq(in_child(try_write), GOT);
+    rwlock_drop();
+}
+END_TEST
+
 START_TEST(a_stopped_holder_holds)
 {
     rwlock_make(0, NULL);
@@ -192,12 +254,15 @@ START_TEST(a_stopped_holder_holds)
 }
 END_TEST
 
+/* In a row's word. */
+#define A_GRANT (UINT64_C(1) << 32)
+
 /* As a writer does that leaves, for the one reader that waits. */
 static void grant_the_waiting(mproc__rwlock_shared *shared)
 {
     for (unsigned i = 0; i < MPROC__ROWS; i++)
         if (mproc__readers_waiting(atomic_load(&shared->rows[i].word)))
-            atomic_fetch_add(&shared->rows[i].word, MPROC__READING + MPROC__GRANT - MPROC__WAITING);
+            atomic_fetch_add(&shared->rows[i].word, MPROC__READING + A_GRANT - MPROC__WAITING);
 }
 
 /* The dead writer's gate is put right by whoever has `writer`. Here that is a writer that comes and goes, and another one
@@ -302,6 +367,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(death, a_writer_killed_while_it_waits_has_changed_nothing, 0, 2);
     tcase_add_test(death, a_reader_killed_while_it_waits_pins_nothing);
     tcase_add_test(death, a_poisoned_one_fails_for_all_until_it_is_repaired);
+    tcase_add_loop_test(death, a_repairer_that_came_second_waits_for_no_hold_and_forgives_no_death, 0, 2);
     tcase_add_loop_test(death, a_stopped_holder_holds, 0, 2);
     tcase_add_test(death, a_reader_at_a_dead_writers_gate_sees_that_it_was_let_in);
     tcase_add_loop_test(death, a_thread_that_ends_gives_back, 0, 2);
