@@ -157,11 +157,14 @@ static int robust_sleep_until(mproc__robust_shared *robust, mproc_deadline deadl
 
 /* The word names a thread that does not exist. The kernel takes the name of one that dies (not of one that execs beside
  * the first thread) out of the word before it gives the number away, so the word was overwritten, or that thread held
- * more mutexes than the kernel looks after. */
+ * more mutexes than the kernel looks after. Or it says that somebody waits for nobody, which nobody ever writes: a
+ * release leaves 0, a death the mark of a death. */
 static bool robust_owner_is_nobody(const mproc__robust_shared *robust)
 {
     pid_t owner = robust_owner(robust);
-    return owner && kill(owner, 0) != 0 && errno == ESRCH && robust_owner(robust) == owner;
+    if (owner == 0)
+        return atomic_load_explicit(mproc__robust_word(robust), memory_order_relaxed) == FUTEX_WAITERS;
+    return kill(owner, 0) != 0 && errno == ESRCH && robust_owner(robust) == owner;
 }
 
 /* With looks, so that nobody waits for a nobody for ever. */

@@ -344,6 +344,14 @@ START_TEST(a_lock_overwritten_while_somebody_sleeps_for_it_is_corrupt)
 }
 END_TEST
 
+/* Its word is overwritten so that nobody would ever wake the sleeper. */
+START_TEST(a_lock_that_waits_for_nobody_is_corrupt)
+{
+    atomic_store(mproc__robust_word(&room->lock), FUTEX_WAITERS);
+    ck_assert_int_eq(mproc__robust_acquire(&room->lock, mproc_after_ms(5000)), MPROC_ECORRUPT);
+}
+END_TEST
+
 static const int kinds[] = {0, 3, 17, 32, 64, 80, 127, 128, 256, 512, -1, INT32_MAX, INT32_MIN};
 
 /* Its word and its kind are overwritten while it is held: libc would elide, inherit or restore priorities, or assert. */
@@ -403,6 +411,7 @@ int main(int argc, char **argv)
     tcase_add_test(all, the_halves_of_an_acquire_are_the_whole);
     tcase_add_test(all, a_lock_made_unusable_by_others_is_corrupt);
     tcase_add_test(all, a_lock_overwritten_while_somebody_sleeps_for_it_is_corrupt);
+    tcase_add_test(all, a_lock_that_waits_for_nobody_is_corrupt);
     tcase_add_loop_test(all, a_lock_overwritten_while_it_is_held_is_not_given_to_libc, 0,
                         (int)MPROC__COUNT(kinds));
     tcase_add_loop_test(all, an_overwritten_lock_does_not_stay_on_the_list, 0, 2);

@@ -159,11 +159,20 @@ START_TEST(a_lock_held_at_a_fork_blocks_no_child_and_a_child_that_lives_on_no_cl
 }
 END_TEST
 
+/* Not with the address sanitizer: compilers of 2023 and before do not hold its allocator over a fork, and a child of a
+ * program with threads may wait in malloc for ever. */
+#ifdef __SANITIZE_ADDRESS__
+enum { CHILDREN_OF_THREADS_MAY_ALLOCATE = 0 };
+#else
+enum { CHILDREN_OF_THREADS_MAY_ALLOCATE = 1 };
+#endif
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("cleanup_beside");
     TCase *beside = support_case(suite, "beside others");
     tcase_add_test(beside, cleaners_that_meet_take_each_name_once_and_go_on_where_one_is_gone);
-    tcase_add_test(beside, a_lock_held_at_a_fork_blocks_no_child_and_a_child_that_lives_on_no_cleaning);
+    if (CHILDREN_OF_THREADS_MAY_ALLOCATE)
+        tcase_add_test(beside, a_lock_held_at_a_fork_blocks_no_child_and_a_child_that_lives_on_no_cleaning);
     return support_run(suite, argc, argv);
 }
