@@ -539,23 +539,6 @@ START_TEST(a_packed_queue_is_the_same_queue)
 }
 END_TEST
 
-/* The pauses of a getter that waits for company stand in shared memory: 2^32 of them would be a minute. */
-START_TEST(a_back_off_overwritten_holds_no_get_up)
-{
-    mproc_queue *queue = queue_make(MPROC__HOME_HOST, NULL);
-    int in = 1, out = 0;
-    ck_assert_ptr_nonnull(queue);
-    ck_assert_int_eq(mproc_queue_put(queue, &in, sizeof in, MPROC_NOW), 0);
-    atomic_store(&queue->shared->get.streak, UINT32_MAX);
-    atomic_store(&queue->shared->get.pauses, UINT32_MAX);
-    int64_t start_ns = mproc__now_ns();
-    ck_assert_int_eq(mproc_queue_get(queue, &out, sizeof out, MPROC_NOW, NULL), 0);
-    ck_assert_int_lt(mproc__now_ns() - start_ns, INT64_C(1000000000));
-    ck_assert_int_eq(out, in);
-    mproc_queue_close(&queue);
-}
-END_TEST
-
 START_TEST(no_memory_is_an_error_and_leaves_nothing)
 {
     for (unsigned n = 1;; n++) {
@@ -599,7 +582,6 @@ int main(int argc, char **argv)
     tcase_add_test(processes, a_child_forked_after_puts_can_itself_put_and_all_arrive);
     tcase_add_test(processes, a_threads_queue_is_refused_in_a_fork_child);
     tcase_add_test(processes, a_packed_queue_is_the_same_queue);
-    tcase_add_test(processes, a_back_off_overwritten_holds_no_get_up);
     tcase_add_test(processes, no_memory_is_an_error_and_leaves_nothing);
     return support_run(suite, argc, argv);
 }

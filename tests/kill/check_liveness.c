@@ -136,20 +136,22 @@ static int choose_next_pid(pid_t pid)
     return done ? 0 : -1;
 }
 
-/* Until a process that starts now has a start time of its own. */
-static void await_later_start(pid_t pid)
+/* Whether a process that starts now has a start time of its own, later than this one. */
+static bool starts_later(void *start)
+{
+    long hertz = sysconf(_SC_CLK_TCK);
+    struct timespec now;
+    if (clock_gettime(CLOCK_BOOTTIME, &now) != 0)
+        return false;
+    uint64_t ticks =
+        (uint64_t)now.tv_sec * (uint64_t)hertz + (uint64_t)now.tv_nsec * (uint64_t)hertz / 1000000000;
+    return ticks > *(uint64_t *)start;
+}
+
+static bool await_later_start(pid_t pid)
 {
     uint64_t start = 0, stack = 0;
-    if (mproc__process_times(pid, &start, &stack) < 0)
-        return;
-    long hertz = sysconf(_SC_CLK_TCK);
-    for (struct timespec now; clock_gettime(CLOCK_BOOTTIME, &now) == 0;) {
-        uint64_t ticks =
-            (uint64_t)now.tv_sec * (uint64_t)hertz + (uint64_t)now.tv_nsec * (uint64_t)hertz / 1000000000;
-        if (ticks > start)
-            return;
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    }
+    return mproc__process_times(pid, &start, &stack) == 0 && support_until(starts_later, &start, HARD_MS);
 }
 
 static int join_lock_and_stay(void *unused)
@@ -214,7 +216,8 @@ static int number_again(support_fn *first, support_fn *second)
     pid_t dead = start(first);
     if (dead < 0 || !mproc__segment_row_alive(segment, THEIRS))
         return 11;
-    await_later_start(dead);
+    if (!await_later_start(dead))
+        return 19;
     support_kill(dead);
     if (choose_next_pid(dead) < 0)
         return NOT_ALLOWED;
