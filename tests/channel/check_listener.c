@@ -243,6 +243,35 @@ START_TEST(a_forked_child_accepts_on_its_parents_listener)
 }
 END_TEST
 
+enum { HASTY_ROUNDS = 300 };
+
+static int hasty_server(void *context)
+{
+    int rc = 0;
+    (void)context;
+    for (int i = 0; i < HASTY_ROUNDS && rc == 0; i++)
+        if ((rc = mproc_listener_accept(listener, SOON, &server_end)) == 0) {
+            rc = mproc_connection_send(server_end, "last words", 10, SOON);
+            mproc_connection_close(&server_end);
+        }
+    return rc == 0 ? 0 : 1;
+}
+
+/* Some of the closes come before the client has sent its greeting. */
+START_TEST(what_a_server_sent_before_it_closed_is_received)
+{
+    listen_with(NULL);
+    pid_t child = support_fork(hasty_server, NULL);
+    for (int i = 0; i < HASTY_ROUNDS; i++) {
+        ck_assert_int_eq(client_open(NULL), 0);
+        expect(client_end, "last words");
+        mproc_connection_close(&client_end);
+    }
+    ck_assert_int_eq(support_reap(child, support_ms(5000)), 0);
+    close_all();
+}
+END_TEST
+
 /* ---- with a key ---- */
 
 /* shows: AUTH-01 AUTH-03 LSTN-01 */
@@ -596,6 +625,7 @@ int main(int argc, char **argv)
     tcase_add_test(open_case, a_signal_does_not_end_accept);
     tcase_add_test(open_case, a_wrong_key_argument_is_refused_before_anything_is_bound);
     tcase_add_test(open_case, a_forked_child_accepts_on_its_parents_listener);
+    tcase_add_test(open_case, what_a_server_sent_before_it_closed_is_received);
     TCase *keyed = support_case(suite, "keyed");
     tcase_add_test(keyed, the_same_key_lets_both_talk);
     tcase_add_test(keyed, a_wrong_key_is_refused_on_both_sides_and_the_next_client_is_served);
