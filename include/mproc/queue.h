@@ -44,6 +44,13 @@
 
 MPROC_BEGIN
 
+/* The sides of a queue: get and take are reading, put and reserve are writing. */
+typedef enum mproc_role {
+    MPROC_ROLE_READ = 1,
+    MPROC_ROLE_WRITE = 2,
+    MPROC_ROLE_BOTH = 3
+} mproc_role;
+
 typedef struct mproc_queue_options {
     MPROC_OBJECT_OPTIONS;
     size_t      max_items;          /* exact, at most 16 million; 0: bounded by max_bytes only */
