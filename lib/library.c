@@ -16,8 +16,7 @@
 static void all_register(void)
 {
     mproc__nouns_register();
-    mproc__parcel_register(MPROC_TYPE_QUEUE, mproc__queue_unpack);
-    mproc__explain_register(MPROC_TYPE_QUEUE, "queue", sizeof(mproc__queue_shared), mproc__queue_explain);
+    mproc__noun_register(&mproc__queue_noun);
     mproc__explain_register(MPROC_TYPE_POOL, "pool", 0, NULL);
     mproc__explain_register(MPROC_TYPE_PROCESS, "nursery of processes", 0, NULL);
     mproc__connection_register();

@@ -13,7 +13,7 @@
  * somebody sleeps.
  *
  *                               blocks              threads  processes  in a signal handler  in a fork child
- *   create, open                no                  any      any        no                   works
+ *   create, open                no (3)              any      any        no                   works
  *   put, reserve, put_many      to its deadline (1) any      any        no                   works (2)
  *   get, take, get_many         to its deadline     any      any        no                   works (2)
  *   commit                      until there is room any      its own    no                   MPROC_ESTATE: the parent's loan
@@ -23,12 +23,13 @@
  *   loan_variant                no                  one      its own    no                   works
  *   close                       no                  one      any        no                   works: the parent's stays as it is
  *   (1) of the ring's locks, held for under a microsecond, even MPROC_NOW waits up to 20 ms: for a holder that lost its CPU
- *   (2) host home; of the home thread: -ECHILD
+ *   (2) of the home thread: -ECHILD
+ *   (3) shm: up to 1 s, only where a cleaner that was stopped holds a lock on the file
  *
  *   home       lives in           yes or no
  *   thread:    this process       yes
  *   host:      anonymous memory   yes; may be given to fork children, to processes at their start, over Unix connections
- *   shm:       a file             not yet: MPROC_EPLACE
+ *   shm:       a file in /dev/shm yes, while in use; the same, and whoever may open the file; done by id from any of them
  *   unix:      managerd           MPROC_EPLACE
  *
  * Memory. All of it is reserved at creation: up to max_bytes for messages of up to 1 KiB and as much again for larger ones
@@ -62,8 +63,8 @@ typedef struct mproc_queue_options {
  * it is, whatever the other options say.
  * -EEXIST: there is one of that name. -ENOMEM, -ENOSPC: no room. -EMFILE, -ENFILE: no descriptor left. MPROC_EPLACE. */
 MPROC_API MPROC_CHECK int mproc_queue_create(mproc_place *place, const mproc_queue_options *options, mproc_queue **ret_queue);
-/* The named one. thread: and host: know the names given in this process (and before its fork). -ENOENT; -EINVAL: an object
- * of another type. */
+/* The named one. thread: and host: know the names given in this process (and before its fork), shm: those of all programs.
+ * -ENOENT; -EINVAL: an object of another type; shm: also what mproc_shm_open answers (mproc/shm.h). */
 MPROC_API MPROC_CHECK int mproc_queue_open(mproc_place *place, const char *name, mproc_queue **ret_queue);
 /* Drops this handle. The last one of this process gives its open loans back and drops its unfinished ones: their data is no
  * longer valid. NULL and a pointer to NULL do nothing. */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "channel/queue.h"
 #include "shm/place.h"
@@ -47,18 +46,12 @@ static int queue_describe(const mproc__handle *handle, char *buffer, size_t size
         snprintf(limit, sizeof limit, "/%u", queue->max_items);
     return snprintf(buffer, size_bytes, "queue%s%s %zu%s%s on %s", queue->name[0] ? " " : "", queue->name,
                     items, limit, atomic_load(&queue->shared->state) == MPROC__QUEUE_OPEN ? "" : " closed",
-                    mproc__segment_home(queue->segment) == MPROC__HOME_THREAD ? "threads" : "host");
+                    mproc__noun_home_text(queue->segment));
 }
 
-/* The segment's descriptor is all that another process needs. */
 static int queue_pack(mproc__handle *handle, mproc__parcel *parcel)
 {
-    mproc_queue *queue = (mproc_queue *)handle;
-    static const uint8_t version = 1;
-    if (mproc__segment_home(queue->segment) != MPROC__HOME_HOST)
-        return mproc__fail(MPROC_ECANNOTCROSS, "queue %s lives in this process (thread:)", queue->name);
-    int rc = mproc__parcel_add_blob(parcel, &version, sizeof version);
-    return rc < 0 ? rc : mproc__parcel_add_fd(parcel, mproc__segment_fd(queue->segment));
+    return mproc__noun_pack(((mproc_queue *)handle)->segment, parcel);
 }
 
 static const mproc__handle_ops queue_ops = {
@@ -69,8 +62,7 @@ static const mproc__handle_ops queue_ops = {
     .pack = queue_pack,
 };
 
-/* A handle over a segment, which it takes on success. */
-static int queue_over(mproc__segment *segment, mproc_queue **ret_queue)
+static int queue_attach(mproc__segment *segment, mproc__handle **ret_handle)
 {
     int rc = mproc__queue_copies_begin();
     if (rc < 0)
@@ -85,45 +77,39 @@ static int queue_over(mproc__segment *segment, mproc_queue **ret_queue)
     }
     mproc__handle_init(&queue->handle, &queue_ops);
     mproc__segment_on_sweep(segment, mproc__queue_sweep, NULL);
-    *ret_queue = queue;
+    *ret_handle = &queue->handle;
     return 0;
 }
 
-static int queue_new(mproc__home home, const mproc_queue_options *options, mproc_queue **ret_queue)
+const mproc__noun mproc__queue_noun = {
+    .type = MPROC_TYPE_QUEUE,
+    .word = "queue",
+    .least_bytes = sizeof(mproc__queue_shared),
+    .attach = queue_attach,
+    .explain = mproc__queue_explain,
+};
+
+static int queue_build(mproc__segment *segment, const void *how)
 {
-    mproc__queue_plan plan;
-    mproc__segment *segment = NULL;
-    int rc = mproc__queue_plan_make(options, &plan);
-    if (rc == 0)
-        rc = mproc__segment_create(home, MPROC_TYPE_QUEUE, plan.layout.name, plan.size_bytes, 0, &segment);
-    if (rc < 0)
-        return rc;
-    rc = mproc__queue_layout_init(segment, &plan);
-    if (rc == 0)
-        rc = queue_over(segment, ret_queue);
-    if (rc < 0)
-        mproc__segment_release(segment);
-    return rc;
+    return mproc__queue_layout_init(segment, how);
 }
 
-static int queue_home(mproc_place *place, mproc__home *ret_home)
+static int place_check(mproc_place *place, const void *output)
 {
-    int rc = mproc__place_home(place, ret_home);
-    if (rc == 0 && *ret_home != MPROC__HOME_HOST && *ret_home != MPROC__HOME_THREAD)
-        return mproc__fail(MPROC_EPLACE, "no queues there yet: thread: and host: have them");
-    return rc;
+    mproc__home home = MPROC__HOME_HOST;
+    int rc = mproc__place_home(place, &home);
+    if (rc == 0 && home == MPROC__HOME_SERVER)
+        rc = mproc__fail(MPROC_EPLACE, "no queues at %s yet: thread:, host: and shm: have them",
+                         place->address);
+    return rc == 0 && !output ? mproc__fail(-EINVAL, "nowhere to put the queue") : rc;
 }
 
 int mproc_queue_open(mproc_place *place, const char *name, mproc_queue **ret_queue)
 {
-    mproc__home home;
-    mproc__handle *handle = NULL;
-    int rc = queue_home(place, &home);
-    if (rc < 0)
-        return rc;
-    if (!name || !ret_queue)
-        return mproc__fail(-EINVAL, "no name, or nowhere to put the queue");
-    rc = mproc__names_find(home, name, MPROC_TYPE_QUEUE, &handle);
+    mproc__handle *handle;
+    int rc = place_check(place, ret_queue);
+    if (rc == 0)
+        rc = mproc__noun_open(&mproc__queue_noun, place, name, &handle);
     if (rc == 0)
         *ret_queue = (mproc_queue *)handle;
     return rc;
@@ -131,60 +117,31 @@ int mproc_queue_open(mproc_place *place, const char *name, mproc_queue **ret_que
 
 int mproc_queue_create(mproc_place *place, const mproc_queue_options *options, mproc_queue **ret_queue)
 {
-    mproc__home home;
+    mproc__queue_plan plan;
+    mproc__handle *handle;
     int rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_queue_options");
     if (rc == 0)
-        rc = queue_home(place, &home);
-    if (rc == 0 && !ret_queue)
-        rc = mproc__fail(-EINVAL, "nowhere to put the queue");
+        rc = place_check(place, ret_queue);
+    if (rc == 0)
+        rc = mproc__queue_plan_make(options, &plan);
     if (rc < 0)
         return rc;
-    const char *name = options ? options->name : NULL;
-    for (;;) {
-        mproc_queue *queue = NULL;
-        if (name && options->and_open) {
-            rc = mproc_queue_open(place, name, ret_queue);
-            if (rc != -ENOENT)
-                return rc;
-        }
-        rc = queue_new(home, options, &queue);
-        if (rc == 0 && name)
-            rc = mproc__names_add(home, name, &queue->handle);
-        if (rc == 0)
-            *ret_queue = queue;
-        else
-            mproc_queue_close(&queue);
-        if (rc != -EEXIST || !options->and_open)
-            return rc;
-    }
+    const mproc__making making = {.noun = &mproc__queue_noun,
+                                  .place = place,
+                                  .name = options ? options->name : NULL,
+                                  .and_open = options && options->and_open,
+                                  .size_bytes = plan.size_bytes,
+                                  .build = queue_build,
+                                  .how = &plan};
+    rc = mproc__noun_create(&making, &handle);
+    if (rc == 0)
+        *ret_queue = (mproc_queue *)handle;
+    return rc;
 }
 
 void mproc_queue_close(mproc_queue **queue)
 {
     mproc__handle_close((void **)queue, MPROC_TYPE_QUEUE);
-}
-
-int mproc__queue_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
-                        mproc__handle **ret_handle)
-{
-    mproc__segment *segment = NULL;
-    mproc_queue *queue = NULL;
-    if (blob_bytes != 1 || *(const uint8_t *)blob != 1)
-        return mproc__fail(MPROC_EPROTOCOL, "a queue packed by another version");
-    int fd = mproc__parcel_take_fd(parcel);
-    if (fd < 0)
-        return mproc__fail(MPROC_EPROTOCOL, "a queue without its descriptor");
-    int rc = mproc__segment_attach(fd, MPROC_TYPE_QUEUE, &segment);
-    if (rc < 0) {
-        close(fd);
-        return rc;
-    }
-    rc = queue_over(segment, &queue);
-    if (rc == 0)
-        *ret_handle = &queue->handle;
-    else
-        mproc__segment_release(segment);
-    return rc;
 }
 
 /* ---- doors ---- */

@@ -24,6 +24,7 @@
 #include "platform/robust.h"
 #include "shm/arena.h"
 #include "shm/explain.h"
+#include "shm/noun.h"
 #include "shm/segment.h"
 
 enum {
@@ -191,9 +192,7 @@ static inline bool mproc__queue_is_inline(const mproc_queue *queue, size_t size_
 {
     return size_bytes <= MPROC__RECORD_BYTES && !queue->redeliver;
 }
-/* Where unpack meets lib/library.c. */
-int mproc__queue_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
-                        mproc__handle **ret_handle);
+extern const mproc__noun mproc__queue_noun;
 
 /* ---- queue_item.c ---- */
 /* How long to wait for a lock that is held for an instant: to the deadline, and a little even for a try. */
@@ -258,7 +257,7 @@ typedef int mproc__queue_attempt_fn(mproc_queue *queue, void *context, mproc_dea
 int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mproc_deadline deadline,
                        mproc__queue_attempt_fn *attempt, void *context);
 
-/* ---- queue_explain.c: where explain meets lib/library.c ---- */
+/* ---- queue_explain.c ---- */
 void mproc__queue_explain(const void *root, size_t size_bytes, mproc__report *report);
 
 /* ---- queue_block.c ---- */

@@ -77,7 +77,7 @@ int mproc__process_main(int *argc, char ***argv)
     main_called = true;
     mproc__nouns_register();
     mproc__connection_register();
-    mproc__parcel_register(MPROC_TYPE_QUEUE, mproc__queue_unpack);
+    mproc__noun_register(&mproc__queue_noun);
     if (marker_take(&parent)) {
         fcntl(MPROC__CHILD_SOCKET, F_SETFD, FD_CLOEXEC);
         mproc__child_received(MPROC__CHILD_SOCKET, parent, false);

@@ -227,7 +227,7 @@ START_TEST(names_are_found_and_not_taken_twice)
     put_int(first, 7);
     char text[100];
     ck_assert_int_gt(mproc_describe(third, text, sizeof text), 0);
-    ck_assert_str_eq(text, _i ? "queue jobs 1 on threads" : "queue jobs 1 on host");
+    ck_assert_str_eq(text, _i ? "queue jobs 1 on thread" : "queue jobs 1 on host");
     mproc_queue_close(&first);
     mproc_queue_close(&second);
     ck_assert_int_eq(get_int(third), 7);
@@ -521,7 +521,7 @@ START_TEST(a_packed_queue_is_the_same_queue)
     mproc_queue *queue = make(0, 0), *threads = make(1, 0);
     mproc__parcel parcel = {0};
     mproc_variant copy = mproc_null();
-    mproc__parcel_register(MPROC_TYPE_QUEUE, mproc__queue_unpack);
+    mproc__noun_register(&mproc__queue_noun);
     ck_assert_int_eq(mproc__parcel_pack(&parcel, false, mproc_handle(queue)), MPROC_ECANNOTCROSS);
     ck_assert_int_eq(mproc__parcel_pack(&parcel, true, mproc_handle(threads)), MPROC_ECANNOTCROSS);
     ck_assert_int_eq(mproc__parcel_pack(&parcel, true, mproc_handle(queue)), 0);

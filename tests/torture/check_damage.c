@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "channel/queue.h"
 #include "channel/queue_case.h"
 #include "platform/platform.h"
 #include "shm/segment_inside.h"
@@ -284,6 +285,7 @@ END_TEST
 int main(int argc, char **argv)
 {
     mproc__nouns_register();
+    mproc__noun_register(&mproc__queue_noun);
     Suite *suite = suite_create("damage");
     TCase *damage = support_case(suite, "damage");
     tcase_set_timeout(damage, 60 + setting("MPROC_FUZZ_SEEDS", SEEDS) / 2.0);
