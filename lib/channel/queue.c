@@ -230,6 +230,7 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
     /* Spinning with the lock saves a lock and an unlock between the arrival and the reading of a message: a seventh of a
      * hot round trip. */
     if (rc == -EAGAIN && deadline.ns > 0 &&
+        queue->order == MPROC_ORDER_FIFO && /* else the lock is the producers', too */
         mproc__queue_spin(queue, &queue->shared->items, &queue->shared->get.lock))
         rc = get_locked(queue, get, &item);
     mproc__queue_unlock(&queue->shared->get.lock);
@@ -309,6 +310,9 @@ static int join_locked(mproc_queue *queue)
 {
     bool discarded =
         atomic_load_explicit(&queue->shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED;
+    int rc = queue->order != MPROC_ORDER_FIFO ? mproc__order_ready(queue) : 0;
+    if (rc < 0)
+        return rc;
     if (!discarded && !queue_drained(queue->shared))
         return -EAGAIN;
     size_t leased, returned;
@@ -358,7 +362,8 @@ int mproc_queue_counts(const mproc_queue *queue, size_t *ret_items, size_t *ret_
         mproc__queue_block_count((mproc_queue *)(uintptr_t)queue, &leased, &returned);
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
     uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_acquire);
-    size_t items = mproc__ring_items(head, tail) + returned;
+    size_t items = queue->order == MPROC_ORDER_FIFO ? mproc__ring_items(head, tail) + returned
+                                                    : mproc__order_items(queue);
     bool discarded = atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED;
     if (ret_items)
         *ret_items = discarded ? 0 : items;

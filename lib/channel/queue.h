@@ -5,6 +5,7 @@
  *   queue_item.c    one item in, one item out, under the ring's locks; waiting
  *   queue_block.c   blocks: states, give back, sweep of the dead
  *   queue_loan.c    loans
+ *   queue_order.c   LIFO and priority
  *   queue_batch.c   many of one size
  *   queue_variant.c variants
  *   queue_layout.c  where things lie in the segment, and whether they can be true
@@ -59,8 +60,8 @@ typedef struct mproc__queue_layout_shared {
     uint32_t max_items;
     uint32_t max_deliveries;
     uint32_t redeliver;
-    uint32_t unused;
-    char name[64]; /* for describe; cut */
+    uint32_t order; /* mproc_order; not FIFO: the ring's bytes are a heap of entries (heap.h) */
+    char name[64];  /* for describe; cut */
 } mproc__queue_layout_shared;
 
 /* One side's lock and what only its holder reads and writes. Stale or torn values cannot arise (each is one word) and old
@@ -77,6 +78,15 @@ typedef struct mproc__queue_get_shared {
     _Atomic uint32_t streak;     /* polls in a row that found something at once */
     _Atomic uint32_t pauses;     /* back-off while streaming */
 } mproc__queue_get_shared;
+
+/* What orders a queue other than FIFO; under get.lock. */
+typedef struct mproc__queue_order_shared {
+    _Atomic uint64_t
+        next; /* arrival number of the next item. Who dies after counting it leaves a gap, which is harmless */
+    /* 1 from before a block becomes or ceases to be queued until heap and count say the same. Who dies in between leaves
+     * it set, and the next holder makes both again from the blocks. */
+    _Atomic uint32_t stale;
+} mproc__queue_order_shared;
 
 /* Each group on its own lines: what one side writes all the time, the other does not touch unless it must. */
 typedef struct mproc__queue_shared {
@@ -99,6 +109,7 @@ typedef struct mproc__queue_shared {
     mproc__eventcount_shared items; /* posted by producers and givers: consumers sleep here */
     mproc__eventcount_shared room;  /* posted by consumers and whoever frees a block: producers sleep here */
     mproc__eventcount_shared done;  /* posted when the last item may be done: joiners sleep here */
+    _Alignas(MPROC__LINE) mproc__queue_order_shared order;
 } mproc__queue_shared;
 
 /* The whole of an item in a block's record. Written and read as a record of the ring. */
@@ -109,11 +120,14 @@ typedef struct mproc__descriptor_shared {
 } mproc__descriptor_shared;
 
 /* The first bytes of a block. Written by its owner while it is PRIVATE, `position` also by whoever takes it from the ring
- * under get.lock before it is LEASED. Who dies here leaves a block that is freed unread, or taken again. */
+ * under get.lock before it is LEASED; in an ordered queue by its owner under
+ * get.lock before it is QUEUED. Who dies here leaves a block that is freed unread, or taken again. */
 typedef struct mproc__block_shared {
     uint64_t size_bytes;
-    uint64_t position; /* in the ring, once taken: which item, and which is older */
-    uint64_t unused;
+    uint64_t
+        position; /* in the ring, once taken: which item, and which is older; ordered: arrival number * 8 */
+    int32_t priority; /* of a priority queue's item; else 0 */
+    uint32_t unused;
     uint32_t magic; /* MPROC__BLOCK_MAGIC: the eight bytes before any loan's data say what it is */
     uint32_t kind;  /* MPROC__ITEM_BYTES or _VARIANT */
 } mproc__block_shared;
@@ -144,6 +158,8 @@ struct mproc_queue {
     mproc__ring ring;
     bool process_shared;
     bool redeliver;
+    bool by_block; /* small messages, too: acknowledged or ordered */
+    mproc_order order;
     uint32_t max_deliveries;
     uint64_t max_bytes;
     uint64_t block_bytes;                /* the largest message that fits a block */
@@ -190,7 +206,7 @@ static inline int mproc__queue_fits(mproc_queue *queue, size_t size_bytes)
 /* Whether messages of this size are records; else blocks. */
 static inline bool mproc__queue_is_inline(const mproc_queue *queue, size_t size_bytes)
 {
-    return size_bytes <= MPROC__RECORD_BYTES && !queue->redeliver;
+    return size_bytes <= MPROC__RECORD_BYTES && !queue->by_block;
 }
 extern const mproc__noun mproc__queue_noun;
 
@@ -215,6 +231,9 @@ static inline void mproc__queue_post(const mproc_queue *queue, mproc__eventcount
 /* One record into the ring and a wake. 0, -EAGAIN: no room, MPROC_ECLOSED, -ETIMEDOUT: of the lock, MPROC_ECORRUPT. */
 int mproc__queue_push(mproc_queue *queue, unsigned kind, const void *data, size_t size_bytes,
                       mproc_deadline deadline);
+/* By a block. `priority` is the block's, checked. */
+int mproc__queue_put_block(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
+                           int32_t priority, mproc_deadline deadline);
 /* By a block, or when there was no room for a record. */
 int mproc__queue_put_slow(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
                           mproc_deadline deadline);
@@ -228,6 +247,13 @@ static inline int mproc__queue_put_item(mproc_queue *queue, int row, unsigned ki
     }
     return mproc__queue_put_slow(queue, row, kind, data, size_bytes, deadline);
 }
+/* The same with a priority that was checked. */
+static inline int mproc__queue_put_ranked(mproc_queue *queue, int row, unsigned kind, const void *data,
+                                          size_t size_bytes, int32_t priority, mproc_deadline deadline)
+{
+    return priority == 0 ? mproc__queue_put_item(queue, row, kind, data, size_bytes, deadline)
+                         : mproc__queue_put_block(queue, row, kind, data, size_bytes, priority, deadline);
+}
 
 /* What would be got next; get.lock held. */
 typedef struct mproc__queue_item {
@@ -236,7 +262,8 @@ typedef struct mproc__queue_item {
     unsigned kind;     /* MPROC__ITEM_BYTES or _VARIANT */
     uint32_t block;    /* MPROC__NO_BLOCK: a record */
     uint32_t delivery; /* from 1 */
-    bool returned;     /* not in the ring */
+    int32_t priority;
+    bool returned; /* not in the ring */
     uint64_t position;
     uint64_t next;            /* the head after it */
     mproc__block_state state; /* the block's */
@@ -295,6 +322,20 @@ int mproc__queue_copies_begin(void);
 void mproc__queue_copies_free(mproc_queue *queue);
 /* What a LEASED block is called: position, delivery and block. */
 uint64_t mproc__loan_id(uint32_t block, uint32_t delivery, uint64_t position);
+
+/* ---- queue_order.c: not for FIFO ---- */
+/* -EINVAL for a priority other than 0 in a queue that has none. */
+int mproc__order_check(mproc_queue *queue, int32_t priority);
+/* PRIVATE to QUEUED, and into the heap; waits for room. On failure the block is PRIVATE as before. */
+int mproc__order_put(mproc_queue *queue, uint32_t block, mproc_deadline deadline);
+/* As mproc__queue_peek, but -EAGAIN also when it is closed; get.lock held. */
+int mproc__order_peek(mproc_queue *queue, mproc__queue_item *ret_item);
+/* Takes what peek found: its block's word becomes `leased`; get.lock held. */
+int mproc__order_accept(mproc_queue *queue, const mproc__queue_item *item, mproc__block_state leased);
+/* Makes heap and count true again if a death or a give back left them behind; get.lock held. MPROC_ECORRUPT. */
+int mproc__order_ready(mproc_queue *queue);
+/* How many are queued; no lock. At rest exact. */
+size_t mproc__order_items(const mproc_queue *queue);
 
 /* ---- queue_variant.c ---- */
 /* An owned variant of an item's bytes. */

@@ -4,6 +4,7 @@
  *   state      from        who                                       if that process dies here
  *   PRIVATE    -           a producer claims it                      the sweep frees it
  *   QUEUED     PRIVATE     its owner, before the tail store          named by a record: ORPHAN; else freed
+ *                          (ordered queue: under get.lock)           stays: this was the commit (queue_order.c)
  *   ORPHAN     any named   the sweep of the owner, under get.lock    stays: any consumer takes it
  *   LEASED     any named   a consumer, under get.lock, before the    named (head not stored): ORPHAN; else RETURNED when
  *                          head store; or from RETURNED              acknowledged, freed when not
@@ -86,6 +87,8 @@ int mproc__queue_block_put(mproc_queue *queue, int row, uint32_t block, mproc_de
     if (!at || !mproc__arena_get(&queue->arena, block, &from) || from.state != MPROC__BLOCK_PRIVATE ||
         from.owner != row)
         return MPROC_ESTATE;
+    if (queue->order != MPROC_ORDER_FIFO)
+        return mproc__order_put(queue, block, deadline);
     mproc__block_state queued = from;
     queued.state = MPROC__BLOCK_QUEUED;
     if (!mproc__arena_swap(&queue->arena, block, from, queued))
@@ -269,7 +272,7 @@ static bool sweep_each(const mproc__arena *arena, uint32_t block, mproc__block_s
     (void)arena;
     block_sweep *sweep = context;
     mproc_queue *queue = sweep->queue;
-    if (state.owner != sweep->row)
+    if (state.owner != sweep->row || (state.state == MPROC__BLOCK_QUEUED && queue->order != MPROC_ORDER_FIFO))
         return true;
     if (state.state == MPROC__BLOCK_RETURNED)
         atomic_fetch_add_explicit(&queue->shared->returned_marks, 1, memory_order_release);
@@ -285,10 +288,14 @@ static bool sweep_each(const mproc__arena *arena, uint32_t block, mproc__block_s
 /* get.lock held. */
 static void sweep_locked(mproc_queue *queue, unsigned row)
 {
-    if (atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED)
+    bool ordered = queue->order != MPROC_ORDER_FIFO;
+    if (!ordered &&
+        atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED)
         sweep_ring(queue, row);
     block_sweep sweep = {queue, row};
     mproc__arena_each(&queue->arena, sweep_each, &sweep);
+    if (ordered)
+        (void)mproc__order_ready(queue); /* damage: the next call says so */
 }
 
 /* Gives back what the process of a dead row left. May run twice, and half: each step is one swap, and what is settled no

@@ -100,8 +100,8 @@ static int put_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
     return mproc__queue_push(queue, put->kind, put->data, put->size_bytes, deadline);
 }
 
-static int put_by_block(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
-                        mproc_deadline deadline)
+int mproc__queue_put_block(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
+                           int32_t priority, mproc_deadline deadline)
 {
     uint32_t block;
     int rc = mproc__queue_block_claim(queue, size_bytes, kind, deadline, &block);
@@ -110,6 +110,7 @@ static int put_by_block(mproc_queue *queue, int row, unsigned kind, const void *
     mproc__block_shared *at = mproc__queue_block(queue, block);
     if (!at)
         return MPROC_ECORRUPT;
+    at->priority = priority;
     if (size_bytes > 0)
         memcpy(mproc__block_bytes(at), data, size_bytes);
     rc = mproc__queue_block_put(queue, row, block, deadline);
@@ -125,7 +126,7 @@ int mproc__queue_put_slow(mproc_queue *queue, int row, unsigned kind, const void
                           mproc_deadline deadline)
 {
     if (!mproc__queue_is_inline(queue, size_bytes))
-        return put_by_block(queue, row, kind, data, size_bytes, deadline);
+        return mproc__queue_put_block(queue, row, kind, data, size_bytes, 0, deadline);
     item_put put = {kind, data, size_bytes};
     return mproc__queue_until(queue, &queue->shared->room, deadline, put_attempt, &put);
 }
@@ -210,6 +211,17 @@ static bool peek_returned(mproc_queue *queue, mproc__queue_item *ret_item)
     return false;
 }
 
+/* The oldest in the ring. */
+static int peek_ring(mproc_queue *queue, mproc__queue_item *ret_item)
+{
+    mproc__queue_shared *shared = queue->shared;
+    uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
+    uint64_t tail = peek_tail(shared, head);
+    mproc__ring_view view;
+    int rc = mproc__ring_read(&queue->ring, head, tail, &view);
+    return rc == 0 ? peek_record(queue, &view, ret_item) : rc;
+}
+
 int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item)
 {
     mproc__queue_shared *shared = queue->shared;
@@ -217,14 +229,11 @@ int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item)
     uint32_t state = atomic_load_explicit(&shared->state, memory_order_acquire);
     if (MPROC__UNLIKELY(state == MPROC__QUEUE_DISCARDED))
         return MPROC_EEND;
-    if (peek_returned(queue, ret_item))
-        return 0;
-    uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
-    uint64_t tail = peek_tail(shared, head);
-    mproc__ring_view view;
-    int rc = mproc__ring_read(&queue->ring, head, tail, &view);
-    if (rc == 0)
-        return peek_record(queue, &view, ret_item);
+    int rc;
+    if (MPROC__UNLIKELY(queue->order != MPROC_ORDER_FIFO))
+        rc = mproc__order_peek(queue, ret_item);
+    else
+        rc = peek_returned(queue, ret_item) ? 0 : peek_ring(queue, ret_item);
     return rc == -EAGAIN && state != MPROC__QUEUE_OPEN ? MPROC_EEND : rc;
 }
 
@@ -239,6 +248,8 @@ int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *it
         if (!block)
             return MPROC_ECORRUPT;
         mproc__queue_stamps(queue, row);
+        if (queue->order != MPROC_ORDER_FIFO)
+            return mproc__order_accept(queue, item, leased);
         if (!item->returned)
             block->position = item->position;
         if (!mproc__arena_swap(&queue->arena, item->block, item->state, leased))

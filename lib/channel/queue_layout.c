@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "channel/heap.h"
 #include "channel/queue.h"
 
 enum {
@@ -33,12 +34,15 @@ static int plan_limits(const mproc_queue_options *options, mproc__queue_layout_s
     if (options->max_deliveries > DELIVERIES_MOST)
         return mproc__fail(-EINVAL, "max_deliveries %u: at most %d", options->max_deliveries,
                            DELIVERIES_MOST);
+    if (options->order < MPROC_ORDER_FIFO || options->order > MPROC_ORDER_PRIORITY)
+        return mproc__fail(-EINVAL, "order %d: no such", (int)options->order);
     uint64_t for_items = (uint64_t)options->max_items * ITEM_BYTES_DEFAULT;
     layout->max_items = (uint32_t)options->max_items;
     layout->max_bytes = options->max_bytes          ? options->max_bytes
                         : for_items > BYTES_DEFAULT ? for_items
                                                     : BYTES_DEFAULT;
     layout->redeliver = options->redeliver;
+    layout->order = (uint32_t)options->order;
     layout->max_deliveries = options->max_deliveries ? options->max_deliveries : DELIVERIES_DEFAULT;
     if (options->name)
         strncpy(layout->name, options->name, sizeof layout->name - 1);
@@ -59,10 +63,12 @@ int mproc__queue_plan_make(const mproc_queue_options *options, mproc__queue_plan
     uint64_t extra = layout->max_items > 0 && layout->max_items < count ? layout->max_items : count;
     layout->granule_bytes = granule;
     layout->granule_count = count + (layout->max_items > 0 ? extra : 1);
-    /* Records: the messages themselves, or a descriptor for each block there can be. */
-    uint64_t descriptor = mproc__record_bytes(sizeof(mproc__descriptor_shared));
-    layout->ring_bytes = layout->redeliver ? mproc__ring_size((layout->granule_count + 1) * descriptor, 0)
-                                           : mproc__ring_size(layout->max_bytes, layout->max_items);
+    /* Records: the messages themselves, or a descriptor, or an entry of the heap, for each block there can be. */
+    uint64_t each = layout->order != MPROC_ORDER_FIFO ? sizeof(mproc__entry_shared)
+                                                      : mproc__record_bytes(sizeof(mproc__descriptor_shared));
+    bool by_block = layout->redeliver || layout->order != MPROC_ORDER_FIFO;
+    layout->ring_bytes = by_block ? mproc__ring_size((layout->granule_count + 1) * each, 0)
+                                  : mproc__ring_size(layout->max_bytes, layout->max_items);
     layout->ring_offset = mproc__round_up(sizeof(mproc__queue_shared), MPROC__LINE);
     layout->arena_offset = layout->ring_offset + layout->ring_bytes;
     plan.size_bytes = layout->arena_offset + mproc__arena_bytes(granule, layout->granule_count);
@@ -99,7 +105,7 @@ static int layout_read(mproc__segment *segment, mproc__queue_layout_shared *ret_
                 granules > 0 && granules < (1u << 24) && granule * granules > sizeof(mproc__block_shared) &&
                 layout->max_items <= MPROC__RING_ITEMS_MOST && layout->max_deliveries > 0 &&
                 layout->max_deliveries <= DELIVERIES_MOST && layout->max_bytes <= BYTES_MOST &&
-                memchr(layout->name, 0, sizeof layout->name);
+                layout->order <= MPROC_ORDER_PRIORITY && memchr(layout->name, 0, sizeof layout->name);
     return good ? 0 : mproc__fail(MPROC_ECORRUPT, "the queue's layout does not fit its segment");
 }
 
@@ -122,6 +128,8 @@ int mproc__queue_view(mproc_queue *queue, mproc__segment *segment)
     queue->process_shared = mproc__segment_shared(segment);
     queue->max_items = layout.max_items;
     queue->redeliver = layout.redeliver != 0;
+    queue->order = (mproc_order)layout.order;
+    queue->by_block = queue->redeliver || queue->order != MPROC_ORDER_FIFO;
     queue->max_deliveries = layout.max_deliveries;
     queue->max_bytes = layout.max_bytes;
     queue->block_bytes = layout.granule_bytes * layout.granule_count - sizeof(mproc__block_shared);

@@ -181,8 +181,12 @@ int mproc_queue_commit(mproc_queue *queue, mproc_loan *loan)
     if (loan->data_bytes > reserved)
         return mproc__handle_fail(&queue->handle, -EINVAL, "%zu bytes committed of a loan of %zu",
                                   loan->data_bytes, (size_t)reserved);
+    int rc = mproc__order_check(queue, loan->priority);
+    if (rc < 0)
+        return rc;
     at->size_bytes = loan->data_bytes;
-    int rc = mproc__queue_block_put(queue, row, id_block(loan->id), MPROC_FOREVER);
+    at->priority = loan->priority;
+    rc = mproc__queue_block_put(queue, row, id_block(loan->id), MPROC_FOREVER);
     if (rc < 0)
         at->size_bytes = reserved;
     else
@@ -266,6 +270,7 @@ int mproc_queue_take(mproc_queue *queue, mproc_deadline deadline, mproc_loan *re
                              .id = take.copy ? take.copy->id
                                              : mproc__loan_id(item->block, item->delivery, item->position),
                              .delivery = item->delivery,
+                             .priority = item->priority,
                              .data = take.copy ? take.copy->data : (void *)(uintptr_t)item->data,
                              .data_bytes = item->size_bytes};
     return 0;

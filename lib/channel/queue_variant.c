@@ -15,23 +15,37 @@ int mproc__queue_decode(unsigned kind, const void *data, size_t size_bytes, mpro
     return mproc__parcel_unpack(&parcel, ret_item);
 }
 
-int mproc_queue_put_variant(mproc_queue *queue, mproc_variant item, mproc_deadline deadline)
+static int variant_put(mproc_queue *queue, mproc_variant item, int32_t priority, mproc_deadline deadline)
 {
     if (item.kind == MPROC_KIND_BYTES)
-        return mproc_queue_put(queue, item.data, (size_t)item.number, deadline);
+        return mproc_queue_put_priority(queue, item.data, (size_t)item.number, priority, deadline);
     int row = mproc__queue_enter(queue);
     if (row < 0)
         return row;
+    int rc = mproc__order_check(queue, priority);
+    if (rc < 0)
+        return rc;
     mproc__parcel parcel = {0};
-    int rc = mproc__parcel_pack(&parcel, false, item);
+    rc = mproc__parcel_pack(&parcel, false, item);
     if (rc < 0)
         return mproc__handle_story(&queue->handle, rc);
     rc = mproc__queue_fits(queue, parcel.size_bytes);
     if (rc == 0)
-        rc =
-            mproc__queue_put_item(queue, row, MPROC__ITEM_VARIANT, parcel.bytes, parcel.size_bytes, deadline);
+        rc = mproc__queue_put_ranked(queue, row, MPROC__ITEM_VARIANT, parcel.bytes, parcel.size_bytes,
+                                     priority, deadline);
     mproc__parcel_clear(&parcel, false);
     return mproc__queue_answer(queue, rc);
+}
+
+int mproc_queue_put_variant(mproc_queue *queue, mproc_variant item, mproc_deadline deadline)
+{
+    return variant_put(queue, item, 0, deadline);
+}
+
+int mproc_queue_put_priority_variant(mproc_queue *queue, mproc_variant item, int32_t priority,
+                                     mproc_deadline deadline)
+{
+    return variant_put(queue, item, priority, deadline);
 }
 
 typedef struct variant_get {

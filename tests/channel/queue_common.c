@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/heap.h"
 #include "channel/queue_common.h"
 
 mproc_queue *queue_make(mproc__home home, const mproc_queue_options *options)
@@ -57,12 +58,43 @@ static void survey_ring(survey *s)
     }
 }
 
+/* The heap of an ordered queue: made true first, as the next call would. */
+static void survey_heap(survey *s)
+{
+    mproc_queue *queue = s->queue;
+    const mproc__entry_shared *entries = (const void *)queue->ring.bytes;
+    size_t items = mproc__order_items(queue);
+    if (mproc__queue_lock(&queue->shared->get.lock, mproc_after_ms(1000)) < 0)
+        s->wrong = "a lock that is not to be had";
+    else if (mproc__order_ready(queue) < 0)
+        s->wrong = "blocks that make no order";
+    else
+        mproc__queue_unlock(&queue->shared->get.lock);
+    size_t count = mproc__ring_items(queue->shared->head, queue->shared->tail);
+    if (!s->wrong && items != count)
+        s->wrong = "a count that the blocks contradict";
+    for (size_t i = 0; !s->wrong && i < count; i++) {
+        mproc__block_state state;
+        if (!mproc__queue_block(queue, entries[i].block) ||
+            !mproc__arena_get(&queue->arena, entries[i].block, &state) ||
+            (state.state != MPROC__BLOCK_QUEUED && state.state != MPROC__BLOCK_RETURNED))
+            s->wrong = "an entry whose block is not queued";
+        else if (s->named[entries[i].block]++)
+            s->wrong = "a block entered twice";
+        else if (i > 0 && mproc__entry_before(&entries[i], &entries[(i - 1) / 4]))
+            s->wrong = "an entry above an earlier one";
+    }
+}
+
 const char *queue_verify(mproc_queue *queue, size_t open_blocks)
 {
     survey s = {.queue = queue, .named = calloc(queue->shared->layout.granule_count, 1)};
     if (!s.named)
         return "no memory";
-    survey_ring(&s);
+    if (queue->order != MPROC_ORDER_FIFO)
+        survey_heap(&s);
+    else
+        survey_ring(&s);
     if (!s.wrong)
         mproc__arena_each(&queue->arena, survey_block, &s);
     if (!s.wrong && s.private_blocks != open_blocks)
