@@ -1,32 +1,56 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A descriptor to poll, for programs with an event loop of their own.
+/* One wait for any mix of handles and descriptors, and descriptors for programs with an event loop of their own.
  *
- *     struct pollfd one = {.fd = mproc_wait_fd(stop), .events = POLLIN};
- *     poll(&one, 1, -1);
- *     if (mproc_event_wait(stop, MPROC_NOW) == 0) ...
+ *     mproc_wait_item items[] = {{.handle = jobs}, {.handle = child}, {.fd = 0, .events = POLLIN}};
+ *     if (mproc_wait(items, 3, MPROC_WAIT_ANY, mproc_after_ms(500), NULL) == 0 && items[1].ready) ...
  *
- *              blocks  threads  processes  in a signal handler  in a fork child
- *   wait_fd    no      any      any        no                   works; thread home: -ECHILD
+ *              blocks          threads  processes  in a signal handler  in a fork child
+ *   wait       to its deadline any (1)  any        no                   as the handles' wait_fd
+ *   wait_fd    no              any      any        no                   works; thread home, process: -ECHILD
+ *   (1) for a connection: not beside another thread's recv on it
  *
- *   handle   has one                                   readable
- *   event    made with .pollable, on thread: or host:  while it is set
- *   others   no: MPROC_EPLACE
+ *   handle      has a descriptor                        readable
+ *   event       made with .pollable, thread: or host:   while it is set
+ *   connection  always                                  when something can be received, or the end
+ *   listener    always                                  when a client comes, or goes on with its handshake
+ *   process     always but self; threads as well        from its end on
+ *   others      no: MPROC_EPLACE
  *
- * A poll learns of what others do because they write the descriptor after they did it. One that is killed between the two
- * leaves it unwritten until the event is set again, the descriptor is asked for again, or the death wakes somebody in
+ * What an event's descriptor tells of is written to it after it was done. A poll misses what a process did that was killed
+ * between the two, until the event is set again, the descriptor is asked for again, or the death wakes somebody in
  * mproc_event_wait; that call has no such gap. */
 #ifndef MPROC_WAIT_H
 #define MPROC_WAIT_H
 
-#include <mproc/base.h>
+#include <mproc/deadline.h>
 
 MPROC_BEGIN
 
 /* A descriptor that is readable when the handle may have something. The handle owns it: never read, write or close it. Level
- * triggered; may be readable too early: try with MPROC_NOW; the try that finds nothing makes it unreadable. It empties the
- * descriptor and writes it again if there is something after all; one that is stopped in between holds up polls until it goes on.
- * Negative: MPROC_EPLACE: such a handle has none. -EINVAL: no handle, or made without .pollable. -ECHILD: see above. */
+ * triggered; may be readable too early: try with MPROC_NOW; the try that finds nothing makes it unreadable. It tells of what
+ * comes: a message that a connection kept (MPROC_ETOOSMALL, MPROC_EARGUMENT) is received before the descriptor is polled again.
+ * Negative: MPROC_EPLACE: such a handle has none. -EINVAL: no handle, or made without .pollable. -ECHILD: see above. -EMFILE,
+ * -ENFILE, -ENOMEM: none could be made. MPROC_ESTATE: of mproc_process_self. */
 MPROC_API int  mproc_wait_fd(void *handle);
+
+/* A handle, or a descriptor of your own; never both. */
+typedef struct mproc_wait_item {
+    void     *handle;               /* anything that mproc_wait_fd takes; NULL: fd */
+    int       fd;
+    uint32_t  events;               /* of fd, as for poll(2): POLLIN, POLLOUT ...; at least one */
+    uint32_t  ready;                /* out: 0: not ready. A handle: POLLIN. fd: what poll says of it, errors and hang-up as well */
+} mproc_wait_item;
+typedef enum mproc_wait_mode { MPROC_WAIT_ANY, MPROC_WAIT_ALL } mproc_wait_mode;
+
+/* Waits until one of the items is ready (all: until each has been), and says of each in its `ready` and of how many in
+ * *ret_count, which may be NULL. Ready: the call that the item is for would not wait; that may be an error or the end. Of a
+ * listener and of a process by forkserver it may come a little early. A deadline in the past looks once. Signals do not
+ * shorten the wait. No items: ANY waits to the deadline, ALL is done at once. Any number of items, descriptors of any number.
+ * -ETIMEDOUT: none was ready (all: not each); `ready` and *ret_count are written all the same. Other errors leave them alone,
+ * and their story names the item: what mproc_wait_fd answers; -EINVAL: neither handle nor events, or an unknown mode; -EBADF:
+ * fd is not open; -ENOMEM. */
+MPROC_API int  mproc_wait(mproc_wait_item items[], size_t count, mproc_wait_mode mode, mproc_deadline deadline,
+                          size_t *ret_count);
 
 MPROC_END_DECLS
 

@@ -26,6 +26,8 @@ struct mproc_connection {
     char peer[160];
 };
 
+static int connection_head(mproc_connection *connection, mproc_deadline deadline);
+
 /* What crosses to another process, beside the descriptor. */
 typedef struct connection_blob {
     uint64_t max_bytes;
@@ -73,12 +75,29 @@ static int connection_pack(mproc__handle *handle, mproc__parcel *parcel)
     return rc < 0 ? rc : mproc__parcel_add_blob(parcel, &blob, sizeof blob);
 }
 
+static int connection_wait_fd(mproc__handle *handle)
+{
+    return connection_of(handle)->stream.fd;
+}
+
+/* The socket does not tell of what was received and kept, and it tells of a greeting, which is no message. */
+static bool connection_ready(mproc__handle *handle, bool readable)
+{
+    mproc_connection *connection = connection_of(handle);
+    if (mproc__stream_kept(&connection->stream))
+        return true;
+    return readable && !(connection->can_recv && connection->greeting_due &&
+                         connection_head(connection, MPROC_NOW) == -ETIMEDOUT);
+}
+
 static const mproc__handle_ops connection_ops = {
     .type = MPROC_TYPE_CONNECTION,
     .noun = "connection",
     .destroy = connection_destroy,
     .describe = connection_describe,
     .pack = connection_pack,
+    .wait_fd = connection_wait_fd,
+    .ready = connection_ready,
 };
 
 int mproc__connection_options_check(const mproc_connection_options *options, const char *what)

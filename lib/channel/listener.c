@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ struct mproc_listener {
     _Atomic uint64_t incarnation; /* whose handshakes and lock these are; 0: being made this process's own */
     pending_peer *pending[PENDING_MOST]; /* oldest first */
     size_t pending_count;
+    int epoll; /* with a key: the socket and all handshakes in one descriptor; else -1 */
 };
 
 /* ---- peers in their handshake ---- */
@@ -43,6 +45,8 @@ struct mproc_listener {
 static void pending_remove(mproc_listener *listener, size_t index, bool close_fd)
 {
     pending_peer *peer = listener->pending[index];
+    if (listener->epoll >= 0)
+        (void)epoll_ctl(listener->epoll, EPOLL_CTL_DEL, peer->fd, NULL);
     if (close_fd)
         close(peer->fd);
     mproc__handshake_end(&peer->handshake);
@@ -103,7 +107,36 @@ static int pending_step(mproc_listener *listener, size_t index, mproc_connection
     return 0;
 }
 
+/* The epoll first: a forked copy shares it with its parent, who goes on watching. */
+static void listener_clear(mproc_listener *listener)
+{
+    if (listener->epoll >= 0)
+        close(listener->epoll);
+    listener->epoll = -1;
+    while (listener->pending_count > 0)
+        pending_remove(listener, listener->pending_count - 1, true);
+}
+
 /* ---- new peers ---- */
+
+static int listener_watch(mproc_listener *listener, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    if (listener->epoll < 0 || epoll_ctl(listener->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
+        return 0;
+    return mproc__fail(-errno, "a handshake cannot be waited for: %s", mproc_strerror(-errno));
+}
+
+static int listener_epoll(mproc_listener *listener)
+{
+    listener->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (listener->epoll < 0)
+        return mproc__fail(-errno, "no descriptor to wait for clients: %s", mproc_strerror(-errno));
+    int rc = listener_watch(listener, listener->bound.fd);
+    if (rc < 0)
+        listener_clear(listener);
+    return rc;
+}
 
 static int pending_add(mproc_listener *listener, int fd, pid_t pid)
 {
@@ -114,6 +147,8 @@ static int pending_add(mproc_listener *listener, int fd, pid_t pid)
     peer->pid = pid;
     peer->deadline = mproc_after_ms(MPROC__AUTH_SECONDS * 1000);
     int rc = mproc__handshake_begin(&peer->handshake, fd, listener->key);
+    if (rc >= 0)
+        rc = listener_watch(listener, fd);
     if (rc < 0) {
         mproc__handshake_end(&peer->handshake);
         free(peer);
@@ -205,8 +240,9 @@ static void listener_own(mproc_listener *listener)
             continue;
         }
         pthread_mutex_init(&listener->lock, NULL);
-        while (listener->pending_count > 0)
-            pending_remove(listener, listener->pending_count - 1, true);
+        listener_clear(listener);
+        if (listener->key)
+            (void)listener_epoll(listener); /* without it, accept works all the same */
         listener->incarnation = seen = mine;
     }
 }
@@ -250,8 +286,7 @@ int mproc_listener_accept(mproc_listener *listener, mproc_deadline deadline,
 static void listener_destroy(mproc__handle *handle)
 {
     mproc_listener *listener = MPROC__CONTAINER(handle, mproc_listener, handle);
-    while (listener->pending_count > 0)
-        pending_remove(listener, listener->pending_count - 1, true);
+    listener_clear(listener);
     mproc__bound_close(&listener->bound);
     mproc__key_destroy(listener->key);
     pthread_mutex_destroy(&listener->lock);
@@ -265,11 +300,22 @@ static int listener_describe(const mproc__handle *handle, char *buffer, size_t s
     return snprintf(buffer, size_bytes, "listener at %s", listener->bound.address);
 }
 
+static int listener_wait_fd(mproc__handle *handle)
+{
+    mproc_listener *listener = MPROC__CONTAINER(handle, mproc_listener, handle);
+    if (!listener->key)
+        return listener->bound.fd;
+    listener_own(listener);
+    return listener->epoll >= 0 ? listener->epoll
+                                : mproc__handle_fail(handle, -EMFILE, "no descriptor to wait for clients");
+}
+
 static const mproc__handle_ops listener_ops = {
     .type = MPROC_TYPE_LISTENER,
     .noun = "listener",
     .destroy = listener_destroy,
     .describe = listener_describe,
+    .wait_fd = listener_wait_fd,
 };
 
 /* On a page that core dumps leave out, because a listener lives long. */
@@ -300,10 +346,16 @@ int mproc_listener_create(const char *address, const mproc_connection_options *o
     mproc_listener *listener = calloc(1, sizeof *listener);
     if (!listener)
         return mproc__fail(-ENOMEM, "no memory for a listener");
+    listener->epoll = -1;
     rc =
         listener_key(options, &listener->key); /* before the socket: a wrong key file leaves nothing behind */
     if (rc == 0)
         rc = mproc__address_listen(address, options ? options->backlog : 0, &listener->bound);
+    if (rc == 0 && listener->key) {
+        rc = listener_epoll(listener);
+        if (rc < 0)
+            mproc__bound_close(&listener->bound);
+    }
     if (rc < 0) {
         mproc__key_destroy(listener->key);
         free(listener);

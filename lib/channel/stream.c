@@ -261,6 +261,11 @@ void mproc__stream_drop(mproc__stream *stream)
     stream->headed = false;
 }
 
+bool mproc__stream_kept(const mproc__stream *stream)
+{
+    return stream->recv_code < 0 || (stream->headed && stream->used == stream->length);
+}
+
 bool mproc__stream_inside(const mproc__stream *stream)
 {
     return stream->header_used > 0;

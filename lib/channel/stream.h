@@ -47,6 +47,8 @@ int mproc__stream_body(mproc__stream *stream, mproc_deadline deadline);
 int mproc__stream_body_into(mproc__stream *stream, void *buffer, mproc_deadline deadline);
 /* Done with the message at the front: closes descriptors nobody took. */
 void mproc__stream_drop(mproc__stream *stream);
+/* Whether a receive would end without the socket: a whole message is here, or none will come any more. */
+bool mproc__stream_kept(const mproc__stream *stream);
 /* Whether a message has begun and was not dropped: then the stream cannot be given away. */
 bool mproc__stream_inside(const mproc__stream *stream);
 

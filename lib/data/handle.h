@@ -26,6 +26,10 @@ typedef struct mproc__handle_ops {
     /* Appends what another process needs to `parcel` (data/parcel.h); NULL: MPROC_ECANNOTCROSS. */
     int (*pack)(mproc__handle *handle, struct mproc__parcel *parcel);
     int (*wait_fd)(mproc__handle *handle); /* a descriptor to poll, or negative; NULL: MPROC_EPLACE */
+    /* Of one with wait_fd: whether the call that one waits for would return at once, also with an error. `readable`: what
+     * poll has just said of the descriptor; NULL: that is all there is to know. No: the descriptor is unreadable now, unless
+     * something is on its way to it. */
+    bool (*ready)(mproc__handle *handle, bool readable);
 } mproc__handle_ops;
 
 struct mproc__handle {

@@ -23,6 +23,16 @@ static bool process_runs(const mproc_process *process)
     return process->pidfd < 0 || mproc__pidfd_ended(process->pidfd) != 1;
 }
 
+/* First line of every call: the right kind of handle, and of this process. */
+static int process_check(const mproc_process *process)
+{
+    int rc = mproc__handle_check(process, MPROC_TYPE_PROCESS);
+    if (rc == 0 && process->incarnation != mproc__incarnation())
+        rc = mproc__fail(-ECHILD, "process %s was started by the process this one was forked from",
+                         process->name);
+    return rc;
+}
+
 /* ---- life of a handle ---- */
 
 static void process_destroy(mproc__handle *handle)
@@ -30,6 +40,8 @@ static void process_destroy(mproc__handle *handle)
     mproc_process *process = MPROC__CONTAINER(handle, mproc_process, handle);
     if (process->pidfd >= 0)
         close(process->pidfd);
+    if (process->thread_fd >= 0)
+        close(process->thread_fd);
     mproc__nursery_release(process->nursery);
     mproc_variant_clear(&process->args);
     pthread_mutex_destroy(&process->collect_lock);
@@ -60,8 +72,26 @@ static int process_describe(const mproc__handle *handle, char *buffer, size_t si
                     methods[process->method], end);
 }
 
-static const mproc__handle_ops process_ops = {
-    .type = MPROC_TYPE_PROCESS, .noun = "process", .destroy = process_destroy, .describe = process_describe};
+static int process_wait_fd(mproc__handle *handle)
+{
+    mproc_process *process = MPROC__CONTAINER(handle, mproc_process, handle);
+    int rc = process_check(process);
+    if (rc < 0)
+        return mproc__handle_story(handle, rc);
+    if (process->kind == MPROC__PROCESS_SELF)
+        return mproc__handle_fail(handle, MPROC_ESTATE, "process %s cannot wait for its own end",
+                                  process->name);
+    if (process->kind != MPROC__PROCESS_THREAD)
+        return process->pidfd;
+    int fd = atomic_load_explicit(&process->thread_fd, memory_order_relaxed);
+    return fd >= 0 ? fd : mproc__thread_fd(process);
+}
+
+static const mproc__handle_ops process_ops = {.type = MPROC_TYPE_PROCESS,
+                                              .noun = "process",
+                                              .destroy = process_destroy,
+                                              .describe = process_describe,
+                                              .wait_fd = process_wait_fd};
 
 mproc_process *mproc__process_new(mproc__process_kind kind)
 {
@@ -76,17 +106,8 @@ mproc_process *mproc__process_new(mproc__process_kind kind)
     process->incarnation = mproc__incarnation();
     process->pid = mproc__pid();
     process->pidfd = -1;
+    process->thread_fd = -1;
     return process;
-}
-
-/* First line of every call: the right kind of handle, and of this process. */
-static int process_check(const mproc_process *process)
-{
-    int rc = mproc__handle_check(process, MPROC_TYPE_PROCESS);
-    if (rc == 0 && process->incarnation != mproc__incarnation())
-        rc = mproc__fail(-ECHILD, "process %s was started by the process this one was forked from",
-                         process->name);
-    return rc;
 }
 
 void mproc_process_close(mproc_process **process)

@@ -47,6 +47,7 @@ struct mproc_process {
     mproc_variant args; /* owned; read by the thread */
     int thread_code;    /* written by the thread before thread_ended */
     _Atomic uint32_t thread_ended;
+    _Atomic int thread_fd; /* an eventfd, readable from then on; -1: nobody has asked for it */
 
     bool closed; /* by the program; under the family's lock, as the links */
     mproc_process *next, *previous;
@@ -63,6 +64,8 @@ bool mproc__process_ended(const mproc_process *process);
 
 /* ---- thread.c ---- */
 int mproc__thread_start(mproc_process *process, mproc_fn *fn, mproc_variant args);
+/* A descriptor that is readable once the thread has ended: made now, the first time. It is the handle's. */
+int mproc__thread_fd(mproc_process *process);
 mproc_process *mproc__thread_self(void); /* of a thread that was started so; else NULL */
 
 #endif

@@ -3,6 +3,8 @@
 #include "platform/base.h"
 
 #include <limits.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "platform/platform.h"
 #include "platform/story.h"
@@ -16,12 +18,34 @@ mproc_process *mproc__thread_self(void)
     return thread_self;
 }
 
+/* The ended thread and whoever asks for the descriptor both come here after their own store: one of them sees both. */
+static void thread_tell(mproc_process *process)
+{
+    int fd = atomic_load_explicit(&process->thread_fd, memory_order_seq_cst);
+    if (fd >= 0 && atomic_load_explicit(&process->thread_ended, memory_order_seq_cst))
+        (void)eventfd_write(fd, 1);
+}
+
+int mproc__thread_fd(mproc_process *process)
+{
+    int made = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), none = -1;
+    if (made < 0)
+        return mproc__fail(-errno, "no descriptor for a thread's end: %s", mproc_strerror(-errno));
+    if (!atomic_compare_exchange_strong(&process->thread_fd, &none, made)) {
+        close(made);
+        return none;
+    }
+    thread_tell(process);
+    return made;
+}
+
 /* Also at pthread_exit and cancellation in the function: whoever joins must be told in any case. */
 static void thread_leave(void *argument)
 {
     mproc_process *process = argument;
-    atomic_store_explicit(&process->thread_ended, 1, memory_order_release);
+    atomic_store_explicit(&process->thread_ended, 1, memory_order_seq_cst);
     mproc__futex_wake(&process->thread_ended, INT_MAX, false);
+    thread_tell(process);
 }
 
 static void *thread_run(void *argument)
