@@ -2,133 +2,47 @@
 /* The driver: rounds, medians, the table. */
 #include "platform/base.h"
 
-#include <errno.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "bench.h"
 
-enum { ROUNDS = 5, LINE_TRIPS = 200000 };
+enum { ROUNDS = 5, ROUNDS_MOST = 99, ROWS_MOST = 16, BARS_MOST = 256 };
 
-#define BENCH_CASE(name) extern const bench_case name;
+#define BENCH_CASE(name)  extern const bench_case name;
+#define BENCH_GROUP(name) extern const bench_group name;
 #include "cases.h"
 #undef BENCH_CASE
-static const bench_case *const cases[] = {
-#define BENCH_CASE(name) &name,
+#undef BENCH_GROUP
+static const struct {
+    const bench_case *one; /* or */
+    const bench_group *group;
+} cases[] = {
+#define BENCH_CASE(name)  {&name, NULL},
+#define BENCH_GROUP(name) {NULL, &name},
 #include "cases.h"
-#undef BENCH_CASE
-    NULL};
+};
 
-static cpu_set_t allowed;
+static unsigned rounds_wanted = ROUNDS;
+static char **names_wanted; /* ends with NULL; none: all */
+static bench_bar bars[BARS_MOST];
+static size_t bar_count;
 
-int64_t bench_now_ns(void)
+typedef struct figures {
+    double rounds[ROUNDS_MOST];
+    double without; /* BENCH_ABSENT or BENCH_CANNOT; 0: none of them */
+} figures;
+
+static bool wanted(const char *name)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-void bench_pin(unsigned side)
-{
-    cpu_set_t one;
-    unsigned seen = 0, last = 0;
-    for (unsigned cpu = 0; cpu < CPU_SETSIZE && seen <= side; cpu++)
-        if (CPU_ISSET(cpu, &allowed)) {
-            last = cpu;
-            seen++;
-        }
-    CPU_ZERO(&one);
-    CPU_SET(last, &one);
-    sched_setaffinity(0, sizeof(one), &one);
-}
-
-double bench_pair(double (*parent)(void *context), int (*child)(void *context), void *context)
-{
-    int status = -1;
-    pid_t pid = fork();
-    if (pid < 0)
-        return -1;
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        bench_pin(1);
-        _exit(child(context));
-    }
-    bench_pin(0);
-    double figure = parent(context);
-    if (figure < 0)
-        kill(pid, SIGKILL);
-    waitpid(pid, &status, 0);
-    sched_setaffinity(0, sizeof(allowed), &allowed);
-    if (status != 0 && figure >= 0)
-        fprintf(stderr, "bench: the other process ended with status %#x\n", (unsigned)status);
-    return status == 0 ? figure : -1;
-}
-
-double bench_program(const char *command)
-{
-    double figure = -1;
-    FILE *program = popen(command, "re");
-    if (!program || fscanf(program, "%lf", &figure) != 1)
-        figure = -1;
-    if (program && pclose(program) != 0)
-        figure = -1;
-    if (figure < 0)
-        fprintf(stderr, "bench: `%s` failed (is the peer installed? ./setup bench does that)\n", command);
-    return figure;
-}
-
-typedef struct line_shared {
-    _Atomic uint32_t word;
-} line_shared;
-
-static double line_parent(void *context)
-{
-    line_shared *line = context;
-    int64_t start_ns = bench_now_ns();
-    for (uint32_t i = 0; i < LINE_TRIPS; i++) {
-        atomic_store_explicit(&line->word, 2 * i + 1, memory_order_release);
-        while (atomic_load_explicit(&line->word, memory_order_acquire) != 2 * i + 2)
-            ;
-    }
-    return (double)(bench_now_ns() - start_ns) / LINE_TRIPS;
-}
-
-static int line_child(void *context)
-{
-    line_shared *line = context;
-    for (uint32_t i = 0; i < LINE_TRIPS; i++) {
-        while (atomic_load_explicit(&line->word, memory_order_acquire) != 2 * i + 1)
-            ;
-        atomic_store_explicit(&line->word, 2 * i + 2, memory_order_release);
-    }
-    return 0;
-}
-
-/* What the hardware gives: a cache line there and back, spinning. With one CPU there is nothing to measure. */
-static void print_machine(void)
-{
-    struct utsname system;
-    uname(&system);
-    fprintf(stderr, "bench: %s %s, %d CPUs", system.sysname, system.release, CPU_COUNT(&allowed));
-    if (CPU_COUNT(&allowed) < 2) {
-        fprintf(stderr, " (both sides on one)\n");
-        return;
-    }
-    line_shared *line = mmap(NULL, sizeof(*line), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (line == MAP_FAILED)
-        return;
-    fprintf(stderr, ", pinned; cache line there and back %.0f ns\n",
-            bench_pair(line_parent, line_child, line));
-    munmap(line, sizeof(*line));
+    if (!*names_wanted)
+        return true;
+    for (char **one = names_wanted; *one; one++)
+        if (strncmp(name, *one, strlen(*one)) == 0)
+            return true;
+    return false;
 }
 
 static int by_value(const void *a, const void *b)
@@ -137,64 +51,181 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median of sorted rounds; says the spread. */
-static double median(const char *who, const char *unit, double rounds[ROUNDS])
+/* Sorts the rounds, says their spread, and keeps a bar. */
+static double median(const bench_group *of, const char *who, bool ours, figures *f)
 {
-    qsort(rounds, ROUNDS, sizeof(rounds[0]), by_value);
-    fprintf(stderr, "bench:   %-24s median %.6g, %.6g to %.6g %s\n", who, rounds[ROUNDS / 2], rounds[0],
-            rounds[ROUNDS - 1], unit);
-    return rounds[ROUNDS / 2];
+    qsort(f->rounds, rounds_wanted, sizeof(f->rounds[0]), by_value);
+    bench_bar bar = {.panel = of->panel,
+                     .unit = of->unit,
+                     .label = who,
+                     .ours = ours,
+                     .figure = f->rounds[rounds_wanted / 2],
+                     .least = f->rounds[0],
+                     .most = f->rounds[rounds_wanted - 1]};
+    fprintf(stderr, "bench:   %-28s median %.6g, %.6g to %.6g %s\n", who, bar.figure, bar.least, bar.most,
+            of->unit);
+    for (size_t i = 0; of->panel && i < bar_count; i++)
+        if (strcmp(bars[i].panel, of->panel) == 0 && strcmp(bars[i].label, who) == 0)
+            return bar.figure; /* drawn already, from a group measured before */
+    if (of->panel && bar_count < BARS_MOST)
+        bars[bar_count++] = bar;
+    return bar.figure;
 }
 
-/* One line of the table. False: not measured. */
-static bool run_case(const bench_case *of)
+static const char *verdict(const bench_group *of, const bench_row *row, double ratio)
 {
-    double ours[ROUNDS], theirs[ROUNDS];
-    fprintf(stderr, "bench: %s\n", of->name);
-    for (unsigned i = 0; i < ROUNDS; i++) {
-        ours[i] = of->ours();
-        theirs[i] = of->theirs();
-        if (ours[i] < 0 || theirs[i] <= 0) {
-            fprintf(stderr, "bench: %s could not be measured\n", of->name);
+    if (of->sense == BENCH_MIN ? ratio >= row->goal : ratio <= row->goal)
+        return "reaches its goal";
+    if (of->sense == BENCH_MIN ? ratio >= row->floor : ratio <= row->floor)
+        return "between floor and goal";
+    return "misses its floor (an otherwise idle machine?)";
+}
+
+static void print_row(const bench_group *of, const bench_row *row, double ours, figures *f)
+{
+    const char *sense = of->sense == BENCH_MIN ? "min" : "max";
+    if (f->without != 0) {
+        const char *why = f->without == BENCH_ABSENT ? "not installed" : "not possible";
+        printf("%s\t%.6g\t%s\t%s\t-\t%g\t%g\t%s\n", row->name, ours, row->peer, why, row->goal, row->floor,
+               sense);
+        fprintf(stderr, "bench:   %-28s %s\n", row->peer, why);
+        return;
+    }
+    double theirs = median(of, row->peer, false, f), ratio = ours / theirs;
+    printf("%s\t%.6g\t%s\t%.6g\t%.4g\t%g\t%g\t%s\n", row->name, ours, row->peer, theirs, ratio, row->goal,
+           row->floor, sense);
+    fflush(stdout);
+    fprintf(stderr, "bench:   %s: %.4g, goal %.4g, floor %.4g: %s\n", row->name, ratio, row->goal, row->floor,
+            verdict(of, row, ratio));
+}
+
+static bool measure_peer(const bench_row *row, unsigned round, figures *f)
+{
+    if (f->without != 0)
+        return true;
+    double figure = row->theirs ? row->theirs() : bench_peer(row->program);
+    f->rounds[round] = figure;
+    if (figure == BENCH_ABSENT || figure == BENCH_CANNOT)
+        f->without = figure;
+    if (figure > 0 || f->without != 0)
+        return true;
+    fprintf(stderr, "bench: %s could not be measured\n", row->name);
+    return false;
+}
+
+/* Ours and every wanted peer, in turn. False: one could not be measured. */
+static bool run_group(const bench_group *of)
+{
+    static figures ours, theirs[ROWS_MOST];
+    for (size_t i = 0; i < ROWS_MOST; i++)
+        theirs[i].without = 0;
+    for (unsigned round = 0; round < rounds_wanted; round++) {
+        ours.rounds[round] = of->ours();
+        if (ours.rounds[round] < 0) {
+            fprintf(stderr, "bench: %s could not be measured\n", of->rows[0].name);
             return false;
         }
+        for (size_t i = 0; of->rows[i].name && i < ROWS_MOST; i++)
+            if (wanted(of->rows[i].name) && !measure_peer(&of->rows[i], round, &theirs[i]))
+                return false;
     }
-    double our_figure = median("libmproc", of->unit, ours), their_figure = median(of->peer, of->unit, theirs);
-    double ratio = our_figure / their_figure;
-    printf("%s\t%.6g\t%s\t%.6g\t%.4g\t%g\t%g\t%s\n", of->name, our_figure, of->peer, their_figure, ratio,
-           of->goal, of->floor, of->sense == BENCH_MIN ? "min" : "max");
-    fflush(stdout);
-    if (of->sense == BENCH_MIN ? ratio < of->floor : ratio > of->floor)
-        fprintf(stderr, "bench: %s misses its floor (an otherwise idle machine?)\n", of->name);
+    double figure = median(of, of->label, true, &ours);
+    for (size_t i = 0; of->rows[i].name && i < ROWS_MOST; i++)
+        if (wanted(of->rows[i].name))
+            print_row(of, &of->rows[i], figure, &theirs[i]);
     return true;
 }
 
-static bool wanted(const bench_case *of, char **names)
+static bool run_wanted(const bench_group *of, unsigned *ran)
 {
-    if (!*names)
-        return true;
-    for (; *names; names++)
-        if (strncmp(of->name, *names, strlen(*names)) == 0)
-            return true;
-    return false;
+    for (const bench_row *row = of->rows; row->name; row++)
+        if (wanted(row->name)) {
+            double line_ns = bench_line_ns();
+            fprintf(stderr, "bench: %s", row->name);
+            fprintf(stderr, line_ns < 0 ? "\n" : " (a cache line there and back: %.0f ns)\n", line_ns);
+            (*ran)++;
+            return run_group(of);
+        }
+    return true;
+}
+
+/* A case is a group of one row. */
+static void as_group(size_t i, bench_row rows[2], bench_group *ret_group)
+{
+    const bench_case *one = cases[i].one;
+    if (!one) {
+        *ret_group = *cases[i].group;
+        return;
+    }
+    rows[0] = (bench_row){one->name, one->peer, one->goal, one->floor, one->theirs, NULL};
+    rows[1] = (bench_row){0};
+    *ret_group = (bench_group){NULL, "libmproc", one->unit, one->sense, one->ours, rows};
+}
+
+typedef enum what { RUN, LIST, OURS } what;
+
+/* For bench_ours_on_one_cpu: one round of ours. */
+static int print_ours(const bench_group *of)
+{
+    double figure = of->ours();
+    printf("%.9g\n", figure);
+    return figure < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int run_all(what do_what, const char *plot)
+{
+    bool good = true;
+    unsigned ran = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bench_row rows[2];
+        bench_group of;
+        as_group(i, rows, &of);
+        if (do_what == OURS && strcmp(of.rows[0].name, names_wanted[0]) == 0)
+            return print_ours(&of);
+        for (const bench_row *row = of.rows; do_what == LIST && row->name; row++)
+            printf("%s\n", row->name);
+        if (do_what == RUN)
+            good = run_wanted(&of, &ran) && good;
+    }
+    if (do_what != RUN)
+        return do_what == LIST ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (bar_count > 0)
+        good = bench_plot(plot, bars, bar_count) == 0 && good;
+    if (ran == 0)
+        fprintf(stderr, "bench: no such case; bench --list names them\n");
+    return good && ran > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static void print_machine(void)
+{
+    struct utsname system;
+    uname(&system);
+    fprintf(stderr, "bench: %s %s, %u CPUs%s; medians of %u rounds\n", system.sysname, system.release,
+            bench_cpus(), bench_cpus() < 2 ? " (both sides on one)" : "", rounds_wanted);
 }
 
 int main(int argc, char **argv)
 {
-    bool list = argc > 1 && strcmp(argv[1], "--list") == 0, good = true;
-    unsigned ran = 0;
-    sched_getaffinity(0, sizeof(allowed), &allowed);
-    if (!list)
-        print_machine();
-    for (size_t i = 0; cases[i]; i++) {
-        if (list)
-            printf("%s\n", cases[i]->name);
-        else if (wanted(cases[i], argv + 1)) {
-            good = run_case(cases[i]) && good;
-            ran++;
-        }
+    what do_what = RUN;
+    const char *plot = "bench.svg";
+    for (; argc > 1 && strncmp(argv[1], "--", 2) == 0; argc--, argv++) {
+        if (strcmp(argv[1], "--list") == 0)
+            do_what = LIST;
+        else if (strcmp(argv[1], "--ours") == 0)
+            do_what = OURS;
+        else if (argc > 2 && strcmp(argv[1], "--rounds") == 0 && atoi(argv[2]) > 0 &&
+                 atoi(argv[2]) <= ROUNDS_MOST)
+            rounds_wanted = (unsigned)atoi(argv[2]), argc--, argv++;
+        else if (argc > 2 && strcmp(argv[1], "--plot") == 0)
+            plot = argv[2], argc--, argv++;
+        else
+            return fprintf(stderr, "usage: bench [--list] [--rounds N] [--plot FILE] [CASE...]\n"), 64;
     }
-    if (!list && ran == 0)
-        fprintf(stderr, "bench: no such case; bench --list names them\n");
-    return list || (good && ran > 0) ? EXIT_SUCCESS : EXIT_FAILURE;
+    names_wanted = argv + 1;
+    bench_begin();
+    if (do_what == OURS && argc < 2)
+        return EXIT_FAILURE;
+    if (do_what == RUN)
+        print_machine();
+    return run_all(do_what, plot);
 }

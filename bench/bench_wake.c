@@ -267,8 +267,7 @@ static double crowd_cpu_ns(const bench_crowd *crowd)
     return sum;
 }
 
-/* The CPUs that `count` processes use which all sleep in `sleep`, once they do. */
-static double sleepers_cpus(int (*sleep)(void *context), void *context)
+double bench_sleepers_cpus(int (*sleep)(void *context), void *context)
 {
     bench_crowd crowd = {.count = 0};
     for (unsigned i = 0; i < SLEEPERS; i++) {
@@ -301,7 +300,7 @@ static double sleeping(void)
     mproc_event *event;
     if (mproc_event_create(NULL, NULL, &event) < 0)
         return -1;
-    double figure = sleepers_cpus(event_wait, event);
+    double figure = bench_sleepers_cpus(event_wait, event);
     mproc_event_close(&event);
     return figure;
 }
@@ -330,7 +329,7 @@ static double sleeping_beside_an_ended_thread(void)
     if (mproc_event_create(NULL, NULL, &event) < 0)
         return -1;
     if (bench_crowd_start(1, event_join_and_end, event, &crowd))
-        figure = sleepers_cpus(event_wait, event);
+        figure = bench_sleepers_cpus(event_wait, event);
     bench_crowd_end(&crowd);
     mproc_event_close(&event);
     return figure;
@@ -338,13 +337,13 @@ static double sleeping_beside_an_ended_thread(void)
 
 /* What can be used: one CPU. Processes asleep on a bare futex use nothing at all, which divides badly; they are said on
  * stderr. */
-static double one_cpu(void)
+double bench_one_cpu(void)
 {
     bare_shared *bare = mmap(NULL, sizeof(*bare), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (bare == MAP_FAILED)
         return -1;
     fprintf(stderr, "bench:   %d in a bare futex use %.3g CPUs\n", (int)SLEEPERS,
-            sleepers_cpus(bare_wait, bare));
+            bench_sleepers_cpus(bare_wait, bare));
     munmap(bare, sizeof(*bare));
     return 1;
 }
@@ -371,7 +370,7 @@ const bench_case bench_sleepers_late = {.name = "sync-sleepers-late",
                                         .unit = "CPUs",
                                         .peer = "one CPU",
                                         .ours = sleeping_beside_an_ended_thread,
-                                        .theirs = one_cpu,
+                                        .theirs = bench_one_cpu,
                                         .goal = 0.001,
                                         .floor = 0.01,
                                         .sense = BENCH_MAX};
@@ -380,7 +379,7 @@ const bench_case bench_sleepers = {.name = "sync-sleepers",
                                    .unit = "CPUs",
                                    .peer = "one CPU",
                                    .ours = sleeping,
-                                   .theirs = one_cpu,
+                                   .theirs = bench_one_cpu,
                                    .goal = 0.001,
                                    .floor = 0.01,
                                    .sense = BENCH_MAX};

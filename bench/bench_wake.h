@@ -28,4 +28,9 @@ typedef struct bench_crowd {
 bool bench_crowd_start(unsigned count, int (*join)(void *context), void *context, bench_crowd *ret_crowd);
 void bench_crowd_end(bench_crowd *crowd);
 
+/* What sleeping costs: the CPUs that 100 forked processes use which all sleep in `sleep`, once they do. */
+double bench_sleepers_cpus(int (*sleep)(void *context), void *context);
+/* Its peer: one CPU, which is 1. What as many on a bare futex use is said on stderr. */
+double bench_one_cpu(void);
+
 #endif

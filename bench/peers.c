@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The peers that are measured from C. Each is used the way its own manual shows. */
+/* Peers: those that are programs of their own (peer.h), and the pipe's round trip. */
 #include "platform/base.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bench.h"
 
-double bench_peer_boost_rate(void)
+double bench_peer(const char *program)
 {
-    char command[128];
-    snprintf(command, sizeof(command), "bench/peer_boost %d %d", BENCH_MESSAGE_BYTES, BENCH_MESSAGES);
+    char command[640];
+    size_t name = strcspn(program, " ");
+    if (strncmp(program, "python ", name + 1) == 0) {
+        snprintf(command, sizeof(command), "python3 %s/peer_python.py%s", BENCH_SOURCE, program + name);
+        return bench_program(command);
+    }
+    snprintf(command, sizeof(command), "bench/peer_%.*s", (int)name, program);
+    if (access(command, X_OK) != 0)
+        return BENCH_ABSENT;
+    snprintf(command, sizeof(command), "bench/peer_%s", program);
     return bench_program(command);
 }
 
