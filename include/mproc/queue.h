@@ -19,6 +19,7 @@
  *   commit                      until there is room any      its own    no                   MPROC_ESTATE: the parent's loan
  *   done, give_back             no                  any      any        no                   works (2)
  *   join                        to its deadline     any      any        no                   works (2)
+ *   role, expect                no                  any      any        no                   works (2): the child begins without
  *   drop, shutdown, counts      no                  any      any        no                   works (2)
  *   loan_variant                no                  one      its own    no                   works
  *   close                       no                  one      any        no                   works: the parent's stays as it is
@@ -66,6 +67,8 @@ typedef struct mproc_queue_options {
     bool        redeliver;          /* acknowledged: a taken item whose taker died goes to another */
     uint32_t    max_deliveries;     /* then the item is dropped and counted; at most 250; 0: 5 */
     mproc_order order;              /* other than FIFO: put and get take some 10 comparisons more, of thousands queued */
+    mproc_role  role;               /* this process's, declared (mproc_queue_role); 0: not declared */
+    uint32_t    expected_writers;   /* so many will come, and no end before; 0: not known */
 } mproc_queue_options;
 /* A new, empty queue; with a name, one that mproc_queue_open finds while it exists. and_open: one of that name is opened as
  * it is, whatever the other options say.
@@ -124,7 +127,7 @@ typedef struct mproc_loan {
 #define MPROC_LOAN_INIT { sizeof(mproc_loan), 0, 0, 0, NULL, 0 }
 /* Room for a message of this size; not yet in the queue. Errors as put. */
 MPROC_API MPROC_CHECK int mproc_queue_reserve(mproc_queue *queue, size_t size_bytes, mproc_deadline deadline, mproc_loan *ret_loan);
-/* Puts it; waits while max_items are queued. MPROC_ECLOSED: still yours, drop it. -EINVAL: data_bytes was made larger. */
+/* Puts it; waits while max_items are queued. MPROC_ECLOSED, -EPIPE: still yours, drop it. -EINVAL: data_bytes was made larger. */
 MPROC_API int  mproc_queue_commit(mproc_queue *queue, mproc_loan *loan);
 MPROC_API int  mproc_queue_drop(mproc_queue *queue, mproc_loan *loan);
 /* The oldest. Errors as get; -ENOMEM: nothing was taken. A variant other than bytes: data is its encoding, for loan_variant. */
@@ -143,6 +146,24 @@ MPROC_API int  mproc_queue_join(mproc_queue *queue, mproc_deadline deadline);
  * gone at once, and join waits only for what is taken. MPROC_EEND does not wait for items that others have taken and may
  * yet give back: join first if that matters. Again: the stronger one holds. */
 MPROC_API int  mproc_queue_shutdown(mproc_queue *queue, bool discard);
+/* Roles: who reads and who writes, so that nobody waits for the dead. A queue counts its readers and writers, a process (or
+ * separately opened handle) once, from the moment that one declares a role or announces a writer, and then for ever. In one
+ * that counts, a process that has declared none takes READ by its first get or take, WRITE by its first put or reserve, and
+ * keeps them until it closes the handle, ends, is killed, or declares. A fork child begins without any. Then
+ *   readers     MPROC_EEND when nothing is queued, the last writer is gone, at least one (expected_writers: as many) came, and
+ *               none of the announced is still to come. MPROC_ENEVER instead: of the expected or announced ones somebody
+ *               ended before it came. Not final: a writer may come later, and its items are got.
+ *   writers     -EPIPE instead of waiting for room when the last reader is gone; the item was not put. Not final, either.
+ *   joiners     -EPIPE instead of waiting when the last reader is gone and something is left.
+ * A queue that nobody makes count ends by shutdown only. */
+/* What this process does with this handle from now on; the first use of the other side is -EPERM. 0: neither, until it is
+ * used again: what a writer says that has put its last item. -EINVAL: no such role. */
+MPROC_API int  mproc_queue_role(mproc_queue *queue, mproc_role role);
+/* Announces that this process, which may not have called yet, is going to write: a child not yet waited for, or any other
+ * running one. It has come with its first put or reserve, or by declaring WRITE, also when that was before this call.
+ * Announce them all, or give expected_writers, or keep WRITE meanwhile: else the end may be seen between two.
+ * -EINVAL; MPROC_EPLACE: a thread: queue. MPROC_ELIMIT: an announced process counts as one that uses it. */
+MPROC_API MPROC_CHECK int mproc_queue_expect(mproc_queue *queue, int pid);
 /* At rest exact; each pointer may be NULL. taken: not yet done, acknowledged mode only. max_items: 0 for none. */
 MPROC_API int  mproc_queue_counts(const mproc_queue *queue, size_t *ret_items, size_t *ret_taken, size_t *ret_max_items);
 

@@ -89,9 +89,16 @@ const mproc__noun mproc__queue_noun = {
     .explain = mproc__queue_explain,
 };
 
-static int queue_build(mproc__segment *segment, const void *how)
+typedef struct queue_how {
+    mproc__queue_plan plan;
+    const mproc_queue_options *options; /* or NULL */
+} queue_how;
+
+static int queue_build(mproc__segment *segment, const void *context)
 {
-    return mproc__queue_layout_init(segment, how);
+    const queue_how *how = context;
+    mproc__queue_roles_init(segment, how->options);
+    return mproc__queue_layout_init(segment, &how->plan);
 }
 
 static int place_check(mproc_place *place, const void *output)
@@ -117,25 +124,32 @@ int mproc_queue_open(mproc_place *place, const char *name, mproc_queue **ret_que
 
 int mproc_queue_create(mproc_place *place, const mproc_queue_options *options, mproc_queue **ret_queue)
 {
-    mproc__queue_plan plan;
+    queue_how how = {.options = options};
     mproc__handle *handle;
     int rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_queue_options");
     if (rc == 0)
         rc = place_check(place, ret_queue);
     if (rc == 0)
-        rc = mproc__queue_plan_make(options, &plan);
+        rc = mproc__queue_plan_make(options, &how.plan);
+    if (rc == 0 && options && options->role)
+        rc = mproc__queue_role_check(options->role);
     if (rc < 0)
         return rc;
     const mproc__making making = {.noun = &mproc__queue_noun,
                                   .place = place,
                                   .name = options ? options->name : NULL,
                                   .and_open = options && options->and_open,
-                                  .size_bytes = plan.size_bytes,
+                                  .size_bytes = how.plan.size_bytes,
                                   .build = queue_build,
-                                  .how = &plan};
+                                  .how = &how};
     rc = mproc__noun_create(&making, &handle);
+    mproc_queue *queue = rc == 0 ? (mproc_queue *)handle : NULL;
+    if (queue && options && options->role)
+        rc = mproc_queue_role(queue, options->role);
     if (rc == 0)
-        *ret_queue = (mproc_queue *)handle;
+        *ret_queue = queue;
+    else
+        mproc_queue_close(&queue);
     return rc;
 }
 
@@ -162,6 +176,7 @@ int mproc__queue_answer(mproc_queue *queue, int rc)
         return 0;
     case -ETIMEDOUT:
     case MPROC_EEND:
+    case MPROC_ENEVER:
     case MPROC_ECLOSED:
     case MPROC_ETOOSMALL:
         return mproc__fail_plain(rc);
@@ -190,6 +205,8 @@ int mproc_queue_put(mproc_queue *queue, const void *data, size_t size_bytes, mpr
     if (!data && size_bytes > 0)
         return mproc__handle_fail(&queue->handle, -EINVAL, "no data");
     int rc = mproc__queue_fits(queue, size_bytes);
+    if (MPROC__LIKELY(rc == 0))
+        rc = mproc__queue_use(queue, row, MPROC_ROLE_WRITE);
     if (MPROC__LIKELY(rc == 0))
         rc = mproc__queue_put_item(queue, row, MPROC__ITEM_BYTES, data, size_bytes, deadline);
     return MPROC__LIKELY(rc == 0) ? 0 : mproc__queue_answer(queue, rc);
@@ -256,7 +273,9 @@ int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity_bytes, mpr
         return get.row;
     if (!buffer && capacity_bytes > 0)
         return mproc__handle_fail(&queue->handle, -EINVAL, "no buffer");
-    int rc = get_attempt(queue, &get, deadline);
+    int rc = mproc__queue_use(queue, get.row, MPROC_ROLE_READ);
+    if (MPROC__LIKELY(rc == 0))
+        rc = get_attempt(queue, &get, deadline);
     if (rc == -EAGAIN)
         rc = mproc__queue_until(queue, &queue->shared->items, deadline, get_attempt, &get);
     if (ret_size_bytes && (rc == 0 || rc == MPROC_ETOOSMALL))

@@ -8,6 +8,8 @@
  *   queue_order.c   LIFO and priority
  *   queue_batch.c   many of one size
  *   queue_variant.c variants
+ *   queue_role.c    who reads and who writes, and what follows when nobody does
+ *   queue_expect.c  writers that are announced
  *   queue_layout.c  where things lie in the segment, and whether they can be true
  *
  * A killed process between any two instructions leaves this: the tail store makes an item visible, the head store takes
@@ -18,6 +20,7 @@
 #define MPROC__CHANNEL_QUEUE_H
 
 #include <mproc/queue.h>
+#include "channel/queue_role.h"
 #include "channel/ring.h"
 #include "data/handle.h"
 #include "data/parcel.h"
@@ -102,7 +105,8 @@ typedef struct mproc__queue_shared {
     _Alignas(MPROC__LINE) _Atomic uint64_t head;
     /* Seldom written: every call reads these, so the line stays in all caches. */
     _Alignas(MPROC__LINE) _Atomic uint32_t state; /* MPROC__QUEUE_*; grows, under both locks */
-    _Atomic uint32_t dropped; /* items above max_deliveries; a count for people, a kill may lose one */
+    _Atomic uint32_t counting; /* roles are counted; 0 to 1 by whoever needs it, and never back */
+    _Atomic uint32_t dropped;  /* items above max_deliveries; a count for people, a kill may lose one */
     _Atomic uint64_t
         returned_marks; /* counts up after each RETURNED; a giver killed in between is swept, and that
                                            marks again */
@@ -110,6 +114,7 @@ typedef struct mproc__queue_shared {
     mproc__eventcount_shared room;  /* posted by consumers and whoever frees a block: producers sleep here */
     mproc__eventcount_shared done;  /* posted when the last item may be done: joiners sleep here */
     _Alignas(MPROC__LINE) mproc__queue_order_shared order;
+    _Alignas(MPROC__LINE) mproc__queue_roles_shared roles;
 } mproc__queue_shared;
 
 /* The whole of an item in a block's record. Written and read as a record of the ring. */
@@ -209,6 +214,15 @@ static inline bool mproc__queue_is_inline(const mproc_queue *queue, size_t size_
     return size_bytes <= MPROC__RECORD_BYTES && !queue->by_block;
 }
 extern const mproc__noun mproc__queue_noun;
+/* Before the first thing a call does as reader or writer: 0, or -EPERM. */
+static inline int mproc__queue_use(mproc_queue *queue, int row, mproc_role role)
+{
+    const mproc__queue_shared *shared = queue->shared;
+    if (MPROC__LIKELY(!atomic_load_explicit(&shared->counting, memory_order_relaxed)) ||
+        (atomic_load_explicit(&shared->roles.rows[row], memory_order_relaxed) & role))
+        return 0;
+    return mproc__queue_role_claim(queue, row, role);
+}
 
 /* ---- queue_item.c ---- */
 /* How long to wait for a lock that is held for an instant: to the deadline, and a little even for a try. */

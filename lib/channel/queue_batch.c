@@ -81,8 +81,8 @@ static int batch_run(mproc_queue *queue, mproc__eventcount_shared *event, mproc_
     return b->moved > 0 ? 0 : rc;
 }
 
-static int batch_enter(mproc_queue *queue, const void *items, size_t item_bytes, size_t count,
-                       const size_t *ret_count)
+static int batch_enter(mproc_queue *queue, mproc_role role, const void *items, size_t item_bytes,
+                       size_t count, const size_t *ret_count)
 {
     int row = mproc__queue_enter(queue);
     if (row < 0)
@@ -90,14 +90,17 @@ static int batch_enter(mproc_queue *queue, const void *items, size_t item_bytes,
     if (!ret_count || count == 0 || (!items && item_bytes > 0))
         return mproc__handle_fail(&queue->handle, -EINVAL, "no items, or nowhere to say how many");
     int rc = mproc__queue_fits(queue, item_bytes);
-    return rc < 0 ? rc : row;
+    if (rc < 0)
+        return rc;
+    rc = mproc__queue_use(queue, row, role);
+    return rc < 0 ? mproc__queue_answer(queue, rc) : row;
 }
 
 int mproc_queue_put_many(mproc_queue *queue, const void *items, size_t item_bytes, size_t count,
                          mproc_deadline deadline, size_t *ret_count)
 {
     batch b = {.items = (uint8_t *)(uintptr_t)items, .item_bytes = item_bytes, .count = count};
-    b.row = batch_enter(queue, items, item_bytes, count, ret_count);
+    b.row = batch_enter(queue, MPROC_ROLE_WRITE, items, item_bytes, count, ret_count);
     if (b.row < 0)
         return b.row;
     bool records = mproc__queue_is_inline(queue, item_bytes);
@@ -176,7 +179,7 @@ int mproc_queue_get_many(mproc_queue *queue, void *items, size_t item_bytes, siz
                          mproc_deadline deadline, size_t *ret_count)
 {
     batch b = {.items = items, .item_bytes = item_bytes, .count = count};
-    b.row = batch_enter(queue, items, item_bytes, count, ret_count);
+    b.row = batch_enter(queue, MPROC_ROLE_READ, items, item_bytes, count, ret_count);
     if (b.row < 0)
         return b.row;
     int rc = batch_run(queue, &queue->shared->items, get_attempt, &b, deadline);

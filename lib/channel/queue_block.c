@@ -313,6 +313,8 @@ int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
         sweep_locked(&view, row);
         mproc__queue_unlock(&view.shared->get.lock);
     }
+    if (rc != -ETIMEDOUT)
+        mproc__queue_role_clear(&view, row);
     mproc__eventcount_post(&view.shared->items, view.process_shared);
     mproc__eventcount_post(&view.shared->room, view.process_shared);
     mproc__eventcount_post(&view.shared->done, view.process_shared);

@@ -309,14 +309,6 @@ bool mproc__queue_spin(mproc_queue *queue, const mproc__eventcount_shared *event
     return false;
 }
 
-/* Who only ever tries never sleeps, so no death wakes it: before it says no it looks for what the dead have left. */
-static int until_too_late(mproc_queue *queue, mproc__queue_attempt_fn *attempt, void *context,
-                          mproc_deadline deadline)
-{
-    int rc = mproc__segment_sweep(queue->segment) > 0 ? attempt(queue, context, deadline) : -EAGAIN;
-    return rc == -EAGAIN ? -ETIMEDOUT : rc;
-}
-
 typedef struct queue_wait {
     mproc__eventcount_shared *event;
     mproc_deadline deadline;
@@ -325,6 +317,28 @@ typedef struct queue_wait {
     bool told; /* explain knows that this thread waits, in: */
     int slot;
 } queue_wait;
+
+/* Nobody may be left for whom to wait. That is believed when one more look, for what the last one did before it went, finds
+ * nothing either. */
+static int until_over(mproc_queue *queue, const queue_wait *until)
+{
+    int over = mproc__queue_over(queue, until->event);
+    if (MPROC__LIKELY(over == -EAGAIN))
+        return over;
+    int rc = until->attempt(queue, until->context, until->deadline);
+    return rc == -EAGAIN ? over : rc;
+}
+
+/* Who only ever tries never sleeps, so no death wakes it: before it says no it looks for what the dead have left. */
+static int until_too_late(mproc_queue *queue, const queue_wait *until)
+{
+    int rc = -EAGAIN;
+    if (mproc__segment_sweep(queue->segment) > 0)
+        rc = until->attempt(queue, until->context, until->deadline);
+    if (rc == -EAGAIN)
+        rc = until_over(queue, until);
+    return rc == -EAGAIN ? -ETIMEDOUT : rc;
+}
 
 static void until_tell(mproc_queue *queue, queue_wait *until)
 {
@@ -343,6 +357,8 @@ static int until_once(mproc_queue *queue, queue_wait *until)
         /* The sleep bit costs the next poster a system call: only who is about to sleep sets it. */
         uint32_t ticket = mproc__eventcount_prepare(until->event);
         int rc = until->attempt(queue, until->context, until->deadline);
+        if (rc == -EAGAIN)
+            rc = until_over(queue, until);
         if (rc != -EAGAIN)
             return rc;
         until_tell(queue, until);
@@ -362,5 +378,5 @@ int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mpro
         rc = until_once(queue, &until);
     if (until.told)
         mproc__waiting_end(queue->segment, until.slot);
-    return rc == -EAGAIN ? until_too_late(queue, attempt, context, deadline) : rc;
+    return rc == -EAGAIN ? until_too_late(queue, &until) : rc;
 }

@@ -150,6 +150,8 @@ int mproc_queue_reserve(mproc_queue *queue, size_t size_bytes, mproc_deadline de
     uint32_t block = MPROC__NO_BLOCK;
     int rc = mproc__queue_fits(queue, size_bytes);
     if (rc == 0)
+        rc = mproc__queue_use(queue, row, MPROC_ROLE_WRITE);
+    if (rc == 0)
         rc = mproc__queue_block_claim(queue, size_bytes, MPROC__ITEM_BYTES, deadline, &block);
     if (rc < 0)
         return mproc__queue_answer(queue, rc);
@@ -260,7 +262,9 @@ int mproc_queue_take(mproc_queue *queue, mproc_deadline deadline, mproc_loan *re
     if (row < 0)
         return row;
     loan_take take = {.row = row};
-    int rc = take_attempt(queue, &take, deadline);
+    int rc = mproc__queue_use(queue, row, MPROC_ROLE_READ);
+    if (rc == 0)
+        rc = take_attempt(queue, &take, deadline);
     if (rc == -EAGAIN)
         rc = mproc__queue_until(queue, &queue->shared->items, deadline, take_attempt, &take);
     if (rc < 0)

@@ -163,6 +163,8 @@ int mproc_queue_put_priority(mproc_queue *queue, const void *data, size_t size_b
         return rc;
     rc = mproc__queue_fits(queue, size_bytes);
     if (rc == 0)
+        rc = mproc__queue_use(queue, row, MPROC_ROLE_WRITE);
+    if (rc == 0)
         rc = mproc__queue_put_ranked(queue, row, MPROC__ITEM_BYTES, data, size_bytes, priority, deadline);
     return mproc__queue_answer(queue, rc);
 }

@@ -31,6 +31,8 @@ static int variant_put(mproc_queue *queue, mproc_variant item, int32_t priority,
         return mproc__handle_story(&queue->handle, rc);
     rc = mproc__queue_fits(queue, parcel.size_bytes);
     if (rc == 0)
+        rc = mproc__queue_use(queue, row, MPROC_ROLE_WRITE);
+    if (rc == 0)
         rc = mproc__queue_put_ranked(queue, row, MPROC__ITEM_VARIANT, parcel.bytes, parcel.size_bytes,
                                      priority, deadline);
     mproc__parcel_clear(&parcel, false);
@@ -101,7 +103,9 @@ int mproc_queue_get_variant(mproc_queue *queue, mproc_deadline deadline, mproc_v
         return get.row;
     if (!ret_item)
         return mproc__handle_fail(&queue->handle, -EINVAL, "nowhere to put the item");
-    int rc = get_attempt(queue, &get, deadline);
+    int rc = mproc__queue_use(queue, get.row, MPROC_ROLE_READ);
+    if (rc == 0)
+        rc = get_attempt(queue, &get, deadline);
     if (rc == -EAGAIN)
         rc = mproc__queue_until(queue, &queue->shared->items, deadline, get_attempt, &get);
     if (rc < 0)

@@ -176,23 +176,29 @@ static void rows_raise(mproc__header_shared *shared, uint32_t least)
         ;
 }
 
-/* Life word held. The identity is the store that makes the row taken. */
-static void row_sign(mproc__segment *segment, unsigned index)
+uint64_t mproc__row_sign(mproc__segment *segment, unsigned index, pid_t pid, uint64_t flags)
 {
     mproc__header_shared *shared = segment->shared;
-    mproc__row_shared *row = &shared->rows[index];
+    rows_raise(shared, index + 1);
+    uint64_t generation =
+        (atomic_fetch_add_explicit(&shared->generation, 1, memory_order_relaxed) + 1) & GENERATION_MASK;
+    uint64_t identity = generation << 32 | (uint32_t)pid;
+    atomic_store_explicit(&shared->rows[index].identity, identity | flags, memory_order_release);
+    return identity;
+}
+
+/* Life word held. */
+static void row_sign(mproc__segment *segment, unsigned index)
+{
+    mproc__row_shared *row = &segment->shared->rows[index];
     uint64_t start = 0;
     uint64_t stack = 0;
     (void)mproc__process_times(mproc__pid(), &start, &stack); /* unknown stays 0 */
     atomic_store_explicit(&row->start_ticks, start, memory_order_relaxed);
     atomic_store_explicit(&row->stack_address, stack, memory_order_relaxed);
-    rows_raise(shared, index + 1);
-    uint64_t generation =
-        (atomic_fetch_add_explicit(&shared->generation, 1, memory_order_relaxed) + 1) & GENERATION_MASK;
     segment->row = index;
-    segment->row_identity = generation << 32 | (uint32_t)mproc__pid();
-    atomic_store_explicit(&row->identity, segment->row_identity, memory_order_release);
-    mproc__membership_changed(shared);
+    segment->row_identity = mproc__row_sign(segment, index, mproc__pid(), 0);
+    mproc__membership_changed(segment->shared);
 }
 
 void mproc__row_crowd(mproc__row_shared *row)
@@ -201,13 +207,21 @@ void mproc__row_crowd(mproc__row_shared *row)
         atomic_fetch_or_explicit(&row->stack_address, MPROC__STACK_CROWDED, memory_order_seq_cst);
 }
 
-int mproc__row_take(mproc__segment *segment)
+int mproc__row_claim(mproc__segment *segment)
 {
     int index = row_find(segment);
     if (index < 0 && mproc__segment_sweep(segment))
         index = row_find(segment);
     if (index < 0)
         return mproc__fail(MPROC_ELIMIT, "already %d processes use this object", (int)MPROC__ROWS);
+    return index;
+}
+
+int mproc__row_take(mproc__segment *segment)
+{
+    int index = mproc__row_claim(segment);
+    if (index < 0)
+        return index;
     row_sign(segment, (unsigned)index);
     return 0;
 }
@@ -266,6 +280,13 @@ pid_t mproc__segment_row_pid(const mproc__segment *segment, unsigned row)
     if (row >= MPROC__ROWS)
         return 0;
     return identity_pid(atomic_load_explicit(&segment->shared->rows[row].identity, memory_order_acquire));
+}
+
+uint64_t mproc__segment_row_start(const mproc__segment *segment, unsigned row)
+{
+    if (!segment->shared || row >= MPROC__ROWS)
+        return 0;
+    return atomic_load_explicit(&segment->shared->rows[row].start_ticks, memory_order_relaxed);
 }
 
 static bool row_alive(const mproc__row_shared *row, uint64_t identity)

@@ -121,8 +121,21 @@ void mproc__segment_leave_unburied(mproc__segment *segment);
 /* Who is in a row: pid (0: nobody) and whether its process lives; in doubt, alive. */
 pid_t mproc__segment_row_pid(const mproc__segment *segment, unsigned row);
 bool mproc__segment_row_alive(mproc__segment *segment, unsigned row);
+/* When the process of a row started, in clock ticks; 0: unknown. */
+uint64_t mproc__segment_row_start(const mproc__segment *segment, unsigned row);
 /* Rows in use: highest + 1. */
 unsigned mproc__segment_rows(const mproc__segment *segment);
+
+/* ---- announced.c: rows for processes that have not called yet ---- */
+typedef bool mproc__mark_fn(mproc__segment *segment, unsigned row, void *context);
+/* Takes a row in the name of a process, which will join by another as if this were not there: only so that sleepers look
+ * after its life. When it dies, the row is swept as a dead one's. `mark` is called while nobody else can take the row; who
+ * dies before it leaves a row that means nothing. Host home only. The row; -ESRCH: there is no such process; MPROC_ELIMIT. */
+int mproc__segment_announce(mproc__segment *segment, pid_t pid, mproc__mark_fn *mark, void *context);
+/* Frees such a row when `unmark` says that it had been marked; does nothing when it is being swept, or another process's
+ * by now. */
+void mproc__segment_unannounce(mproc__segment *segment, unsigned row, pid_t pid, mproc__mark_fn *unmark,
+                               void *context);
 
 /* ---- sleeping ---- */
 /* Sleeps until `event` is posted after `ticket`, the membership changes, a signal handler without SA_RESTART ran, or the

@@ -139,6 +139,10 @@ bool mproc__file_name_good(const char *label);
 /* ---- participants.c: rows. All with the life guard held, by the calling thread. ---- */
 /* Takes a free row: life word held, identity written. 0, MPROC_ELIMIT. */
 int mproc__row_take(mproc__segment *segment);
+/* Takes the life word of a free row, for whoever it will be. The row, MPROC_ELIMIT. */
+int mproc__row_claim(mproc__segment *segment);
+/* Life word held: the identity of `pid`, a later one than any before. That is the store that makes the row taken. */
+uint64_t mproc__row_sign(mproc__segment *segment, unsigned index, pid_t pid, uint64_t flags);
 /* Takes this process's own row back after a hand-back. False: it is no longer this process's. */
 bool mproc__row_retake(mproc__segment *segment);
 /* Erases the identity and gives the word back: the row is free. The word must be held by this thread. */
