@@ -34,7 +34,7 @@ static int name_unsupported(const char *address)
     static const char *const later[] = {"tcp:", "tls:"};
     for (size_t i = 0; i < MPROC__COUNT(later); i++)
         if (strncmp(address, later[i], strlen(later[i])) == 0)
-            return mproc__fail(MPROC_EPLACE, "%s: connections go over unix:PATH and unix:@NAME", address);
+            return mproc__fail(MPROC_EPLACE, "%s: this goes over unix:PATH and unix:@NAME only", address);
     return mproc__fail(-EINVAL, "'%s' is no address: unix:PATH or unix:@NAME is one", address);
 }
 

@@ -14,7 +14,7 @@
 /* The first two bytes of every message are its type and the version of the exchange. */
 enum { AUTH_VERSION = 1, NONCE_BYTES = 32, MAC_BYTES = 32, DIGEST_BYTES = 8 };
 
-enum message_type { CHALLENGE = 1, ANSWER, WELCOME, REFUSED, OPEN };
+enum message_type { CHALLENGE = 1, ANSWER, WELCOME, REFUSED, OPEN, KEYED };
 
 enum state {
     START,
@@ -35,6 +35,7 @@ static const size_t message_bytes[] = {
     [WELCOME] = 2 + MAC_BYTES,
     [REFUSED] = 3,
     [OPEN] = 2,
+    [KEYED] = 2,
 };
 
 /* What a refusal means to the one who decides it and to the one who is told. */
@@ -86,6 +87,7 @@ size_t mproc__auth_refusal(mproc__auth_reason reason, uint8_t out[MPROC__AUTH_ME
 static int auth_refuse(mproc__auth *auth, mproc__auth_reason reason, uint8_t *out, size_t *ret_bytes)
 {
     auth->state = FAILED;
+    auth->refused = true;
     *ret_bytes = mproc__auth_refusal(reason, out);
     int code = reason == MPROC__AUTH_VERSION ? MPROC_EPROTOCOL : MPROC_EAUTH;
     return mproc__fail(code, "authentication: %s", reasons[reason].ours);
@@ -101,7 +103,7 @@ static int auth_was_refused(const uint8_t *in)
 /* The type of a whole, well-formed message; 0 for anything else. */
 static int message_type(const uint8_t *in, size_t in_bytes)
 {
-    if (in_bytes < 2 || in[0] < CHALLENGE || in[0] > OPEN || in_bytes != message_bytes[in[0]])
+    if (in_bytes < 2 || in[0] < CHALLENGE || in[0] > KEYED || in_bytes != message_bytes[in[0]])
         return 0;
     return in[0];
 }
@@ -149,7 +151,8 @@ static uint8_t *message_begin(uint8_t *out, int type, size_t *ret_bytes)
 static int server_start(mproc__auth *auth, uint8_t *out, size_t *ret_bytes)
 {
     if (!auth->key.set) {
-        message_begin(out, OPEN, ret_bytes);
+        if (!auth->client_first)
+            message_begin(out, OPEN, ret_bytes);
         auth->state = WAIT_OPEN;
         return 0;
     }
@@ -184,6 +187,12 @@ static int server_step(mproc__auth *auth, int type, const uint8_t *in, uint8_t *
     }
     if (auth->state == WAIT_ANSWER && type == OPEN)
         return auth_refuse(auth, MPROC__AUTH_HAS_KEY, out, ret_bytes);
+    if (auth->state == WAIT_OPEN && type == KEYED)
+        return auth_refuse(auth, MPROC__AUTH_NO_KEY, out, ret_bytes);
+    if (auth->state == WAIT_ANSWER && type == KEYED && auth->client_first && !auth->announced) {
+        auth->announced = true; /* once, so that nobody keeps us reading */
+        return 0;
+    }
     if (auth->state == WAIT_ANSWER && type == ANSWER)
         return server_answered(auth, in, out, ret_bytes);
     return auth_refuse(auth, MPROC__AUTH_GARBLED, out, ret_bytes);
@@ -234,8 +243,12 @@ static int auth_first(mproc__auth *auth, uint8_t *out, size_t *ret_bytes)
 {
     if (auth->server)
         return server_start(auth, out, ret_bytes);
-    if (auth->key.set)
+    if (auth->key.set && !auth->client_first)
         return mproc__fail(-EINVAL, "authentication: a client with a key speaks second");
+    if (auth->key.set) {
+        message_begin(out, KEYED, ret_bytes);
+        return 0;
+    }
     message_begin(out, OPEN, ret_bytes);
     auth->state = DONE;
     return 1;

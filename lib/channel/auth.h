@@ -12,7 +12,10 @@
  *                                          <-          OPEN (has no key either)
  *      REFUSED reason                     <->          at any point, then the sender closes
  *
- * A side whose key is not set says OPEN, never nothing: both sides learn at once that only one of them has a key. */
+ * A side whose key is not set says OPEN, never nothing: both sides learn at once that only one of them has a key.
+ *
+ * Over TCP the client speaks first, KEYED or OPEN, and a server without a key that hears OPEN answers nothing: a client
+ * that sends and closes would leave its answer unread, and TCP then resets the connection, messages and all. */
 #ifndef MPROC__CHANNEL_AUTH_H
 #define MPROC__CHANNEL_AUTH_H
 
@@ -43,11 +46,15 @@ void mproc__key_destroy(mproc__key *key); /* NULL is allowed */
 
 typedef struct mproc__auth {
     bool server;
+    bool client_first; /* over TCP */
+    bool announced;    /* server: KEYED has come */
+    bool refused;      /* this side refused the other */
     int state;
     mproc__key key;
     uint8_t own_nonce[32], peer_nonce[32];
 } mproc__auth;
 
+/* Set client_first after init where that holds. */
 void mproc__auth_init(mproc__auth *auth, bool server, const mproc__key *key);
 void mproc__auth_fini(mproc__auth *auth);
 /* One step. `in` is the peer's message (size 0 at the very first call of the side that speaks first: the server).
@@ -55,7 +62,7 @@ void mproc__auth_fini(mproc__auth *auth);
  * MPROC_EAUTH: refused; `out` then says so to the peer; MPROC_EPROTOCOL: another version, or a step after the end.
  *
  * A client without a key may also speak first (size 0): it says OPEN and is done; what the server then says goes to
- * mproc__auth_late. */
+ * mproc__auth_late. One with a key may only with client_first: it says KEYED and goes on. */
 int mproc__auth_step(mproc__auth *auth, const void *in, size_t in_bytes,
                      uint8_t out[MPROC__AUTH_MESSAGE_BYTES], size_t *ret_bytes);
 

@@ -12,6 +12,7 @@
 #include "channel/address.h"
 #include "channel/connection.h"
 #include "channel/handshake.h"
+#include "channel/inet.h"
 #include "channel/stream.h"
 #include "data/parcel.h"
 #include "platform/platform.h"
@@ -195,23 +196,30 @@ int mproc_connection_one_way(mproc_connection **ret_reader, mproc_connection **r
     return 0;
 }
 
-/* The key that the options name, never the program's: without one there is no handshake. */
-static int options_key(const mproc_connection_options *options, mproc__key *ret_key)
+int mproc__connection_key(const mproc_connection_options *options, mproc__key *ret_key)
 {
     ret_key->set = false;
-    if (!options || (!options->key && options->key_bytes == 0 && !options->key_file))
+    if (!options)
         return 0;
-    return mproc__key_from_options(options->key, options->key_bytes, options->key_file, ret_key);
+    bool given = options->key || options->key_bytes > 0 || options->key_file;
+    if (given && options->program_key)
+        return mproc__fail(-EINVAL, "a key is given, and the program's is asked for: one of them");
+    if (!given && !options->program_key)
+        return 0;
+    int rc = mproc__key_from_options(options->key, options->key_bytes, options->key_file, ret_key);
+    if (rc == 0 && !ret_key->set)
+        return mproc__fail(-EINVAL, "the program's key is asked for, and mproc_set_key has set none");
+    return rc;
 }
 
 /* Without a key nothing is waited for: the listener's own greeting is read when the first message is. */
-static int open_greet(int fd, const mproc__key *key, mproc_deadline deadline)
+static int open_greet(int fd, const mproc__key *key, bool tcp, mproc_deadline deadline)
 {
     uint8_t out[MPROC__AUTH_MESSAGE_BYTES];
     size_t out_bytes;
     mproc__auth auth;
     if (key->set)
-        return mproc__handshake_client(fd, key, deadline);
+        return mproc__handshake_client(fd, key, tcp, deadline);
     mproc__auth_init(&auth, false, NULL);
     int rc = mproc__auth_step(&auth, NULL, 0, out, &out_bytes);
     mproc__auth_fini(&auth);
@@ -220,6 +228,14 @@ static int open_greet(int fd, const mproc__key *key, mproc_deadline deadline)
     rc = mproc__handshake_send(fd, out, out_bytes);
     /* A listener that has closed already may have left messages: they are still received, then the end. */
     return rc == -EPIPE || rc == -ECONNRESET ? 0 : rc;
+}
+
+static int open_connect(const char *address, const mproc_connection_options *options, mproc_deadline deadline,
+                        int *ret_fd)
+{
+    if (mproc__inet_is(address))
+        return mproc__inet_connect(address, options && options->plaintext, deadline, ret_fd);
+    return mproc__address_connect(address, deadline, ret_fd);
 }
 
 int mproc_connection_open(const char *address, const mproc_connection_options *options,
@@ -232,11 +248,11 @@ int mproc_connection_open(const char *address, const mproc_connection_options *o
     int rc = mproc__connection_options_check(options, "mproc_connection_options");
     if (rc < 0)
         return rc;
-    rc = options_key(options, &key);
+    rc = mproc__connection_key(options, &key);
     if (rc == 0)
-        rc = mproc__address_connect(address, deadline, &fd);
+        rc = open_connect(address, options, deadline, &fd);
     if (rc == 0)
-        rc = open_greet(fd, &key, deadline);
+        rc = open_greet(fd, &key, mproc__inet_is(address), deadline);
     if (rc == 0)
         rc = mproc__connection_adopt(fd, options, address, !key.set, ret_connection);
     if (rc < 0 && fd >= 0)
@@ -381,7 +397,7 @@ int mproc_connection_send_variant(mproc_connection *connection, mproc_variant it
     int rc = mproc__handle_check(connection, MPROC_TYPE_CONNECTION);
     if (rc < 0)
         return rc;
-    rc = mproc__parcel_pack(&parcel, true, item);
+    rc = mproc__parcel_pack(&parcel, !connection->stream.tcp, item);
     if (rc == 0)
         rc = connection_send(connection, MPROC__FRAME_VARIANT, parcel.bytes, parcel.size_bytes, parcel.fds,
                              parcel.fd_count, deadline);

@@ -15,9 +15,12 @@ enum {
 int mproc__connection_adopt(int fd, const mproc_connection_options *options, const char *peer,
                             bool greeting_due, mproc_connection **ret_connection);
 
-/* 0 or -EINVAL with a story; key: as the options say, never the program's: no key means no handshake. */
-struct mproc__key;
+/* 0 or -EINVAL with a story. */
 int mproc__connection_options_check(const mproc_connection_options *options, const char *what);
+/* The key that the options name; ret_key->set tells whether there is one. The program's only if they say so. Errors of
+ * mproc__key_from_options. */
+struct mproc__key;
+int mproc__connection_key(const mproc_connection_options *options, struct mproc__key *ret_key);
 
 /* So that parcels can carry connections into this process (data/parcel.h). Once is enough, more do no harm. */
 void mproc__connection_register(void);

@@ -75,11 +75,12 @@ static int client_read(mproc__auth *auth, int fd, mproc_deadline deadline)
     return handshake_feed(auth, fd, frame + MPROC__FRAME_HEADER_BYTES, length);
 }
 
-int mproc__handshake_client(int fd, const mproc__key *key, mproc_deadline deadline)
+int mproc__handshake_client(int fd, const mproc__key *key, bool client_first, mproc_deadline deadline)
 {
     mproc__auth auth;
-    int rc = 0;
     mproc__auth_init(&auth, false, key);
+    auth.client_first = client_first;
+    int rc = client_first ? handshake_feed(&auth, fd, NULL, 0) : 0;
     while (rc == 0)
         rc = client_read(&auth, fd, deadline);
     mproc__auth_fini(&auth);
@@ -88,10 +89,11 @@ int mproc__handshake_client(int fd, const mproc__key *key, mproc_deadline deadli
 
 /* ---- server ---- */
 
-int mproc__handshake_begin(mproc__handshake *handshake, int fd, const mproc__key *key)
+int mproc__handshake_begin(mproc__handshake *handshake, int fd, const mproc__key *key, bool client_first)
 {
     handshake->used = 0;
     mproc__auth_init(&handshake->auth, true, key);
+    handshake->auth.client_first = client_first;
     return handshake_feed(&handshake->auth, fd, NULL, 0);
 }
 
@@ -124,6 +126,11 @@ int mproc__handshake_step(mproc__handshake *handshake, int fd)
             return mproc__fail(MPROC_EAUTH, "authentication: the peer went away");
         handshake->used += (size_t)got;
     }
+}
+
+bool mproc__handshake_refused(const mproc__handshake *handshake)
+{
+    return handshake->auth.refused;
 }
 
 void mproc__handshake_end(mproc__handshake *handshake)

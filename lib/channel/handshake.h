@@ -14,7 +14,7 @@ int mproc__handshake_send(int fd, const uint8_t *message, size_t size_bytes);
 
 /* The client's whole part, blocking. On failure the peer has been told why; the caller closes. 0; MPROC_EAUTH;
  * MPROC_EPROTOCOL; -ETIMEDOUT. */
-int mproc__handshake_client(int fd, const mproc__key *key, mproc_deadline deadline);
+int mproc__handshake_client(int fd, const mproc__key *key, bool client_first, mproc_deadline deadline);
 
 /* The server's part, a step at a time, for loops that serve many peers: readable once more, call step. */
 typedef struct mproc__handshake {
@@ -23,10 +23,13 @@ typedef struct mproc__handshake {
     size_t used;
 } mproc__handshake;
 
-int mproc__handshake_begin(mproc__handshake *handshake, int fd, const mproc__key *key);
+/* key NULL: none. client_first: auth.h. After it and after step: end, whatever they returned. */
+int mproc__handshake_begin(mproc__handshake *handshake, int fd, const mproc__key *key, bool client_first);
 /* Reads what is there and no byte beyond the handshake. 0: not done yet; 1: done; negative: refused, the peer has been
  * told; MPROC_EAUTH also when the peer went away. */
 int mproc__handshake_step(mproc__handshake *handshake, int fd);
+/* Whether it was this side that refused: the peer said something wrong, and did not just leave. */
+bool mproc__handshake_refused(const mproc__handshake *handshake);
 void mproc__handshake_end(mproc__handshake *handshake); /* wipes */
 
 #endif

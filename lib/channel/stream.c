@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "platform/base.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,10 @@ void mproc__stream_init(mproc__stream *stream, int fd, size_t max_bytes)
     memset(stream, 0, sizeof *stream);
     stream->fd = fd;
     stream->max_bytes = max_bytes;
+    int domain = AF_UNIX;
+    socklen_t size = sizeof domain;
+    stream->tcp = getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+                  (domain == AF_INET || domain == AF_INET6);
 }
 
 void mproc__stream_fini(mproc__stream *stream)
@@ -42,6 +48,7 @@ static int send_failed(mproc__stream *stream, int error)
 {
     if (error != EPIPE && error != ECONNRESET && error != ENOTCONN)
         return mproc__fail(-error, "cannot send: %s", mproc_strerror(-error));
+    stream->send_errno = error;
     stream->send_code = -EPIPE;
     return mproc__fail(-EPIPE, "cannot send: the other end is closed");
 }
@@ -50,6 +57,7 @@ static int send_failed(mproc__stream *stream, int error)
 static int send_cut(mproc__stream *stream, size_t sent, size_t total)
 {
     stream->send_code = -EPIPE;
+    stream->send_errno = EPIPE;
     shutdown(stream->fd, SHUT_WR);
     return mproc__fail(-ETIMEDOUT,
                        "the deadline passed when %zu of %zu bytes were sent; this end can send no more", sent,
@@ -95,15 +103,20 @@ int mproc__stream_send(mproc__stream *stream, unsigned kind, const void *data, s
     mproc__frame_header(head, kind, size_bytes);
     if (joined > 0)
         memcpy(head + MPROC__FRAME_HEADER_BYTES, data, joined);
-    /* A piece this small goes out whole or not at all (the kernel cuts at 32 KiB), and with it the descriptors. */
+    /* A piece this small goes out whole or not at all (the kernel cuts at 32 KiB), and with it the descriptors. TCP cuts
+     * where its buffer ends, but calls itself writable only when a third of it is free, which is more than a piece. */
+    if (stream->tcp && deadline.ns != INT64_MAX)
+        rc = mproc__fd_poll(stream->fd, POLLOUT, deadline);
+    if (rc < 0)
+        return rc;
     if (fd_count > 0) {
         rc = mproc__fd_send(stream->fd, head, head_bytes, fds, fd_count, deadline);
         sent = head_bytes;
+        if (rc == -EPIPE || rc == -ECONNRESET)
+            return send_failed(stream, -rc);
     } else {
         rc = send_rest(stream, head, head_bytes, &sent, total, deadline);
     }
-    if (rc == -EPIPE || rc == -ECONNRESET)
-        return send_failed(stream, -rc);
     if (rc == 0 && joined < size_bytes)
         rc = send_rest(stream, data, size_bytes, &sent, total, deadline);
     return rc;
@@ -117,13 +130,33 @@ static int recv_ended(mproc__stream *stream, int code, const char *why)
     return mproc__fail(code, "%s", why);
 }
 
-/* A stream that ended. Between messages that is how the other side says goodbye, also when it closed without reading all
- * that we sent, which the kernel reports as a reset. */
-static int recv_end(mproc__stream *stream)
+/* Whether a TCP stream that has ended was closed in order, all that was sent before included. Without an error in hand
+ * (a read of nothing) the end is in order if the kernel still knows the peer's goodbye, or if what it said then, here or to
+ * a sender before, was "broken pipe": that is a reset after the goodbye. In doubt it was none. */
+static bool tcp_ended_well(const mproc__stream *stream)
 {
-    if (!mproc__stream_inside(stream))
-        return recv_ended(stream, MPROC_EEND, "the other end is closed");
-    return recv_ended(stream, MPROC_EPROTOCOL, "the other end was closed in the middle of a message");
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    int error = 0;
+    if (getsockopt(stream->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_state != TCP_CLOSE)
+        return true;
+    size = sizeof error;
+    if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error == 0)
+        error = stream->send_errno;
+    return error == EPIPE;
+}
+
+/* A stream that ended. Between messages that is how the other side says goodbye, also when it closed without reading all
+ * that we sent, which the kernel reports as a reset: on a Unix socket all it sent has come nevertheless. TCP then throws
+ * away what has not come yet. */
+static int recv_end(mproc__stream *stream, bool reset)
+{
+    if (mproc__stream_inside(stream))
+        return recv_ended(stream, MPROC_EPROTOCOL, "the other end was closed in the middle of a message");
+    if (stream->tcp && (reset || !tcp_ended_well(stream)))
+        return recv_ended(stream, -ECONNRESET,
+                          "the other end was closed before it had received all; what it sent may be lost");
+    return recv_ended(stream, MPROC_EEND, "the other end is closed");
 }
 
 /* One read, waiting for it. Returns the bytes (> 0) or a negative code; end of file is one. */
@@ -134,7 +167,7 @@ static ssize_t recv_some(mproc__stream *stream, void *buffer, size_t size_bytes,
         if (n > 0)
             return n;
         if (n == 0 || errno == ECONNRESET)
-            return recv_end(stream);
+            return recv_end(stream, n < 0);
         if (errno == EAGAIN) {
             int rc = mproc__fd_poll(stream->fd, POLLIN, deadline);
             if (rc < 0)
@@ -151,7 +184,7 @@ static int head_begin(mproc__stream *stream, mproc_deadline deadline)
     ssize_t n = mproc__fd_recv(stream->fd, stream->header, sizeof stream->header, stream->fds,
                                MPROC__PARCEL_FDS, &stream->fd_count, deadline);
     if (n == 0 || n == -ECONNRESET)
-        return recv_end(stream);
+        return recv_end(stream, n < 0);
     if (n == -ETIMEDOUT)
         return (int)n;
     if (n < 0) {

@@ -13,8 +13,12 @@
 
 typedef struct mproc__stream {
     int fd; /* owned */
+    bool tcp;
     /* sending */
     int send_code; /* negative: why nothing can be sent any more */
+    /* TCP: what the kernel said to a send that failed for good (it says it once, to whoever asks first); then the receiving
+     * thread finds a plain end and looks here whether it was a reset. */
+    _Atomic int send_errno;
     /* receiving: the message at the front, as far as it has come */
     int recv_code; /* negative: why nothing can be received any more */
     size_t max_bytes;
@@ -38,8 +42,8 @@ int mproc__stream_send(mproc__stream *stream, unsigned kind, const void *data, s
                        const int *fds, size_t fd_count, mproc_deadline deadline);
 
 /* Receives the header of the message at the front, if it has not come yet. 0: kind and length are valid; -ETIMEDOUT;
- * MPROC_EEND: no message will come; MPROC_EPROTOCOL: the end came inside a message; -EMSGSIZE: above the limit. The last
- * three are final. */
+ * MPROC_EEND: no message will come; -ECONNRESET: the same over TCP, and perhaps not all came; MPROC_EPROTOCOL: the end came
+ * inside a message; -EMSGSIZE: above the limit. The last four are final. */
 int mproc__stream_head(mproc__stream *stream, mproc_deadline deadline);
 /* After head: receives the rest, into stream->payload. */
 int mproc__stream_body(mproc__stream *stream, mproc_deadline deadline);
