@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <mproc/wait.h>
 #include "channel/address.h"
 #include "channel/auth.h"
 #include "channel/frame.h"
@@ -256,6 +257,92 @@ START_TEST(more_handshakes_than_there_is_room_for_push_out_the_oldest)
 }
 END_TEST
 
+static int64_t ms_since(int64_t begin_ns)
+{
+    return (mproc__now_ns() - begin_ns) / 1000000;
+}
+
+/* Each refusal makes the next try of this source wait longer, and it is let in all the same once it knows the key. */
+START_TEST(who_fails_waits_and_then_is_let_in)
+{
+    beside client;
+    if (!family_use(_i))
+        return;
+    listen_with(KEY);
+    int64_t begin = mproc__now_ns(), waits_ms = 0;
+    for (int64_t wait_ms = 0; wait_ms <= 200; wait_ms = wait_ms ? 2 * wait_ms : 50) {
+        waits_ms += wait_ms;
+        beside_start(&client, "another key, also long");
+        ck_assert_int_eq(server_accept(), MPROC_EAUTH);
+        ck_assert_int_ge(ms_since(begin), waits_ms);
+        ck_assert_int_eq(beside_end(&client), MPROC_EAUTH);
+    }
+    beside_start(&client, KEY);
+    ck_assert_int_eq(server_accept(), 0);
+    ck_assert_int_eq(beside_end(&client), 0);
+    ck_assert_int_ge(ms_since(begin), waits_ms + 400);
+    close_all();
+}
+END_TEST
+
+static int failing_client(void *context)
+{
+    mproc_connection *connection = NULL;
+    int rc = mproc_connection_open(context, with_key("another key, also long"), SOON, &connection);
+    mproc_connection_close(&connection);
+    return rc == MPROC_EAUTH ? 0 : 1;
+}
+
+/* On a Unix socket a source is a process. */
+START_TEST(who_fails_makes_nobody_else_wait)
+{
+    void *address;
+    beside client;
+    listen_with(KEY);
+    address = (void *)(uintptr_t)mproc_listener_address(listener);
+    for (int i = 0; i < 6; i++) {
+        pid_t child = support_fork(failing_client, address);
+        int64_t begin = mproc__now_ns();
+        ck_assert_int_eq(server_accept(), MPROC_EAUTH);
+        ck_assert_int_eq(support_reap(child, 5000), 0);
+        ck_assert_int_lt(ms_since(begin), support_ms(1000));
+    }
+    int64_t begin = mproc__now_ns();
+    beside_start(&client, KEY);
+    ck_assert_int_eq(server_accept(), 0);
+    ck_assert_int_eq(beside_end(&client), 0);
+    ck_assert_int_lt(ms_since(begin), support_ms(700));
+    close_all();
+}
+END_TEST
+
+/* One who waits for a listener, and does not sit in accept, learns when a penalty is over. */
+START_TEST(the_descriptor_tells_when_a_penalty_is_over)
+{
+    beside client;
+    if (!family_use(_i))
+        return;
+    listen_with(KEY);
+    for (int i = 0; i < 3; i++) {
+        beside_start(&client, "another key, also long");
+        ck_assert_int_eq(server_accept(), MPROC_EAUTH);
+        ck_assert_int_eq(beside_end(&client), MPROC_EAUTH);
+    }
+    int fd = mproc_wait_fd(listener), rc, turns = 0;
+    ck_assert_int_ge(fd, 0);
+    beside_start(&client, KEY);
+    do {
+        ck_assert_int_eq(mproc__fd_poll(fd, POLLIN, SOON), 0);
+        rc = mproc_listener_accept(listener, MPROC_NOW, &server_end);
+        turns++;
+    } while (rc == -ETIMEDOUT);
+    ck_assert_int_eq(rc, 0);
+    ck_assert_int_lt(turns, 50); /* and is not called while there is nothing to do */
+    ck_assert_int_eq(beside_end(&client), 0);
+    close_all();
+}
+END_TEST
+
 static int slow_server(void *context)
 {
     int *go = context;
@@ -319,6 +406,9 @@ int main(int argc, char **argv)
     tcase_add_test(keyed, a_client_trusts_no_listener_that_does_not_prove_the_key);
     tcase_add_test(keyed, another_user_is_refused_before_its_first_byte);
     tcase_add_loop_test(keyed, more_handshakes_than_there_is_room_for_push_out_the_oldest, 0, FAMILIES);
+    tcase_add_loop_test(keyed, who_fails_waits_and_then_is_let_in, 0, FAMILIES);
+    tcase_add_test(keyed, who_fails_makes_nobody_else_wait);
+    tcase_add_loop_test(keyed, the_descriptor_tells_when_a_penalty_is_over, 0, FAMILIES);
     tcase_add_loop_test(keyed, a_client_waits_for_a_busy_listener_until_its_deadline, 0, FAMILIES);
     tcase_add_loop_test(keyed, without_memory_no_listener_and_nothing_left, 0, FAMILIES);
     return support_run(suite, argc, argv);
