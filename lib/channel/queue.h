@@ -342,6 +342,8 @@ uint64_t mproc__loan_id(uint32_t block, uint32_t delivery, uint64_t position);
 int mproc__order_check(mproc_queue *queue, int32_t priority);
 /* PRIVATE to QUEUED, and into the heap; waits for room. On failure the block is PRIVATE as before. */
 int mproc__order_put(mproc_queue *queue, uint32_t block, mproc_deadline deadline);
+/* LEASED to RETURNED and into the heap; MPROC_ESTATE. -EAGAIN: the lock is not to be had now, or the caller's. */
+int mproc__order_return(mproc_queue *queue, uint32_t block, mproc__block_state from);
 /* As mproc__queue_peek, but -EAGAIN also when it is closed; get.lock held. */
 int mproc__order_peek(mproc_queue *queue, mproc__queue_item *ret_item);
 /* Takes what peek found: its block's word becomes `leased`; get.lock held. */

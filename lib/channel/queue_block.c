@@ -130,6 +130,9 @@ int mproc__queue_block_return(mproc_queue *queue, uint32_t block, mproc__block_s
         atomic_fetch_add_explicit(&shared->dropped, 1, memory_order_relaxed);
         return mproc__queue_block_finish(queue, from.owner, block, from);
     }
+    int rc = queue->order != MPROC_ORDER_FIFO ? mproc__order_return(queue, block, from) : -EAGAIN;
+    if (rc != -EAGAIN)
+        return rc;
     mproc__block_state returned = from;
     returned.state = MPROC__BLOCK_RETURNED;
     if (!mproc__arena_swap(&queue->arena, block, from, returned))

@@ -6,11 +6,11 @@
  * head) are only copies, kept under one lock, get.lock; put.lock is left to shutdown.
  *
  *   put, get     stale := 1 | the block's word (commit) | heap, count | stale := 0
- *   give back    the block's word (commit), then returned_marks + 1, without the lock
- *   a sweep      the same for what the dead had taken
+ *   give back    as put; without the lock, should it not be to be had: the block's word (commit), returned_marks + 1
+ *   a sweep      the latter, for what the dead had taken
  *
  * Whoever gets the lock and finds stale set, or marks that nobody has looked at, makes heap and count again from the
- * blocks: one look at each, after a death or a give back only. If it is killed in that, stale is still set. That the lock
+ * blocks: one look at each, after a death as a rule. If it is killed in that, stale is still set. That the lock
  * came from a dead owner says less: the one who learnt that may be dead by now, too. */
 #include "platform/base.h"
 
@@ -169,6 +169,15 @@ int mproc_queue_put_priority(mproc_queue *queue, const void *data, size_t size_b
     return mproc__queue_answer(queue, rc);
 }
 
+/* One more beside `count` others. */
+static void order_enter(mproc_queue *queue, size_t count, mproc__entry_shared entry)
+{
+    mproc__queue_shared *shared = queue->shared;
+    uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed);
+    mproc__heap_push(order_entries(queue), count, entry);
+    atomic_store_explicit(&shared->tail, mproc__position_advance(tail, ENTRY_STEP, 1), memory_order_release);
+}
+
 static int put_locked(mproc_queue *queue, uint32_t block)
 {
     mproc__queue_shared *shared = queue->shared;
@@ -194,9 +203,7 @@ static int put_locked(mproc_queue *queue, uint32_t block)
     stale_set(shared);
     if (!mproc__arena_swap(&queue->arena, block, from, queued))
         return MPROC_ECORRUPT;
-    mproc__heap_push(order_entries(queue), count, entry_of(queue, block, at));
-    uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed);
-    atomic_store_explicit(&shared->tail, mproc__position_advance(tail, ENTRY_STEP, 1), memory_order_release);
+    order_enter(queue, count, entry_of(queue, block, at));
     stale_clear(shared);
     return 0;
 }
@@ -218,6 +225,42 @@ int mproc__order_put(mproc_queue *queue, uint32_t block, mproc_deadline deadline
     int rc = put_attempt(queue, &block, deadline);
     return rc != -EAGAIN ? rc
                          : mproc__queue_until(queue, &queue->shared->room, deadline, put_attempt, &block);
+}
+
+/* ---- give back ---- */
+
+static int return_locked(mproc_queue *queue, uint32_t block, mproc__block_state from)
+{
+    size_t count = 0;
+    const mproc__block_shared *at = mproc__queue_block(queue, block);
+    int rc = at ? mproc__order_ready(queue) : MPROC_ECORRUPT;
+    if (rc == 0)
+        rc = order_count(queue, &count);
+    if (rc == 0 && count >= order_room(queue))
+        rc = MPROC_ECORRUPT; /* there is an entry for every block */
+    if (rc < 0)
+        return rc;
+    mproc__block_state returned = from;
+    returned.state = MPROC__BLOCK_RETURNED;
+    stale_set(queue->shared);
+    if (mproc__arena_swap(&queue->arena, block, from, returned))
+        order_enter(queue, count, entry_of(queue, block, at));
+    else
+        rc = MPROC_ESTATE;
+    stale_clear(queue->shared);
+    return rc;
+}
+
+int mproc__order_return(mproc_queue *queue, uint32_t block, mproc__block_state from)
+{
+    mproc__robust_shared *lock = &queue->shared->get.lock;
+    if (mproc__robust_is_mine(lock) || mproc__queue_lock(lock, MPROC_NOW) < 0)
+        return -EAGAIN;
+    int rc = return_locked(queue, block, from);
+    mproc__queue_unlock(lock);
+    if (rc == 0)
+        mproc__queue_post(queue, &queue->shared->items);
+    return rc;
 }
 
 /* ---- get ---- */
