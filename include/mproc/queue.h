@@ -62,7 +62,7 @@ typedef enum mproc_order {
 
 typedef struct mproc_queue_options {
     MPROC_OBJECT_OPTIONS;
-    size_t      max_items;          /* exact, at most 16 million; 0: bounded by max_bytes only */
+    size_t      max_items;          /* exact, at most 16 million (acknowledged or ordered: 6); 0: bounded by max_bytes only */
     size_t      max_bytes;          /* at most 32 GiB; 0: 1 MiB, or 64 bytes for each of max_items if that is more */
     bool        redeliver;          /* acknowledged: a taken item whose taker died goes to another */
     uint32_t    max_deliveries;     /* then the item is dropped and counted; at most 250; 0: 5 */

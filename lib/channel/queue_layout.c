@@ -11,18 +11,40 @@ enum {
     ITEM_BYTES_DEFAULT = 64, /* a bound on items alone makes room for this much each */
     GRANULE_LEAST = 64,      /* header and a small message: two of these */
     GRANULE_MOST = 4096,
+    GRANULES_MOST = (1 << 24) - 1,
     GRANULES_AIM = 16384, /* a look at every block of the default queue takes about 10 us */
     DELIVERIES_DEFAULT = 5,
     DELIVERIES_MOST = 250 /* counted in a byte of the block's word */
 };
 #define BYTES_MOST (UINT64_C(1) << 35)
 
-static uint64_t layout_granule(uint64_t max_bytes)
+/* Where every item is a block, not larger than the average one: else max_items of them would not find a granule each. */
+static uint64_t layout_granule(const mproc__queue_layout_shared *layout, bool by_block)
 {
-    uint64_t granule = GRANULE_LEAST;
-    while (granule < GRANULE_MOST && max_bytes / granule > GRANULES_AIM)
+    uint64_t granule = GRANULE_LEAST, most = GRANULE_MOST;
+    if (by_block && layout->max_items > 0)
+        most = layout->max_bytes / layout->max_items;
+    while (granule < GRANULE_MOST && granule * 2 <= most && layout->max_bytes / granule > GRANULES_AIM)
         granule *= 2;
     return granule;
+}
+
+/* Blocks: the budget, and what their headers and the rounding to granules may cost each of max_items. */
+static int plan_blocks(mproc__queue_layout_shared *layout, bool by_block)
+{
+    uint64_t granule = layout_granule(layout, by_block);
+    uint64_t count = mproc__round_up(layout->max_bytes, granule) / granule;
+    uint64_t extra = layout->max_items > 0 && layout->max_items < count ? layout->max_items : count;
+    layout->granule_bytes = granule;
+    layout->granule_count = count + 1;
+    if (layout->max_items > 0)
+        layout->granule_count = count + extra;
+    if (layout->max_items > 0 && by_block)
+        layout->granule_count += mproc__round_up(extra * sizeof(mproc__block_shared), granule) / granule;
+    return layout->granule_count <= GRANULES_MOST
+               ? 0
+               : mproc__fail(-EINVAL, "max_items %u: too many for an acknowledged or ordered queue",
+                             layout->max_items);
 }
 
 static int plan_limits(const mproc_queue_options *options, mproc__queue_layout_shared *layout)
@@ -57,21 +79,18 @@ int mproc__queue_plan_make(const mproc_queue_options *options, mproc__queue_plan
     int rc = plan_limits(options ? options : &defaults, layout);
     if (rc < 0)
         return rc;
-    /* Blocks: the budget, and what their headers and the rounding to granules may cost each of max_items. */
-    uint64_t granule = layout_granule(layout->max_bytes);
-    uint64_t count = mproc__round_up(layout->max_bytes, granule) / granule;
-    uint64_t extra = layout->max_items > 0 && layout->max_items < count ? layout->max_items : count;
-    layout->granule_bytes = granule;
-    layout->granule_count = count + (layout->max_items > 0 ? extra : 1);
+    bool by_block = layout->redeliver || layout->order != MPROC_ORDER_FIFO;
+    rc = plan_blocks(layout, by_block);
+    if (rc < 0)
+        return rc;
     /* Records: the messages themselves, or a descriptor, or an entry of the heap, for each block there can be. */
     uint64_t each = layout->order != MPROC_ORDER_FIFO ? sizeof(mproc__entry_shared)
                                                       : mproc__record_bytes(sizeof(mproc__descriptor_shared));
-    bool by_block = layout->redeliver || layout->order != MPROC_ORDER_FIFO;
     layout->ring_bytes = by_block ? mproc__ring_size((layout->granule_count + 1) * each, 0)
                                   : mproc__ring_size(layout->max_bytes, layout->max_items);
     layout->ring_offset = mproc__round_up(sizeof(mproc__queue_shared), MPROC__LINE);
     layout->arena_offset = layout->ring_offset + layout->ring_bytes;
-    plan.size_bytes = layout->arena_offset + mproc__arena_bytes(granule, layout->granule_count);
+    plan.size_bytes = layout->arena_offset + mproc__arena_bytes(layout->granule_bytes, layout->granule_count);
     *ret_plan = plan;
     return 0;
 }

@@ -13,7 +13,10 @@ mproc_queue *queue_make(mproc__home home, const mproc_queue_options *options)
     mproc_queue *queue = NULL;
     if (mproc__place_local(home, &place) < 0)
         return NULL;
-    if (mproc_queue_create(place, options, &queue) < 0)
+    mproc_queue_options ordered = options ? *options : (mproc_queue_options){.size = sizeof ordered};
+    if (ordered.order == MPROC_ORDER_FIFO)
+        ordered.order = QUEUE_ORDER;
+    if (mproc_queue_create(place, &ordered, &queue) < 0)
         queue = NULL;
     mproc_place_close(&place);
     return queue;

@@ -6,6 +6,12 @@
 #include "channel/queue.h"
 #include "shm/place.h"
 
+/* The order of a queue whose options name none. With plain puts a priority queue does what a FIFO queue does: programs
+ * compiled with another value show that. */
+#ifndef QUEUE_ORDER
+#define QUEUE_ORDER MPROC_ORDER_FIFO
+#endif
+
 /* A queue at `home`; NULL when it could not be made. */
 mproc_queue *queue_make(mproc__home home, const mproc_queue_options *options);
 /* Every invariant, with nobody in a call: the ring readable from head to tail, the blocks it names alive and named once,
