@@ -37,6 +37,13 @@
  * (acknowledged: for all). Each message costs 8 to 15 bytes beside its own, larger ones and acknowledged ones 56, all of an
  * ordered queue (LIFO, priority) 48, and the rounding to granules (64 bytes in a queue of up to 1 MiB).
  *
+ * Exclusive sides. A side with one user takes no lock: each call is cheaper. The first thread that calls there (put, put_many,
+ * put_variant, reserve, commit; get, get_many, get_variant, take) is that user, until it ends, its process dies or execs, it says
+ * with mproc_queue_role that it has another role, or drops the last handle of its process; then the next caller is. From everybody else, a fork child or another thread as well,
+ * these calls are -EBUSY, tell who it is (MPROC_ERROR_PID) and do nothing. All other calls are anybody's. One thread may
+ * be the user of both sides. Where another thread of the process drops the last handle while the user lives, the queue's
+ * memory stays mapped for good.
+ *
  * Errors that every call may have: -EINVAL: no open queue, or a wrong argument. MPROC_ECORRUPT: its memory was overwritten
  * (found before anything is done with it). MPROC_ELIMIT: more than 120 processes use it. -ECHILD: see (2). */
 #ifndef MPROC_QUEUE_H
@@ -69,6 +76,7 @@ typedef struct mproc_queue_options {
     mproc_order order;              /* other than FIFO: put and get take some 10 comparisons more, of thousands queued */
     mproc_role  role;               /* this process's, declared (mproc_queue_role); 0: not declared */
     uint32_t    expected_writers;   /* so many will come, and no end before; 0: not known */
+    mproc_role  exclusive;          /* the side or sides that have one user, who then takes no lock; 0: none. FIFO only */
 } mproc_queue_options;
 /* A new, empty queue; with a name, one that mproc_queue_open finds while it exists. and_open: one of that name is opened as
  * it is, whatever the other options say.

@@ -31,7 +31,8 @@ static void queue_destroy(mproc__handle *handle)
     mproc__names_remove(handle);
     queue_settle(queue);
     mproc__queue_copies_free(queue);
-    mproc__segment_release(queue->segment);
+    if (mproc__queue_exclusive_leave(queue, MPROC_ROLE_BOTH))
+        mproc__segment_release(queue->segment);
     mproc__handle_fini(handle);
     free(queue);
 }
@@ -240,7 +241,7 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
 {
     queue_get *get = context;
     mproc__queue_item item;
-    int rc = mproc__queue_lock(&queue->shared->get.lock, deadline);
+    int rc = mproc__queue_get_begin(queue, deadline);
     if (rc < 0)
         return rc;
     rc = get_locked(queue, get, &item);
@@ -250,7 +251,7 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
         queue->order == MPROC_ORDER_FIFO && /* else the lock is the producers', too */
         mproc__queue_spin(queue, &queue->shared->items, &queue->shared->get.lock))
         rc = get_locked(queue, get, &item);
-    mproc__queue_unlock(&queue->shared->get.lock);
+    rc = mproc__queue_get_end(queue, get->row, rc, &item);
     if (rc < 0)
         return rc;
     mproc__queue_accepted(queue, &item);
@@ -314,7 +315,8 @@ int mproc_queue_shutdown(mproc_queue *queue, bool discard)
 static bool queue_drained(const mproc__queue_shared *shared)
 {
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
-    return head == atomic_load_explicit(&shared->tail, memory_order_acquire);
+    return head == atomic_load_explicit(&shared->tail, memory_order_acquire) ||
+           mproc__queue_is_sealed(shared);
 }
 
 static bool queue_has_marks(const mproc__queue_shared *shared)
@@ -381,8 +383,8 @@ int mproc_queue_counts(const mproc_queue *queue, size_t *ret_items, size_t *ret_
         mproc__queue_block_count((mproc_queue *)(uintptr_t)queue, &leased, &returned);
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
     uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_acquire);
-    size_t items = queue->order == MPROC_ORDER_FIFO ? mproc__ring_items(head, tail) + returned
-                                                    : mproc__order_items(queue);
+    size_t in_ring = mproc__queue_is_sealed(shared) ? 0 : mproc__ring_items(head, tail);
+    size_t items = queue->order == MPROC_ORDER_FIFO ? in_ring + returned : mproc__order_items(queue);
     bool discarded = atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED;
     if (ret_items)
         *ret_items = discarded ? 0 : items;

@@ -4,6 +4,7 @@
  *   queue.c         life, put and get of bytes, shutdown, join, counts
  *   queue_item.c    one item in, one item out, under the ring's locks; waiting
  *   queue_block.c   blocks: states, give back, sweep of the dead
+ *   queue_exclusive.c  sides with one user, who takes no lock
  *   queue_loan.c    loans
  *   queue_order.c   LIFO and priority
  *   queue_batch.c   many of one size
@@ -63,8 +64,9 @@ typedef struct mproc__queue_layout_shared {
     uint32_t max_items;
     uint32_t max_deliveries;
     uint32_t redeliver;
-    uint32_t order; /* mproc_order; not FIFO: the ring's bytes are a heap of entries (heap.h) */
-    char name[64];  /* for describe; cut */
+    uint32_t order;     /* mproc_order; not FIFO: the ring's bytes are a heap of entries (heap.h) */
+    uint32_t exclusive; /* MPROC_ROLE_* bits */
+    char name[64];      /* for describe; cut */
 } mproc__queue_layout_shared;
 
 /* One side's lock and what only its holder reads and writes. Stale or torn values cannot arise (each is one word) and old
@@ -90,6 +92,11 @@ typedef struct mproc__queue_order_shared {
      * it set, and the next holder makes both again from the blocks. */
     _Atomic uint32_t stale;
 } mproc__queue_order_shared;
+/* Of an exclusive side (queue_exclusive.c): its user holds `lock` from its first call to its end, and takes no other. The
+ * kernel takes it from a thread that ends and from a process that dies, so a role is never anybody's but a living thread's. */
+typedef struct mproc__queue_exclusive_shared {
+    mproc__robust_shared lock;
+} mproc__queue_exclusive_shared;
 
 /* Each group on its own lines: what one side writes all the time, the other does not touch unless it must. */
 typedef struct mproc__queue_shared {
@@ -115,6 +122,13 @@ typedef struct mproc__queue_shared {
     mproc__eventcount_shared done;  /* posted when the last item may be done: joiners sleep here */
     _Alignas(MPROC__LINE) mproc__queue_order_shared order;
     _Alignas(MPROC__LINE) mproc__queue_roles_shared roles;
+    /* Of a queue with an exclusive producer; 0 while it is open. Bit 0: a consumer has answered "the end", and none ever reads
+     * the ring again, so that what a late put still stores there was never put. Above it: how many late puts were in time.
+     * Written by compare and swap, by either side: one word, so that only one of the two can be so. Who dies before it has
+     * neither answered nor put. */
+    _Atomic uint32_t sealed;
+    /* Written at a first call and at the end of a user; read by each call of that side. */
+    _Alignas(MPROC__LINE) mproc__queue_exclusive_shared reader, writer;
 } mproc__queue_shared;
 
 /* The whole of an item in a block's record. Written and read as a record of the ring. */
@@ -165,6 +179,7 @@ struct mproc_queue {
     bool redeliver;
     bool by_block; /* small messages, too: acknowledged or ordered */
     mproc_order order;
+    uint32_t exclusive; /* as in the layout */
     uint32_t max_deliveries;
     uint64_t max_bytes;
     uint64_t block_bytes;                /* the largest message that fits a block */
@@ -224,13 +239,38 @@ static inline int mproc__queue_use(mproc_queue *queue, int row, mproc_role role)
     return mproc__queue_role_claim(queue, row, role);
 }
 
+/* ---- queue_exclusive.c ---- */
+/* The calling thread has the role, or gets it now: 0; -EBUSY: somebody else has it (with a story); MPROC_ECORRUPT. */
+int mproc__queue_exclusive_take(mproc_queue *queue, mproc_role side);
+static inline int mproc__queue_exclusive_have(mproc_queue *queue, mproc_role side)
+{
+    const mproc__queue_shared *shared = queue->shared;
+    const mproc__robust_shared *lock = side == MPROC_ROLE_WRITE ? &shared->writer.lock : &shared->reader.lock;
+    return MPROC__LIKELY(mproc__robust_is_held(lock)) ? 0 : mproc__queue_exclusive_take(queue, side);
+}
+/* Gives back what the calling thread has of these sides. False: another thread of this process has one, so that the segment
+ * must stay mapped. */
+bool mproc__queue_exclusive_leave(mproc_queue *queue, unsigned sides);
+/* A put by the exclusive producer found, after its commit, that the queue is open no more: 0, or MPROC_ECLOSED, and then
+ * its record is not in the ring. */
+int mproc__queue_put_late(mproc_queue *queue);
+/* A get by the exclusive consumer found, after it took a block, that all was discarded: the block is freed; MPROC_EEND. */
+int mproc__queue_get_late(mproc_queue *queue, int row, uint32_t block);
+/* Closed, and the ring looked empty; get.lock or the reader's role held: MPROC_EEND, or -EAGAIN: look again. */
+int mproc__queue_seal(mproc_queue *queue);
+/* Nothing between head and tail is there, because somebody was told of the end. */
+static inline bool mproc__queue_is_sealed(const mproc__queue_shared *shared)
+{
+    return (atomic_load_explicit(&shared->sealed, memory_order_acquire) & 1u) != 0;
+}
+
 /* ---- queue_item.c ---- */
 /* How long to wait for a lock that is held for an instant: to the deadline, and a little even for a try. */
 mproc_deadline mproc__queue_patience(mproc_deadline deadline);
 int mproc__queue_lock(mproc__robust_shared *lock, mproc_deadline deadline);
 void mproc__queue_unlock(mproc__robust_shared *lock);
 /* Wakes who sleeps; after the unlock. The commit must be visible before the look at the sleep bit: on x86 the release of
- * the mutex between the two, a locked instruction, has seen to that, and leaving the fence out gains a sixth; elsewhere it
+ * the mutex between the two, a locked instruction (an exclusive side has a fence there), has seen to that, and leaving the fence out gains a sixth; elsewhere it
  * is needed. */
 static inline void mproc__queue_post(const mproc_queue *queue, mproc__eventcount_shared *event)
 {
@@ -241,6 +281,27 @@ static inline void mproc__queue_post(const mproc_queue *queue, mproc__eventcount
 #else
     mproc__eventcount_post(event, queue->process_shared);
 #endif
+}
+/* Around everything that one side does with the ring: its lock, or its role. The end of an exclusive side's has the fence
+ * that the look at the sleep bits and at `state` needs. */
+static inline int mproc__queue_put_begin(mproc_queue *queue, mproc_deadline deadline)
+{
+    if (queue->exclusive & MPROC_ROLE_WRITE)
+        return mproc__queue_exclusive_have(queue, MPROC_ROLE_WRITE);
+    return mproc__queue_lock(&queue->shared->put.lock, deadline);
+}
+/* `rc`: what the put came to; the answer is what it came to in the end. */
+static inline int mproc__queue_put_end(mproc_queue *queue, int rc)
+{
+    if (!(queue->exclusive & MPROC_ROLE_WRITE)) {
+        mproc__queue_unlock(&queue->shared->put.lock);
+        return rc;
+    }
+    if (rc < 0)
+        return rc;
+    atomic_thread_fence(memory_order_seq_cst);
+    bool open = atomic_load_explicit(&queue->shared->state, memory_order_relaxed) == MPROC__QUEUE_OPEN;
+    return MPROC__LIKELY(open) ? 0 : mproc__queue_put_late(queue);
 }
 /* One record into the ring and a wake. 0, -EAGAIN: no room, MPROC_ECLOSED, -ETIMEDOUT: of the lock, MPROC_ECORRUPT. */
 int mproc__queue_push(mproc_queue *queue, unsigned kind, const void *data, size_t size_bytes,
@@ -269,7 +330,7 @@ static inline int mproc__queue_put_ranked(mproc_queue *queue, int row, unsigned 
                          : mproc__queue_put_block(queue, row, kind, data, size_bytes, priority, deadline);
 }
 
-/* What would be got next; get.lock held. */
+/* What would be got next; between get_begin and get_end, as peek and accept. */
 typedef struct mproc__queue_item {
     const void *data; /* in the ring or in the block */
     size_t size_bytes;
@@ -282,6 +343,26 @@ typedef struct mproc__queue_item {
     uint64_t next;            /* the head after it */
     mproc__block_state state; /* the block's */
 } mproc__queue_item;
+static inline int mproc__queue_get_begin(mproc_queue *queue, mproc_deadline deadline)
+{
+    if (queue->exclusive & MPROC_ROLE_READ)
+        return mproc__queue_exclusive_have(queue, MPROC_ROLE_READ);
+    return mproc__queue_lock(&queue->shared->get.lock, deadline);
+}
+/* `item`: what was taken, when rc is 0. */
+static inline int mproc__queue_get_end(mproc_queue *queue, int row, int rc, const mproc__queue_item *item)
+{
+    if (!(queue->exclusive & MPROC_ROLE_READ)) {
+        mproc__queue_unlock(&queue->shared->get.lock);
+        return rc;
+    }
+    if (rc < 0)
+        return rc;
+    atomic_thread_fence(memory_order_seq_cst);
+    bool there = item->block == MPROC__NO_BLOCK ||
+                 atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED;
+    return MPROC__LIKELY(there) ? 0 : mproc__queue_get_late(queue, row, item->block);
+}
 /* 0; -EAGAIN: nothing; MPROC_EEND; MPROC_ECORRUPT. Waits a little for more while streaming. */
 int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item);
 /* Takes what peek found: a block becomes LEASED by row, then the head moves. MPROC_ECORRUPT. */

@@ -50,12 +50,15 @@ static int put_locked(mproc_queue *queue, batch *b)
 
 static int put_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
 {
-    int rc = mproc__queue_lock(&queue->shared->put.lock, deadline);
+    batch *b = context;
+    size_t before = b->moved;
+    int rc = mproc__queue_put_begin(queue, deadline);
     if (rc < 0)
         return rc;
-    rc = put_locked(queue, context);
-    mproc__queue_unlock(&queue->shared->put.lock);
-    if (rc == 0)
+    rc = mproc__queue_put_end(queue, put_locked(queue, b));
+    if (rc < 0)
+        b->moved = before;
+    else
         mproc__queue_post(queue, &queue->shared->items);
     return rc;
 }
@@ -161,14 +164,14 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
 {
     batch *b = context;
     mproc__queue_item item;
-    int rc = mproc__queue_lock(&queue->shared->get.lock, deadline);
+    int rc = mproc__queue_get_begin(queue, deadline);
     if (rc < 0)
         return rc;
     rc = get_peek(queue, b, &item);
     if (rc == 0)
         rc = item.block == MPROC__NO_BLOCK ? get_records(queue, b, &item)
                                            : mproc__queue_accept(queue, b->row, &item);
-    mproc__queue_unlock(&queue->shared->get.lock);
+    rc = mproc__queue_get_end(queue, b->row, rc, &item);
     if (rc < 0)
         return rc;
     mproc__queue_accepted(queue, &item);

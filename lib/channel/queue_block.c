@@ -244,20 +244,41 @@ void mproc__queue_block_count(mproc_queue *queue, size_t *ret_leased, size_t *re
 
 /* ---- the sweep ---- */
 
-/* Marks the dead row's blocks that the ring names, so that the second look leaves them alone. get.lock held: the head
- * stands still; the dead one puts no more. */
+/* Whether the ring still is at `at` or before it, so that what was read there was true; else where it is now: an exclusive
+ * consumer takes no lock. */
+static bool sweep_still(const mproc_queue *queue, uint64_t tail, uint64_t *at)
+{
+    atomic_thread_fence(memory_order_acquire);
+    uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_acquire);
+    uint64_t left = mproc__ring_used_bytes(head, tail);
+    bool still = left >= mproc__ring_used_bytes(*at, tail) && left <= queue->ring.size_bytes;
+    if (!still)
+        *at = left <= queue->ring.size_bytes ? head : tail;
+    return still;
+}
+
+/* Marks the dead row's blocks that the ring names, so that the second look leaves them alone. get.lock held; the dead one
+ * puts no more. A swap that succeeds was right: nobody takes a block from the ring without changing its word. */
 static void sweep_ring(mproc_queue *queue, unsigned row)
 {
-    uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_acquire);
     uint64_t tail = atomic_load_explicit(&queue->shared->tail, memory_order_acquire);
-    mproc__ring_view view;
-    for (; mproc__ring_read(&queue->ring, head, tail, &view) == 0; head = view.next) {
+    while (head != tail) {
+        mproc__ring_view view;
         mproc__descriptor_shared descriptor;
         mproc__block_state state;
-        if (view.kind != MPROC__ITEM_BLOCK || view.size_bytes != sizeof descriptor)
+        int rc = mproc__ring_read(&queue->ring, head, tail, &view);
+        bool is_block = rc == 0 && view.kind == MPROC__ITEM_BLOCK && view.size_bytes == sizeof descriptor;
+        if (is_block)
+            memcpy(&descriptor, view.data, sizeof descriptor);
+        bool is_owned =
+            is_block && mproc__arena_get(&queue->arena, descriptor.block, &state) && state.owner == row;
+        if (!sweep_still(queue, tail, &head))
             continue;
-        descriptor = *(const mproc__descriptor_shared *)view.data;
-        if (!mproc__arena_get(&queue->arena, descriptor.block, &state) || state.owner != row)
+        if (rc < 0)
+            return;
+        head = view.next;
+        if (!is_owned)
             continue;
         mproc__block_state orphan = state;
         orphan.state = MPROC__BLOCK_ORPHAN;
@@ -292,8 +313,10 @@ static bool sweep_each(const mproc__arena *arena, uint32_t block, mproc__block_s
 static void sweep_locked(mproc_queue *queue, unsigned row)
 {
     bool ordered = queue->order != MPROC_ORDER_FIFO;
-    if (!ordered &&
-        atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED)
+    bool there =
+        atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED &&
+        !mproc__queue_is_sealed(queue->shared);
+    if (!ordered && there)
         sweep_ring(queue, row);
     block_sweep sweep = {queue, row};
     mproc__arena_each(&queue->arena, sweep_each, &sweep);

@@ -6,7 +6,8 @@
 
 #include "channel/queue.h"
 
-/* A side's lock is held for an instant at a time: whoever is seen with it has been stopped, or died with it just now. */
+/* A side's lock is held for an instant at a time: whoever is seen with it has been stopped, or died with it just now. (A
+ * role is held from the first call on.) */
 static void side_explain(const mproc__robust_shared *lock, const char *as, mproc__report *report)
 {
     uint32_t word = atomic_load_explicit(mproc__robust_word(lock), memory_order_relaxed);
@@ -32,4 +33,6 @@ void mproc__queue_explain(const void *root, size_t size_bytes, mproc__report *re
         mproc__report_state(report, "at most %u items", shared->layout.max_items);
     side_explain(&shared->put.lock, "in a put", report);
     side_explain(&shared->get.lock, "in a get", report);
+    side_explain(&shared->writer.lock, "the only producer", report);
+    side_explain(&shared->reader.lock, "the only consumer", report);
 }

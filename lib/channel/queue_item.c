@@ -78,11 +78,10 @@ int mproc__queue_push(mproc_queue *queue, unsigned kind, const void *data, size_
     /* The consumer read this line last; asking for it before the lock hides a part of the way. Only a hint. */
     uint64_t tail = atomic_load_explicit(&queue->shared->tail, memory_order_relaxed);
     __builtin_prefetch(queue->ring.bytes + (mproc__position_bytes(tail) & (queue->ring.size_bytes - 1)), 1);
-    int rc = mproc__queue_lock(&queue->shared->put.lock, deadline);
+    int rc = mproc__queue_put_begin(queue, deadline);
     if (rc < 0)
         return rc;
-    rc = item_write(queue, kind, data, size_bytes);
-    mproc__queue_unlock(&queue->shared->put.lock);
+    rc = mproc__queue_put_end(queue, item_write(queue, kind, data, size_bytes));
     if (rc == 0)
         mproc__queue_post(queue, &queue->shared->items);
     return rc;
@@ -232,9 +231,22 @@ int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item)
     int rc;
     if (MPROC__UNLIKELY(queue->order != MPROC_ORDER_FIFO))
         rc = mproc__order_peek(queue, ret_item);
+    else if (peek_returned(queue, ret_item))
+        rc = 0;
+    else if (MPROC__UNLIKELY(state != MPROC__QUEUE_OPEN && mproc__queue_is_sealed(shared)))
+        rc = MPROC_EEND;
     else
-        rc = peek_returned(queue, ret_item) ? 0 : peek_ring(queue, ret_item);
-    return rc == -EAGAIN && state != MPROC__QUEUE_OPEN ? MPROC_EEND : rc;
+        rc = peek_ring(queue, ret_item);
+    return rc == -EAGAIN && state != MPROC__QUEUE_OPEN ? mproc__queue_seal(queue) : rc;
+}
+
+/* Beside an exclusive consumer a sweep may have marked the block since it was looked at: once. */
+static bool accept_block(mproc_queue *queue, const mproc__queue_item *item, mproc__block_state leased)
+{
+    mproc__block_state now;
+    return mproc__arena_swap(&queue->arena, item->block, item->state, leased) ||
+           ((queue->exclusive & MPROC_ROLE_READ) && mproc__arena_get(&queue->arena, item->block, &now) &&
+            now.state == MPROC__BLOCK_ORPHAN && mproc__arena_swap(&queue->arena, item->block, now, leased));
 }
 
 int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *item)
@@ -252,7 +264,7 @@ int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *it
             return mproc__order_accept(queue, item, leased);
         if (!item->returned)
             block->position = item->position;
-        if (!mproc__arena_swap(&queue->arena, item->block, item->state, leased))
+        if (!accept_block(queue, item, leased))
             return MPROC_ECORRUPT;
     }
     if (!item->returned)

@@ -51,6 +51,10 @@ static int plan_limits(const mproc_queue_options *options, mproc__queue_layout_s
 {
     if (options->max_items > MPROC__RING_ITEMS_MOST)
         return mproc__fail(-EINVAL, "max_items %zu: at most %u", options->max_items, MPROC__RING_ITEMS_MOST);
+    if ((unsigned)options->exclusive > MPROC_ROLE_BOTH)
+        return mproc__fail(-EINVAL, "exclusive %d: bits of mproc_role", (int)options->exclusive);
+    if (options->exclusive && options->order != MPROC_ORDER_FIFO)
+        return mproc__fail(-EINVAL, "an ordered queue has no exclusive sides: both use one lock");
     if (options->max_bytes > BYTES_MOST)
         return mproc__fail(-EINVAL, "max_bytes %zu: at most 32 GiB", options->max_bytes);
     if (options->max_deliveries > DELIVERIES_MOST)
@@ -65,6 +69,7 @@ static int plan_limits(const mproc_queue_options *options, mproc__queue_layout_s
                                                     : BYTES_DEFAULT;
     layout->redeliver = options->redeliver;
     layout->order = (uint32_t)options->order;
+    layout->exclusive = (uint32_t)options->exclusive;
     layout->max_deliveries = options->max_deliveries ? options->max_deliveries : DELIVERIES_DEFAULT;
     if (options->name)
         strncpy(layout->name, options->name, sizeof layout->name - 1);
@@ -102,6 +107,8 @@ int mproc__queue_layout_init(mproc__segment *segment, const mproc__queue_plan *p
     shared->layout = plan->layout;
     mproc__robust_init(&shared->put.lock, process_shared);
     mproc__robust_init(&shared->get.lock, process_shared);
+    mproc__robust_init(&shared->reader.lock, process_shared);
+    mproc__robust_init(&shared->writer.lock, process_shared);
     return mproc__arena_init(segment, plan->layout.arena_offset, plan->layout.granule_bytes,
                              plan->layout.granule_count);
 }
@@ -124,7 +131,9 @@ static int layout_read(mproc__segment *segment, mproc__queue_layout_shared *ret_
                 granules > 0 && granules < (1u << 24) && granule * granules > sizeof(mproc__block_shared) &&
                 layout->max_items <= MPROC__RING_ITEMS_MOST && layout->max_deliveries > 0 &&
                 layout->max_deliveries <= DELIVERIES_MOST && layout->max_bytes <= BYTES_MOST &&
-                layout->order <= MPROC_ORDER_PRIORITY && memchr(layout->name, 0, sizeof layout->name);
+                layout->order <= MPROC_ORDER_PRIORITY && layout->exclusive <= MPROC_ROLE_BOTH &&
+                (layout->exclusive == 0 || layout->order == MPROC_ORDER_FIFO) &&
+                memchr(layout->name, 0, sizeof layout->name);
     return good ? 0 : mproc__fail(MPROC_ECORRUPT, "the queue's layout does not fit its segment");
 }
 
@@ -149,6 +158,7 @@ int mproc__queue_view(mproc_queue *queue, mproc__segment *segment)
     queue->redeliver = layout.redeliver != 0;
     queue->order = (mproc_order)layout.order;
     queue->by_block = queue->redeliver || queue->order != MPROC_ORDER_FIFO;
+    queue->exclusive = layout.exclusive;
     queue->max_deliveries = layout.max_deliveries;
     queue->max_bytes = layout.max_bytes;
     queue->block_bytes = layout.granule_bytes * layout.granule_count - sizeof(mproc__block_shared);

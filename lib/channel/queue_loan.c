@@ -149,6 +149,8 @@ int mproc_queue_reserve(mproc_queue *queue, size_t size_bytes, mproc_deadline de
         return row;
     uint32_t block = MPROC__NO_BLOCK;
     int rc = mproc__queue_fits(queue, size_bytes);
+    if (rc == 0 && (queue->exclusive & MPROC_ROLE_WRITE))
+        rc = mproc__queue_exclusive_have(queue, MPROC_ROLE_WRITE);
     if (rc == 0)
         rc = mproc__queue_use(queue, row, MPROC_ROLE_WRITE);
     if (rc == 0)
@@ -232,24 +234,27 @@ static int take_locked(mproc_queue *queue, loan_take *take)
     }
     if (is_record && take->item.size_bytes > 0)
         memcpy(take->copy->data, take->item.data, take->item.size_bytes);
-    rc = mproc__queue_accept(queue, take->row, &take->item);
-    if (rc < 0 && take->copy) {
+    return mproc__queue_accept(queue, take->row, &take->item);
+}
+
+static void take_undo(mproc_queue *queue, loan_take *take)
+{
+    if (take->copy)
         copy_free(copy_unlink(queue, take->copy->id));
-        take->copy = NULL;
-    }
-    return rc;
+    take->copy = NULL;
 }
 
 static int take_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
 {
     loan_take *take = context;
-    int rc = mproc__queue_lock(&queue->shared->get.lock, deadline);
+    int rc = mproc__queue_get_begin(queue, deadline);
     if (rc < 0)
         return rc;
-    rc = take_locked(queue, take);
-    mproc__queue_unlock(&queue->shared->get.lock);
-    if (rc < 0)
+    rc = mproc__queue_get_end(queue, take->row, take_locked(queue, take), &take->item);
+    if (rc < 0) {
+        take_undo(queue, take);
         return rc;
+    }
     mproc__queue_accepted(queue, &take->item);
     if (take->copy && take->item.block != MPROC__NO_BLOCK && take->item.size_bytes > 0)
         memcpy(take->copy->data, take->item.data, take->item.size_bytes);

@@ -122,6 +122,7 @@ int mproc_queue_role(mproc_queue *queue, mproc_role role)
     if (rc < 0)
         return mproc__queue_answer(queue, rc);
     role_declare(queue, row, (unsigned)role);
+    (void)mproc__queue_exclusive_leave(queue, MPROC_ROLE_BOTH & ~(unsigned)role);
     return 0;
 }
 

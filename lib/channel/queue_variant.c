@@ -59,7 +59,7 @@ typedef struct variant_get {
 static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
 {
     variant_get *get = context;
-    int rc = mproc__queue_lock(&queue->shared->get.lock, deadline);
+    int rc = mproc__queue_get_begin(queue, deadline);
     if (rc < 0)
         return rc;
     rc = mproc__queue_peek(queue, &get->item);
@@ -70,7 +70,7 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
         }
         rc = mproc__queue_accept(queue, get->row, &get->item);
     }
-    mproc__queue_unlock(&queue->shared->get.lock);
+    rc = mproc__queue_get_end(queue, get->row, rc, &get->item);
     if (rc == 0)
         mproc__queue_accepted(queue, &get->item);
     return rc;
