@@ -7,8 +7,9 @@
  *     case, our figure, name of the peer, its figure, ratio = ours / the peer's (4 digits), goal, floor, sense
  * where goal and floor are ratios and sense says whether ours should be at least (`min`, rates) or at most (`max`, times,
  * memory) that. A CASE is a name or the beginning of some. A peer that is not there has `not installed` for its figure,
- * one that cannot do this here `not possible`, both `-` for the ratio. Exit status: 0, or 1 when a case could not be measured; a missed floor is said on stderr, because a
- * busy machine is enough for it. On stderr: the unit, the spread, the verdict and the machine.
+ * one that cannot do this here `not possible`, both `-` for the ratio. Exit status: 0, or 1 when a case could not be
+ * measured; a missed floor is said on stderr, because a busy machine is enough for it. On stderr, too: the unit, the
+ * spread, the verdict and the machine.
  *
  * The rules: ours and the peers alternate, an odd number of rounds, at least 5 (fewer only by --rounds); the figure is the
  * median. The two processes of a case are pinned to the first two CPUs we may use (one CPU: both to it, and the line says

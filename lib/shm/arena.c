@@ -26,16 +26,23 @@ struct mproc__arena_shared {
     uint32_t unused;
     /* Held while a free run is looked for and its word stored. Its owner's death needs no repair: there is one store. */
     mproc__robust_shared lock;
-    /* Where the next search begins: always a granule outside all blocks or the first of one. Written under the lock,
-     * before the word of the block that ends there, so that it is right whichever of the two stores a death cuts off. */
+    /* Where the next search begins: always where a tile does. Written under the lock: first where the block to be made
+     * begins, which is the beginning of a tile before and after, then, when its word is stored, where it ends. A death in
+     * between leaves the first. */
     uint32_t next;
-    /* Granules freed since `next` was last 0, by anyone; says when it pays to begin at the low end again. A death may
-     * lose a count, which costs some locality. */
-    _Atomic uint32_t freed;
-    /* One a granule. From zero to a block under the lock; a block's word is then changed by its owner or whoever sweeps
-     * it, by compare and swap, and freed by a plain store. Readers look without a lock and see a whole word. */
-    _Atomic uint64_t words[];
+    /* A block made since a search last began at the low end, below `next` and mostly above half of it; when it is free, so,
+     * mostly, is what lies below. Written under the lock; only a hint. */
+    uint32_t mark;
+    /* One a granule, of which only those count that begin a tile (arena.h). Changed under the lock where the tiles change;
+     * a block's word also by its owner or whoever sweeps it, by compare and swap, and freed by a plain store: no tile
+     * changes by that. Readers look without a lock and see a whole word. */
+    _Alignas(MPROC__LINE) _Atomic uint64_t words[];
 };
+
+static uint64_t tile_free(uint32_t granules)
+{
+    return (uint64_t)granules << GRANULES_SHIFT;
+}
 
 static size_t arena_data_offset(size_t granule_count)
 {
@@ -72,7 +79,8 @@ int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_byt
     arena->granule_bytes = (uint32_t)granule_bytes;
     arena->granule_count = (uint32_t)granule_count;
     arena->data_offset = (uint32_t)arena_data_offset(granule_count);
-    arena->next = 0;
+    arena->next = arena->mark = 0;
+    atomic_store_explicit(&arena->words[0], tile_free(arena->granule_count), memory_order_relaxed);
     mproc__robust_init(&arena->lock, mproc__segment_shared(segment));
     return 0;
 }
@@ -127,45 +135,75 @@ static uint32_t block_granules(const mproc__arena *arena, uint32_t index, uint64
 
 /* ---- making ---- */
 
-/* The first run of `wanted` free granules in [from, to), which must not begin inside a block. UINT32_MAX: none. Blocks
- * may be freed meanwhile, only this thread makes any. */
-static uint32_t run_find(const mproc__arena *arena, uint32_t from, uint32_t to, uint32_t wanted)
+/* How far it is from the beginning of a tile to the next one. A damaged word is a tile of one granule. */
+static uint32_t tile_granules(const mproc__arena *arena, uint32_t index, uint64_t word)
 {
-    uint32_t start = from;
-    for (uint32_t index = from; index < to && index - start < wanted;) {
-        uint32_t granules = block_granules(arena, index, word_at(arena, index));
-        index += granules ? granules : 1;
-        if (granules)
-            start = index;
-        else if (index - start == wanted)
-            return start;
-    }
-    return UINT32_MAX;
+    uint32_t granules = (uint32_t)(word >> GRANULES_SHIFT);
+    return granules > 0 && granules <= arena->granule_count - index ? granules : 1;
 }
 
-/* Where to search: on from the last block, but from the low end when half of what lies below has been freed. So an
- * arena of which little is in use touches little memory, and a granule is looked at twice at most on the way. */
+typedef struct arena_run {
+    uint32_t begin, end; /* of whole free tiles */
+} arena_run;
+
+/* The first free run of at least `wanted` granules from `from` on, where a tile begins. Blocks may be freed meanwhile, only
+ * this thread makes any. False: none. */
+static bool run_find(const mproc__arena *arena, uint32_t from, uint32_t wanted, arena_run *ret_run)
+{
+    uint32_t begin = from;
+    for (uint32_t index = from; index < arena->granule_count;) {
+        uint64_t word = word_at(arena, index);
+        bool live = block_granules(arena, index, word) > 0;
+        index += tile_granules(arena, index, word);
+        if (live)
+            begin = index;
+        else if (index - begin >= wanted) {
+            *ret_run = (arena_run){begin, index};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where to search: on from the last block, but from the low end when what lies below has been freed and the last walk
+ * from there is paid for. So an arena of which little is in use touches little memory, some three times that while blocks
+ * are freed in the order made, and a granule is looked at some three times. A count of what was freed did the same, and
+ * cost a line that went to and fro between those who make and those who free. */
 static uint32_t search_begin(const mproc__arena *arena)
 {
-    uint32_t next = arena->shared->next < arena->granule_count ? arena->shared->next : 0;
-    if (atomic_load_explicit(&arena->shared->freed, memory_order_relaxed) <= next / 2)
-        return next;
-    atomic_store_explicit(&arena->shared->freed, 0, memory_order_relaxed);
-    return 0;
+    const mproc__arena_shared *shared = arena->shared;
+    uint32_t next = shared->next < arena->granule_count ? shared->next : 0;
+    uint32_t mark = shared->mark < arena->granule_count ? shared->mark : 0;
+    bool live = block_granules(arena, mark, word_at(arena, mark)) > 0;
+    return live || next < mark + mark / 2 ? next : 0;
+}
+
+/* Makes a block of the first granules of a run. What is left of the run becomes a tile first; nobody comes there before the
+ * block's word is stored. */
+static void block_store(const mproc__arena *arena, const arena_run *run, uint32_t granules, unsigned owner)
+{
+    mproc__arena_shared *shared = arena->shared;
+    uint32_t rest = run->begin + granules;
+    uint64_t word = state_pack((mproc__block_state){.granules = granules, .owner = (uint8_t)owner});
+    shared->next = run->begin;
+    atomic_signal_fence(memory_order_seq_cst); /* not for other CPUs: for who dies here */
+    if (rest < run->end)
+        atomic_store_explicit(&shared->words[rest], tile_free(run->end - rest), memory_order_relaxed);
+    atomic_store_explicit(&shared->words[run->begin], word, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+    shared->next = rest;
 }
 
 static int block_make(const mproc__arena *arena, uint32_t granules, unsigned owner, uint32_t *ret_block)
 {
-    uint32_t next = search_begin(arena);
-    uint32_t block = run_find(arena, next, arena->granule_count, granules);
-    if (block == UINT32_MAX)
-        block = run_find(arena, 0, arena->granule_count, granules);
-    if (block == UINT32_MAX)
+    uint32_t from = search_begin(arena);
+    arena_run run;
+    if (!run_find(arena, from, granules, &run) && (from == 0 || !run_find(arena, 0, granules, &run)))
         return mproc__fail_plain(-ENOSPC);
-    uint64_t word = state_pack((mproc__block_state){.granules = granules, .owner = (uint8_t)owner});
-    arena->shared->next = block + granules;
-    atomic_store_explicit(&arena->shared->words[block], word, memory_order_release);
-    *ret_block = block;
+    block_store(arena, &run, granules, owner);
+    if (from == 0 || run.begin < from || run.begin / 2 >= arena->shared->mark)
+        arena->shared->mark = run.begin;
+    *ret_block = run.begin;
     return 0;
 }
 
@@ -194,8 +232,7 @@ void mproc__arena_free(const mproc__arena *arena, uint32_t block)
     mproc__block_state state;
     if (!mproc__arena_get(arena, block, &state))
         return;
-    atomic_fetch_add_explicit(&arena->shared->freed, state.granules, memory_order_relaxed);
-    atomic_store_explicit(&arena->shared->words[block], 0, memory_order_release);
+    atomic_store_explicit(&arena->shared->words[block], tile_free(state.granules), memory_order_release);
 }
 
 bool mproc__arena_get(const mproc__arena *arena, uint32_t block, mproc__block_state *ret_state)
@@ -237,6 +274,6 @@ void mproc__arena_each(const mproc__arena *arena, mproc__block_fn *fn, void *con
         bool live = mproc__arena_get(arena, block, &state);
         if (live && !fn(arena, block, state, context))
             return;
-        block += live ? state.granules : 1;
+        block += live ? state.granules : 1; /* the lengths of free tiles hold under the lock only */
     }
 }

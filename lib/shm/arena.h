@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* An allocator inside a segment that a kill cannot damage. L2.
  *
- * Granules of one size; one 64-bit word each, of which only the first granule of a block is ever non-zero:
- *     granules (24 bits) | user state (16 bits) | user number (8) | owner row + 1 (8) | 1 (valid)
- * One store of that word makes a block, one store of zero frees it: everything before is private, everything after is
- * repair-free. Finding a free run is done under a robust lock; freeing takes none. Whoever sweeps a dead row frees its
- * blocks, except those that the object's own structure names (mproc__arena_each shows them). */
+ * Granules of one size. They are covered by tiles, each a block or free; the 64-bit word of a tile's first granule says
+ *     granules (24 bits) | user state (16 bits) | user number (8) | owner row + 1 (8) | 1 (valid: a block)
+ * and zero, as in fresh memory, is a free tile of one granule. A word inside a tile says nothing, and never that there is
+ * a block. One store of a word makes a block, one store frees it: everything before is private, everything after is
+ * repair-free. Finding a free run goes from tile to tile, under a robust lock; freeing takes none. Whoever sweeps a dead
+ * row frees its blocks, except those that the object's own structure names (mproc__arena_each shows them). */
 #ifndef MPROC__SHM_ARENA_H
 #define MPROC__SHM_ARENA_H
 

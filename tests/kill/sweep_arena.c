@@ -17,14 +17,19 @@ typedef struct start {
     unsigned own;      /* of the victim, of one granule */
     unsigned granules; /* that the victim's call wants */
     bool holes;        /* every second of the controller's is freed again */
+    unsigned low;      /* so many of them are, from the low end */
+    unsigned high;     /* or from the high end */
     int expected;
 } start;
 
-static const char *const alloc_states[] = {"empty", "one used", "holes", "full", NULL};
+static const char *const alloc_states[] = {"empty",         "one used", "holes", "full", "several tiles, cut",
+                                           "over the next", NULL};
 static const start alloc_starts[] = {{.granules = 1},
                                      {.kept = 1, .own = 1, .granules = 3},
                                      {.kept = 10, .granules = 2, .holes = true},
-                                     {.kept = 12, .granules = 1, .expected = -ENOSPC}};
+                                     {.kept = 12, .granules = 1, .expected = -ENOSPC},
+                                     {.kept = 11, .granules = 5, .low = 4},
+                                     {.kept = 11, .granules = 9, .high = 4}};
 static const char *const own_states[] = {"alone", "among others", NULL};
 static const start own_starts[] = {{.own = 1}, {.kept = 4, .own = 2}};
 
@@ -75,7 +80,11 @@ static int arena_make(const start *from, void **ret_context)
             return 2;
     for (uint32_t block = 0; from->holes && block < 2 * from->kept; block += 4)
         mproc__arena_free(c->arena, block);
-    c->kept = from->holes ? from->kept : 2 * from->kept;
+    for (uint32_t i = 0; i < from->low; i++)
+        mproc__arena_free(c->arena, 2 * i);
+    for (uint32_t i = 0; i < from->high; i++)
+        mproc__arena_free(c->arena, 2 * (from->kept - 1 - i));
+    c->kept = from->holes ? from->kept : 2 * (from->kept - from->low - from->high);
     return 0;
 }
 
