@@ -73,6 +73,7 @@ typedef struct mproc_queue_options {
     size_t      max_bytes;          /* at most 32 GiB; 0: 1 MiB, or 64 bytes for each of max_items if that is more */
     bool        redeliver;          /* acknowledged: a taken item whose taker died goes to another */
     uint32_t    max_deliveries;     /* then the item is dropped and counted; at most 250; 0: 5 */
+    bool        pollable;           /* mproc_wait and mproc_wait_fd (wait.h) take it. Not in shm: places: MPROC_EPLACE */
     mproc_order order;              /* other than FIFO: put and get take some 10 comparisons more, of thousands queued */
     mproc_role  role;               /* this process's, declared (mproc_queue_role); 0: not declared */
     uint32_t    expected_writers;   /* so many will come, and no end before; 0: not known */

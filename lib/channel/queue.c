@@ -21,7 +21,7 @@ enum {
 static void queue_settle(mproc_queue *queue)
 {
     if (queue->process_shared && atomic_load(&queue->stamper) == mproc__incarnation() &&
-        mproc__queue_sweep(queue->segment, (unsigned)atomic_load(&queue->stamp_row), NULL) < 0)
+        mproc__queue_sweep(queue->segment, (unsigned)atomic_load(&queue->stamp_row), &queue->bell) < 0)
         mproc__segment_leave_unburied(queue->segment);
 }
 
@@ -31,6 +31,7 @@ static void queue_destroy(mproc__handle *handle)
     mproc__names_remove(handle);
     queue_settle(queue);
     mproc__queue_copies_free(queue);
+    mproc__bell_close(&queue->bell);
     if (mproc__queue_exclusive_leave(queue, MPROC_ROLE_BOTH))
         mproc__segment_release(queue->segment);
     mproc__handle_fini(handle);
@@ -52,7 +53,9 @@ static int queue_describe(const mproc__handle *handle, char *buffer, size_t size
 
 static int queue_pack(mproc__handle *handle, mproc__parcel *parcel)
 {
-    return mproc__noun_pack(((mproc_queue *)handle)->segment, parcel);
+    mproc_queue *queue = (mproc_queue *)handle;
+    int rc = mproc__noun_pack(queue->segment, parcel);
+    return rc == 0 ? mproc__bell_pack(&queue->bell, parcel) : rc;
 }
 
 static const mproc__handle_ops queue_ops = {
@@ -61,6 +64,8 @@ static const mproc__handle_ops queue_ops = {
     .destroy = queue_destroy,
     .describe = queue_describe,
     .pack = queue_pack,
+    .wait_fd = mproc__queue_wait_fd,
+    .ready = mproc__queue_ready,
 };
 
 static int queue_attach(mproc__segment *segment, mproc__handle **ret_handle)
@@ -72,14 +77,31 @@ static int queue_attach(mproc__segment *segment, mproc__handle **ret_handle)
     if (!queue)
         return mproc__fail(-ENOMEM, "no memory for a queue's handle");
     rc = mproc__queue_view(queue, segment);
+    if (rc == 0)
+        rc = mproc__bell_open(&queue->bell, &queue->shared->bell, segment);
     if (rc < 0) {
         free(queue);
         return rc;
     }
     mproc__handle_init(&queue->handle, &queue_ops);
-    mproc__segment_on_sweep(segment, mproc__queue_sweep, NULL);
+    mproc__segment_on_sweep(segment, mproc__queue_sweep, &queue->bell);
     *ret_handle = &queue->handle;
     return 0;
+}
+
+static int queue_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
+                        mproc__handle **ret_handle)
+{
+    mproc__handle *handle;
+    int rc = mproc__noun_unpack(parcel, blob, blob_bytes, &handle);
+    if (rc < 0)
+        return rc;
+    rc = mproc__bell_unpack(&((mproc_queue *)handle)->bell, parcel);
+    if (rc == 0)
+        *ret_handle = handle;
+    else
+        mproc__handle_release(handle);
+    return rc;
 }
 
 const mproc__noun mproc__queue_noun = {
@@ -88,6 +110,7 @@ const mproc__noun mproc__queue_noun = {
     .least_bytes = sizeof(mproc__queue_shared),
     .attach = queue_attach,
     .explain = mproc__queue_explain,
+    .unpack = queue_unpack,
 };
 
 typedef struct queue_how {
@@ -102,20 +125,22 @@ static int queue_build(mproc__segment *segment, const void *context)
     return mproc__queue_layout_init(segment, &how->plan);
 }
 
-static int place_check(mproc_place *place, const void *output)
+static int place_check(mproc_place *place, bool pollable, const void *output)
 {
     mproc__home home = MPROC__HOME_HOST;
     int rc = mproc__place_home(place, &home);
     if (rc == 0 && home == MPROC__HOME_SERVER)
         rc = mproc__fail(MPROC_EPLACE, "no queues at %s yet: thread:, host: and shm: have them",
                          place->address);
+    if (rc == 0 && home == MPROC__HOME_SHM && pollable)
+        rc = mproc__fail(MPROC_EPLACE, "who opens a queue by its name cannot get a descriptor to poll");
     return rc == 0 && !output ? mproc__fail(-EINVAL, "nowhere to put the queue") : rc;
 }
 
 int mproc_queue_open(mproc_place *place, const char *name, mproc_queue **ret_queue)
 {
     mproc__handle *handle;
-    int rc = place_check(place, ret_queue);
+    int rc = place_check(place, false, ret_queue);
     if (rc == 0)
         rc = mproc__noun_open(&mproc__queue_noun, place, name, &handle);
     if (rc == 0)
@@ -129,7 +154,7 @@ int mproc_queue_create(mproc_place *place, const mproc_queue_options *options, m
     mproc__handle *handle;
     int rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_queue_options");
     if (rc == 0)
-        rc = place_check(place, ret_queue);
+        rc = place_check(place, options && options->pollable, ret_queue);
     if (rc == 0)
         rc = mproc__queue_plan_make(options, &how.plan);
     if (rc == 0 && options && options->role)

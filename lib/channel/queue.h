@@ -7,6 +7,7 @@
  *   queue_exclusive.c  sides with one user, who takes no lock
  *   queue_loan.c    loans
  *   queue_order.c   LIFO and priority
+ *   queue_poll.c    the descriptor of a pollable one
  *   queue_batch.c   many of one size
  *   queue_variant.c variants
  *   queue_role.c    who reads and who writes, and what follows when nobody does
@@ -28,6 +29,7 @@
 #include "platform/platform.h"
 #include "platform/robust.h"
 #include "shm/arena.h"
+#include "shm/bell.h"
 #include "shm/explain.h"
 #include "shm/noun.h"
 #include "shm/segment.h"
@@ -120,6 +122,7 @@ typedef struct mproc__queue_shared {
     mproc__eventcount_shared items; /* posted by producers and givers: consumers sleep here */
     mproc__eventcount_shared room;  /* posted by consumers and whoever frees a block: producers sleep here */
     mproc__eventcount_shared done;  /* posted when the last item may be done: joiners sleep here */
+    mproc__bell_shared bell;        /* rung when `items` is posted and somebody slept there or polls */
     _Alignas(MPROC__LINE) mproc__queue_order_shared order;
     _Alignas(MPROC__LINE) mproc__queue_roles_shared roles;
     /* Of a queue with an exclusive producer; 0 while it is open. Bit 0: a consumer has answered "the end", and none ever reads
@@ -175,6 +178,7 @@ struct mproc_queue {
     mproc__queue_shared *shared;
     mproc__arena arena;
     mproc__ring ring;
+    mproc__bell bell;
     bool process_shared;
     bool redeliver;
     bool by_block; /* small messages, too: acknowledged or ordered */
@@ -197,6 +201,7 @@ struct mproc_queue {
 /* ---- queue_layout.c ---- */
 typedef struct mproc__queue_plan {
     mproc__queue_layout_shared layout;
+    bool pollable;
     size_t size_bytes; /* of the root */
 } mproc__queue_plan;
 /* Sizes for options (checked here: -EINVAL). */
@@ -269,6 +274,8 @@ static inline bool mproc__queue_is_sealed(const mproc__queue_shared *shared)
 mproc_deadline mproc__queue_patience(mproc_deadline deadline);
 int mproc__queue_lock(mproc__robust_shared *lock, mproc_deadline deadline);
 void mproc__queue_unlock(mproc__robust_shared *lock);
+/* The slow half of the next. */
+void mproc__queue_wake(const mproc_queue *queue, mproc__eventcount_shared *event);
 /* Wakes who sleeps; after the unlock. The commit must be visible before the look at the sleep bit: on x86 the release of
  * the mutex between the two, a locked instruction (an exclusive side has a fence there), has seen to that, and leaving the fence out gains a sixth; elsewhere it
  * is needed. */
@@ -276,11 +283,11 @@ static inline void mproc__queue_post(const mproc_queue *queue, mproc__eventcount
 {
 #if defined(__x86_64__)
     atomic_signal_fence(memory_order_seq_cst);
-    if (MPROC__UNLIKELY(atomic_load_explicit(&event->word, memory_order_relaxed) & 1u))
-        mproc__eventcount_wake(event, queue->process_shared);
 #else
-    mproc__eventcount_post(event, queue->process_shared);
+    atomic_thread_fence(memory_order_seq_cst);
 #endif
+    if (MPROC__UNLIKELY(atomic_load_explicit(&event->word, memory_order_relaxed) & 1u))
+        mproc__queue_wake(queue, event);
 }
 /* Around everything that one side does with the ring: its lock, or its role. The end of an exclusive side's has the fence
  * that the look at the sleep bits and at `state` needs. */
@@ -433,6 +440,13 @@ int mproc__order_accept(mproc_queue *queue, const mproc__queue_item *item, mproc
 int mproc__order_ready(mproc_queue *queue);
 /* How many are queued; no lock. At rest exact. */
 size_t mproc__order_items(const mproc_queue *queue);
+
+/* ---- queue_poll.c ---- */
+/* An attempt to get has found nothing: makes the descriptor unreadable, then tries once more. */
+int mproc__queue_quiet(mproc_queue *queue, mproc__queue_attempt_fn *attempt, void *context,
+                       mproc_deadline deadline);
+int mproc__queue_wait_fd(mproc__handle *handle);
+bool mproc__queue_ready(mproc__handle *handle, bool readable);
 
 /* ---- queue_variant.c ---- */
 /* An owned variant of an item's bytes. */

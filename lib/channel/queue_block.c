@@ -330,8 +330,7 @@ static void sweep_locked(mproc_queue *queue, unsigned row)
  * finds a death to look at. */
 int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
 {
-    (void)context;
-    mproc_queue view = {0};
+    mproc_queue view = {0}; /* with a silent bell */
     if (mproc__queue_view(&view, segment) < 0)
         return 0; /* nothing to find in what cannot be true */
     int rc = mproc__robust_acquire(&view.shared->get.lock, mproc_after_ms(MPROC__SWEEP_MS));
@@ -342,6 +341,8 @@ int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
     if (rc != -ETIMEDOUT)
         mproc__queue_role_clear(&view, row);
     mproc__eventcount_post(&view.shared->items, view.process_shared);
+    if (context)
+        mproc__bell_ring_now(context);
     mproc__eventcount_post(&view.shared->room, view.process_shared);
     mproc__eventcount_post(&view.shared->done, view.process_shared);
     return rc == -ETIMEDOUT ? rc : 0;

@@ -390,5 +390,7 @@ int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mpro
         rc = until_once(queue, &until);
     if (until.told)
         mproc__waiting_end(queue->segment, until.slot);
+    if (rc == -EAGAIN && event == &queue->shared->items)
+        rc = mproc__queue_quiet(queue, attempt, context, deadline);
     return rc == -EAGAIN ? until_too_late(queue, &until) : rc;
 }

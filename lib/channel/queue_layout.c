@@ -84,6 +84,7 @@ int mproc__queue_plan_make(const mproc_queue_options *options, mproc__queue_plan
     int rc = plan_limits(options ? options : &defaults, layout);
     if (rc < 0)
         return rc;
+    plan.pollable = options && options->pollable;
     bool by_block = layout->redeliver || layout->order != MPROC_ORDER_FIFO;
     rc = plan_blocks(layout, by_block);
     if (rc < 0)
@@ -105,6 +106,7 @@ int mproc__queue_layout_init(mproc__segment *segment, const mproc__queue_plan *p
     mproc__queue_shared *shared = mproc__segment_root(segment);
     bool process_shared = mproc__segment_shared(segment);
     shared->layout = plan->layout;
+    shared->bell.pollable = plan->pollable;
     mproc__robust_init(&shared->put.lock, process_shared);
     mproc__robust_init(&shared->get.lock, process_shared);
     mproc__robust_init(&shared->reader.lock, process_shared);

@@ -144,6 +144,12 @@ void mproc__segment_on_sweep(mproc__segment *segment, mproc__sweep_fn *fn, void 
     segment->sweep_context = context;
 }
 
+void mproc__segment_on_join(mproc__segment *segment, mproc__join_fn *fn, void *context)
+{
+    segment->join = fn;
+    segment->join_context = context;
+}
+
 /* ---- the living ---- */
 
 /* Takes the life word of a row that looks free. Whoever it was that died on it is buried on the way. */
@@ -199,6 +205,8 @@ static void row_sign(mproc__segment *segment, unsigned index)
     segment->row = index;
     segment->row_identity = mproc__row_sign(segment, index, mproc__pid(), 0);
     mproc__membership_changed(segment->shared);
+    if (segment->join)
+        segment->join(segment, segment->join_context);
 }
 
 void mproc__row_crowd(mproc__row_shared *row)

@@ -113,6 +113,10 @@ int mproc__segment_join(mproc__segment *segment);
  * sleepers do so several times a second. */
 typedef int mproc__sweep_fn(mproc__segment *segment, unsigned row, void *context);
 void mproc__segment_on_sweep(mproc__segment *segment, mproc__sweep_fn *fn, void *context);
+/* Called when this process has taken a row, before the call that took it does anything else; must neither wait nor join.
+ * NULL: nothing is called. */
+typedef void mproc__join_fn(mproc__segment *segment, void *context);
+void mproc__segment_on_join(mproc__segment *segment, mproc__join_fn *fn, void *context);
 /* Looks at all life words and sweeps the dead rows. Returns how many. Cheap: one load a used row. */
 unsigned mproc__segment_sweep(mproc__segment *segment);
 /* This process leaves things stamped with its row behind when it lets go of the segment, because it could not have the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files of a segment (segment.c, participants.c, life.c, eventcount.c) share, and nobody else includes. L2. */
+/* What the files of a segment (segment.c, participants.c, life.c, eventcount.c, bell.c) share, and nobody else includes. L2. */
 #ifndef MPROC__SHM_SEGMENT_INSIDE_H
 #define MPROC__SHM_SEGMENT_INSIDE_H
 
@@ -105,6 +105,8 @@ struct mproc__segment {
     uint64_t serial;      /* of this handle, never given again in this process */
     mproc__sweep_fn *sweep;
     void *sweep_context;
+    mproc__join_fn *join;
+    void *join_context;
     /* The incarnation that owns `row` and whose thread holds its life word, else 0. Written under the life guard; read
      * without it by mproc__segment_join. */
     _Atomic uint64_t joined;

@@ -5,11 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "platform/platform.h"
 #include "platform/story.h"
+#include "shm/bell.h"
 #include "shm/explain.h"
 #include "sync/event.h"
 
@@ -22,16 +21,14 @@ typedef struct event_shared {
      * setter that dies after its swap has set the event; its death wakes those who sleep (shm/segment.h). */
     _Atomic uint64_t state;
     mproc__eventcount_shared sleepers;
-    /* 1 from the first time that anybody asked for the descriptor: before that nobody needs to write it. Never falls. */
-    _Atomic uint32_t polled;
-    uint32_t pollable; /* written by the creator before anyone else has the event */
+    mproc__bell_shared bell;
 } event_shared;
 
 struct mproc_event {
     mproc__handle handle;
     event_shared *shared;
     mproc__segment *segment;
-    int fd; /* an eventfd that all handles of the event share; -1: not pollable */
+    mproc__bell bell;
 };
 
 static inline bool is_set(const event_shared *shared)
@@ -44,30 +41,13 @@ static int event_story(mproc_event *event, int code)
     return mproc__handle_story(&event->handle, code);
 }
 
-/* ---- the descriptor ----
- *
- * The rule: readable while the event is set. Whoever sets the event writes after that; whoever drains looks again after
- * that, and writes what it took if the event is set. So it is readable whenever the last of them is done, in whatever
- * order they came. One that is killed in between is made good by the next set, by whoever asks for the descriptor next,
- * or by a sleeper whom the death wakes. */
+/* ---- the descriptor ---- */
 
-/* After a commit, with a full fence in between: so either this sees that somebody polls, or the one who asks for the
- * descriptor sees the commit. */
-static void tell_pollers(mproc_event *event)
+/* The event is not set: nor is the descriptor readable, from here on. */
+static void event_quiet(mproc_event *event)
 {
-    if (event->fd >= 0 && atomic_load_explicit(&event->shared->polled, memory_order_seq_cst))
-        (void)eventfd_write(event->fd, 1); /* full (EAGAIN) is readable, too */
-}
-
-static void drain(mproc_event *event)
-{
-    eventfd_t count;
-    if (event->fd < 0 || !atomic_load_explicit(&event->shared->polled, memory_order_seq_cst))
-        return;
-    (void)mproc__segment_join(event->segment); /* with a full table the net below is missing, no more */
-    (void)eventfd_read(event->fd, &count);
-    if (is_set(event->shared))
-        (void)eventfd_write(event->fd, 1);
+    if (mproc__bell_quiet(&event->bell) && is_set(event->shared))
+        mproc__bell_again(&event->bell);
 }
 
 static int event_wait_fd(mproc__handle *handle)
@@ -76,23 +56,31 @@ static int event_wait_fd(mproc__handle *handle)
     int code = mproc__segment_check(event->segment);
     if (code < 0)
         return event_story(event, code);
-    if (event->fd < 0)
+    if (!mproc__bell_pollable(&event->bell))
         return mproc__handle_fail(handle, -EINVAL, "the event was made without the option pollable");
-    atomic_store_explicit(&event->shared->polled, 1, memory_order_seq_cst);
-    if (is_set(event->shared))
-        (void)eventfd_write(event->fd, 1);
-    return event->fd;
+    bool fresh;
+    int fd = mproc__bell_fd(&event->bell, &fresh);
+    if (fd >= 0 && fresh && !is_set(event->shared))
+        event_quiet(event);
+    return fd < 0 ? event_story(event, fd) : fd;
 }
 
-/* A process died; it may have set the event or taken what was in the descriptor, and not written it. Sleepers need
- * nothing from here: a burial wakes them all. */
+static bool event_ready(mproc__handle *handle, bool readable)
+{
+    mproc_event *event = MPROC__CONTAINER(handle, mproc_event, handle);
+    if (readable && !is_set(event->shared))
+        event_quiet(event);
+    return is_set(event->shared);
+}
+
+/* A process died; it may have set the event and not rung. Sleepers need nothing from here: a burial wakes them all. */
 static int event_sweep(mproc__segment *segment, unsigned row, void *context)
 {
-    mproc_event *event = context;
+    const mproc_event *event = context;
     (void)segment;
     (void)row;
     if (is_set(event->shared))
-        tell_pollers(event);
+        mproc__bell_ring_now(&event->bell);
     return 0;
 }
 
@@ -129,7 +117,7 @@ int mproc_event_set(mproc_event *event)
         ;
     /* Also when it was set: the one who set it may be stopped before this point. */
     mproc__eventcount_post(&shared->sleepers, mproc__segment_shared(event->segment));
-    tell_pollers(event);
+    mproc__bell_ring(&event->bell);
     return 0;
 }
 
@@ -141,7 +129,7 @@ int mproc_event_clear(mproc_event *event)
     if (code < 0)
         return code;
     atomic_fetch_and(&event->shared->state, ~(uint64_t)STATE_SET);
-    drain(event);
+    event_quiet(event);
     return 0;
 }
 
@@ -183,7 +171,7 @@ int mproc_event_wait(mproc_event *event, mproc_deadline deadline)
     code = mproc__deadline_past(deadline) ? -ETIMEDOUT : event_sleep(event, seen, deadline);
     if (code != -ETIMEDOUT)
         return code;
-    drain(event);
+    event_quiet(event);
     return mproc__fail_plain(-ETIMEDOUT);
 }
 
@@ -202,9 +190,8 @@ static void event_destroy(mproc__handle *handle)
     mproc_event *event = MPROC__CONTAINER(handle, mproc_event, handle);
     mproc__names_remove(handle);
     mproc__segment_on_sweep(event->segment, NULL, NULL);
+    mproc__bell_close(&event->bell);
     mproc__segment_release(event->segment);
-    if (event->fd >= 0)
-        close(event->fd);
     mproc__handle_fini(handle);
     free(event);
 }
@@ -213,7 +200,7 @@ static int event_pack(mproc__handle *handle, mproc__parcel *parcel)
 {
     mproc_event *event = MPROC__CONTAINER(handle, mproc_event, handle);
     int code = mproc__noun_pack(event->segment, parcel);
-    return code == 0 && event->fd >= 0 ? mproc__parcel_add_fd(parcel, event->fd) : code;
+    return code == 0 ? mproc__bell_pack(&event->bell, parcel) : code;
 }
 
 static const mproc__handle_ops event_ops = {.type = MPROC_TYPE_EVENT,
@@ -221,12 +208,11 @@ static const mproc__handle_ops event_ops = {.type = MPROC_TYPE_EVENT,
                                             .destroy = event_destroy,
                                             .describe = event_describe,
                                             .pack = event_pack,
-                                            .wait_fd = event_wait_fd};
+                                            .wait_fd = event_wait_fd,
+                                            .ready = event_ready};
 
 /* ---- made ---- */
 
-/* A pollable event gets a descriptor here, before anybody can find it by name; one that came in a parcel gets its
- * siblings' instead (event_unpack). */
 static int event_attach(mproc__segment *segment, mproc__handle **ret_handle)
 {
     mproc_event *event = calloc(1, sizeof(*event));
@@ -234,14 +220,13 @@ static int event_attach(mproc__segment *segment, mproc__handle **ret_handle)
         return mproc__fail(-ENOMEM, "no memory for an event");
     event->shared = mproc__segment_root(segment);
     event->segment = segment;
-    event->fd = event->shared->pollable ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
-    if (event->fd < 0 && event->shared->pollable) {
-        int code = mproc__fail(-errno, "no descriptor for a pollable event: eventfd: %s", strerror(errno));
+    int code = mproc__bell_open(&event->bell, &event->shared->bell, segment);
+    if (code < 0) {
         free(event);
         return code;
     }
     mproc__handle_init(&event->handle, &event_ops);
-    if (event->fd >= 0)
+    if (mproc__bell_pollable(&event->bell))
         mproc__segment_on_sweep(segment, event_sweep, event);
     *ret_handle = &event->handle;
     return 0;
@@ -255,14 +240,11 @@ static int event_unpack(mproc__parcel *parcel, const void *blob, size_t blob_byt
     if (code < 0)
         return code;
     mproc_event *event = MPROC__CONTAINER(handle, mproc_event, handle);
-    int fd = event->fd >= 0 ? mproc__parcel_take_fd(parcel) : -1;
-    if (event->fd >= 0 && fd < 0) {
+    code = mproc__bell_unpack(&event->bell, parcel);
+    if (code < 0) {
         mproc__handle_release(handle);
-        return mproc__fail(MPROC_EPROTOCOL, "a packed pollable event without its second descriptor");
+        return code;
     }
-    if (event->fd >= 0)
-        close(event->fd);
-    event->fd = fd;
     *ret_handle = handle;
     return 0;
 }
@@ -289,7 +271,7 @@ static int event_build(mproc__segment *segment, const void *how)
     const mproc_event_options *options = how;
     event_shared *shared = mproc__segment_root(segment);
     atomic_init(&shared->state, options && options->set ? STATE_GENERATION | STATE_SET : 0);
-    shared->pollable = options && options->pollable;
+    shared->bell.pollable = options && options->pollable;
     return 0;
 }
 
