@@ -39,6 +39,7 @@ static void expect_lost(mproc_queue *queue, int row)
 {
     mproc__queue_role_lose(queue, (unsigned)row);
     mproc__eventcount_post(&queue->shared->items, queue->process_shared);
+    mproc__bell_ring(&queue->bell);
 }
 
 int mproc_queue_expect(mproc_queue *queue, int pid)

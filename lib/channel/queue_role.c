@@ -74,6 +74,7 @@ static void role_post(mproc_queue *queue)
 {
     mproc__queue_shared *shared = queue->shared;
     mproc__eventcount_post(&shared->items, queue->process_shared);
+    mproc__bell_ring(&queue->bell);
     mproc__eventcount_post(&shared->room, queue->process_shared);
     mproc__eventcount_post(&shared->done, queue->process_shared);
 }

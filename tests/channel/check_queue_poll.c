@@ -386,6 +386,40 @@ START_TEST(those_who_have_gone_leave_no_descriptor_and_no_noise)
 }
 END_TEST
 
+static int writes_once(void *dies)
+{
+    if (put(7) != 0 || tell(to_parent) != 0 || pass(to_child) != 0)
+        return 1;
+    if (dies)
+        kill(getpid(), SIGKILL);
+    mproc_queue_close(&queue);
+    return tell(to_parent) || pass(to_child); /* lives on: what the parent hears is the close */
+}
+
+/* Loop: the last writer closes, or dies. */
+START_TEST(the_end_that_the_last_writer_leaves_is_heard)
+{
+    make(MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .pollable = true, .role = MPROC_ROLE_READ));
+    gates(true);
+    int fd = mproc_wait_fd(queue);
+    pid_t child = support_fork(writes_once, _i == 1 ? queue : NULL);
+    ck_assert_int_eq(pass(to_parent), 0);
+    ck_assert_int_eq(get(MPROC_NOW), 7);
+    ck_assert_int_eq(get(MPROC_NOW), -ETIMEDOUT);
+    ck_assert(!readable(fd));
+    ck_assert_int_eq(tell(to_child), 0);
+    ck_assert_int_eq(wait_for(soon()), 0);
+    ck_assert_int_eq(get(MPROC_NOW), MPROC_EEND);
+    ck_assert(readable(fd));
+    ck_assert_int_eq(wait_for(MPROC_NOW), 0);
+    if (_i == 0)
+        ck_assert(pass(to_parent) == 0 && tell(to_child) == 0);
+    ck_assert_int_eq(support_reap(child, LONG_MS), _i == 0 ? 0 : 256 + SIGKILL);
+    gates(false);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
 /* ---- given away, refused ---- */
 
 static mproc_queue *received_copy(size_t fds, mproc_variant *ret_received, int *ret_code)
@@ -486,6 +520,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(deaths, the_death_of_a_putter_before_it_told_anybody_ends_a_wait, 0,
                         (int)MPROC__COUNT(kinds));
     tcase_add_test(deaths, what_a_killed_taker_had_makes_the_descriptor_readable);
+    tcase_add_loop_test(deaths, the_end_that_the_last_writer_leaves_is_heard, 0, 2);
     tcase_add_test(deaths, those_who_have_gone_leave_no_descriptor_and_no_noise);
     TCase *given = support_case(suite, "given away, refused");
     tcase_add_test(given, a_queue_crosses_with_its_descriptor);
