@@ -35,11 +35,11 @@ static int look_attempt(mproc_queue *queue, void *context, mproc_deadline deadli
 {
     (void)context;
     mproc__queue_item item;
-    int rc = mproc__queue_lock(&queue->shared->get.lock, deadline);
+    int rc = mproc__queue_get_begin(queue, deadline);
     if (rc < 0)
         return rc;
     rc = mproc__queue_peek(queue, &item);
-    mproc__queue_unlock(&queue->shared->get.lock);
+    (void)mproc__queue_get_end(queue, 0, -EAGAIN, NULL); /* nothing was taken */
     return rc;
 }
 

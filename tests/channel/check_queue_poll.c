@@ -67,6 +67,7 @@ static const mproc_queue_options kinds[] = {
     {.size = sizeof kinds[0], .pollable = true, .redeliver = true},
     {.size = sizeof kinds[0], .pollable = true, .order = MPROC_ORDER_LIFO},
     {.size = sizeof kinds[0], .pollable = true, .order = MPROC_ORDER_PRIORITY},
+    {.size = sizeof kinds[0], .pollable = true, .exclusive = MPROC_ROLE_READ},
 };
 
 /* Loop: kinds at home host, then at home thread. */
