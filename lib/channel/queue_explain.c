@@ -15,6 +15,18 @@ static void side_explain(const mproc__robust_shared *lock, const char *as, mproc
         mproc__report_holder(report, 0, (pid_t)(word & FUTEX_TID_MASK), as);
 }
 
+static const char *order_explain(const mproc__queue_shared *shared)
+{
+    switch (shared->layout.order) {
+    case MPROC_ORDER_FIFO:
+        return "";
+    case MPROC_ORDER_LIFO:
+        return ", last in first out";
+    default:
+        return ", by priority";
+    }
+}
+
 void mproc__queue_explain(const void *root, size_t size_bytes, mproc__report *report)
 {
     static const char *const states[] = {"open", "closed for puts", "closed, and what was in it is gone"};
@@ -24,11 +36,11 @@ void mproc__queue_explain(const void *root, size_t size_bytes, mproc__report *re
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
     uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed);
     uint32_t state = atomic_load_explicit(&shared->state, memory_order_relaxed);
-    mproc__report_state(report, "%s, %u items in %llu of %llu bytes%s",
+    mproc__report_state(report, "%s, %u items in %llu of %llu bytes%s%s",
                         state < MPROC__COUNT(states) ? states[state] : "damaged",
                         mproc__ring_items(head, tail), (unsigned long long)mproc__ring_used_bytes(head, tail),
                         (unsigned long long)shared->layout.ring_bytes,
-                        shared->layout.redeliver ? ", acknowledged" : "");
+                        shared->layout.redeliver ? ", acknowledged" : "", order_explain(shared));
     if (shared->layout.max_items > 0)
         mproc__report_state(report, "at most %u items", shared->layout.max_items);
     side_explain(&shared->put.lock, "in a put", report);

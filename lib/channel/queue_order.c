@@ -18,7 +18,7 @@
 #include "channel/queue.h"
 
 enum {
-    ENTRY_STEP = 8 /* of a position, for each item: as if it were the smallest record */
+    ENTRY_STEP = sizeof(mproc__entry_shared) /* of a position, for each item */
 };
 
 static mproc__entry_shared *order_entries(const mproc_queue *queue)

@@ -50,6 +50,20 @@ START_TEST(what_kind_of_queue_it_is_is_told)
 }
 END_TEST
 
+START_TEST(the_order_is_told_unless_it_is_that_of_arrival)
+{
+    static const char *const told[] = {"open, 1 items in 16 of 4096 bytes",
+                                       "open, 1 items in 16 of 4096 bytes, last in first out",
+                                       "open, 1 items in 16 of 4096 bytes, by priority"};
+    mproc_queue *queue = queue_make(
+        MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .max_bytes = 4096, .order = (mproc_order)_i));
+    ck_assert_int_eq(mproc_queue_put(queue, "eight by", 8, MPROC_NOW), 0);
+    explain(queue);
+    ck_assert_str_eq(report.state, told[_i]);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
 START_TEST(a_queue_that_was_shut_says_so)
 {
     mproc_queue *queue = queue_make(MPROC__HOME_HOST, NULL);
@@ -97,6 +111,7 @@ int main(int argc, char **argv)
     TCase *told = support_case(suite, "told");
     tcase_add_test(told, items_and_their_room_are_told);
     tcase_add_test(told, what_kind_of_queue_it_is_is_told);
+    tcase_add_loop_test(told, the_order_is_told_unless_it_is_that_of_arrival, 0, 3);
     tcase_add_loop_test(told, a_queue_that_was_shut_says_so, 0, 2);
     tcase_add_loop_test(told, who_stands_in_a_put_or_a_get_holds_it, 0, 2);
     tcase_add_test(told, garbage_is_told_as_such_and_never_followed);

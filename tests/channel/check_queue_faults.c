@@ -11,5 +11,6 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("queue faults");
     mproc__noun_register(&mproc__queue_noun);
     noun_faults_add(suite, &queue_case, 1);
+    noun_faults_add(suite, &queue_priority_case, 1);
     return support_run(suite, argc, argv);
 }

@@ -348,7 +348,7 @@ START_TEST(damage_to_heap_count_or_block_is_told_and_never_followed)
     ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, soon(), NULL), MPROC_ECORRUPT);
     *entry = good;
     uint64_t tail = queue->shared->tail;
-    queue->shared->tail = mproc__position_advance(queue->shared->head, 8, 0xffffff);
+    queue->shared->tail = mproc__position_advance(queue->shared->head, 16, 0xffffff);
     ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, soon(), NULL), MPROC_ECORRUPT);
     ck_assert_int_eq(mproc_queue_put(queue, &value, sizeof value, soon()), MPROC_ECORRUPT);
     queue->shared->tail = tail;

@@ -15,6 +15,14 @@ static int create(mproc_place *place, const char *name, void **ret_object)
         (mproc_queue **)ret_object);
 }
 
+static int create_priority(mproc_place *place, const char *name, void **ret_object)
+{
+    return mproc_queue_create(place,
+                              MPROC_WITH(mproc_queue_options, .name = name, .max_bytes = 8192,
+                                         .redeliver = true, .order = MPROC_ORDER_PRIORITY),
+                              (mproc_queue **)ret_object);
+}
+
 static int open_named(mproc_place *place, const char *name, void **ret_object)
 {
     return mproc_queue_open(place, name, (mproc_queue **)ret_object);
@@ -94,6 +102,8 @@ static void everything(void *object, mproc_deadline deadline)
     noun_any(mproc_queue_put(object, buffer, SMALL, deadline));
     noun_any(mproc_queue_put(object, buffer, LARGE, deadline));
     noun_any(mproc_queue_put_variant(object, mproc_int(7), deadline));
+    noun_any(mproc_queue_put_priority(object, buffer, SMALL, -3, deadline));
+    noun_any(mproc_queue_put_priority_variant(object, mproc_int(8), 3, deadline));
     noun_any(mproc_queue_put_many(object, buffer, SMALL, MANY, deadline, &count));
     noun_any(mproc_queue_get(object, buffer, sizeof(buffer), deadline, &count));
     if (mproc_queue_get_variant(object, deadline, &item) == 0)
@@ -110,6 +120,17 @@ const noun_case queue_case = {
     .name = "queue",
     .type = MPROC_TYPE_QUEUE,
     .create = create,
+    .open = open_named,
+    .unpack = mproc__noun_unpack,
+    .use = use,
+    .block = block,
+    .everything = everything,
+};
+
+const noun_case queue_priority_case = {
+    .name = "priority queue",
+    .type = MPROC_TYPE_QUEUE,
+    .create = create_priority,
     .open = open_named,
     .unpack = mproc__noun_unpack,
     .use = use,

@@ -5,6 +5,6 @@
 
 #include "sync/noun_cases.h"
 
-extern const noun_case queue_case;
+extern const noun_case queue_case, queue_priority_case;
 
 #endif

@@ -128,7 +128,7 @@ static void scene_spoil(const scene *s)
     mproc__entry_shared *entries = (void *)s->queue->ring.bytes;
     shared->order.stale = 1;
     entries[0] = entries[1];
-    shared->tail = mproc__position_advance(shared->tail, 8, 1);
+    shared->tail = mproc__position_advance(shared->tail, sizeof *entries, 1);
 }
 
 static int scene_make(const start *from, void **ret_context)

@@ -38,7 +38,8 @@ enum {
     CHANGES_MAX = 12,
     BLOCK_BYTES = 64,
     MUTEXES_MAX = 512,
-    CHANGES_RACING = 20000
+    CHANGES_RACING = 20000,
+    QUEUES = 2
 };
 
 typedef enum way { BEFORE_ATTACH, BETWEEN_CALLS, DURING_CALLS, WAYS } way;
@@ -264,7 +265,8 @@ static unsigned setting(const char *name, unsigned otherwise)
 
 static const noun_case *noun_at(unsigned index)
 {
-    return index < noun_case_count() ? &noun_cases[index] : &queue_case;
+    static const noun_case *const queues[QUEUES] = {&queue_case, &queue_priority_case};
+    return index < noun_case_count() ? &noun_cases[index] : queues[index - noun_case_count()];
 }
 
 /* shows: MEM-2 */
@@ -290,6 +292,6 @@ int main(int argc, char **argv)
     TCase *damage = support_case(suite, "damage");
     tcase_set_timeout(damage, 60 + setting("MPROC_FUZZ_SEEDS", SEEDS) / 2.0);
     tcase_add_loop_test(damage, damage_is_answered_and_never_followed, 0,
-                        ((int)noun_case_count() + 1) * WAYS);
+                        ((int)noun_case_count() + QUEUES) * WAYS);
     return support_run(suite, argc, argv);
 }
