@@ -3,6 +3,8 @@
 TORTURE_CASE(torture_lock)
 TORTURE_CASE(torture_queue)
 TORTURE_CASE(torture_queue_acknowledged)
+TORTURE_CASE(torture_queue_lifo)
+TORTURE_CASE(torture_queue_priority)
 TORTURE_CASE(torture_sync)
 TORTURE_CASE(torture_sync_stopped)
 TORTURE_CASE(torture_lock_handover)

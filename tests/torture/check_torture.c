@@ -47,6 +47,12 @@ START_TEST(an_acknowledged_queue_delivers_all_over_a_hundred_random_kills)
 }
 END_TEST
 
+START_TEST(ordered_queues_lose_nothing_over_a_hundred_random_kills)
+{
+    torture(_i == 0 ? "queue priority" : "queue lifo", 50);
+}
+END_TEST
+
 /* shows: DEATH-1 DEATH-3 DEATH-5 */
 START_TEST(locks_permits_events_and_conditions_outlive_two_hundred_random_kills)
 {
@@ -87,6 +93,7 @@ int main(int argc, char **argv)
     tcase_add_test(kills, a_lock_outlives_a_hundred_random_kills);
     tcase_add_test(kills, a_queue_loses_and_doubles_nothing_over_a_hundred_random_kills);
     tcase_add_test(kills, an_acknowledged_queue_delivers_all_over_a_hundred_random_kills);
+    tcase_add_loop_test(kills, ordered_queues_lose_nothing_over_a_hundred_random_kills, 0, 2);
     tcase_add_test(kills, locks_permits_events_and_conditions_outlive_two_hundred_random_kills);
     tcase_add_test(kills, they_outlive_kills_among_stops_too);
     tcase_add_test(kills, a_waiter_for_a_lock_goes_on_within_ten_milliseconds_of_its_holders_death);

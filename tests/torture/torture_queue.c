@@ -46,6 +46,7 @@ typedef struct scene {
     mproc_queue *queue;
     ledger_shared *ledger;
     bool acknowledged;
+    mproc_order order;
     unsigned excused; /* consumers killed while taking */
 } scene;
 
@@ -75,12 +76,13 @@ static bool message_whole(const message *m, size_t size_bytes)
     return true;
 }
 
-static int queue_setup_as(bool acknowledged, void **ret_context)
+static int queue_setup_as(bool acknowledged, mproc_order order, void **ret_context)
 {
     scene *s = calloc(1, sizeof(*s));
     if (!s)
         return -1;
     s->acknowledged = acknowledged;
+    s->order = order;
     s->ledger = mmap(NULL, sizeof(*s->ledger), PROT_READ | PROT_WRITE,
                      MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     *ret_context = s;
@@ -88,18 +90,28 @@ static int queue_setup_as(bool acknowledged, void **ret_context)
         return -1;
     return mproc_queue_create(NULL,
                               MPROC_WITH(mproc_queue_options, .max_bytes = QUEUE_BYTES,
-                                         .redeliver = acknowledged, .max_deliveries = 200),
+                                         .redeliver = acknowledged, .max_deliveries = 200, .order = order),
                               &s->queue);
 }
 
 static int queue_setup(void **ret_context)
 {
-    return queue_setup_as(false, ret_context);
+    return queue_setup_as(false, MPROC_ORDER_FIFO, ret_context);
 }
 
 static int queue_setup_acknowledged(void **ret_context)
 {
-    return queue_setup_as(true, ret_context);
+    return queue_setup_as(true, MPROC_ORDER_FIFO, ret_context);
+}
+
+static int queue_setup_lifo(void **ret_context)
+{
+    return queue_setup_as(false, MPROC_ORDER_LIFO, ret_context);
+}
+
+static int queue_setup_priority(void **ret_context)
+{
+    return queue_setup_as(true, MPROC_ORDER_PRIORITY, ret_context);
 }
 
 static torture_shared *queue_shared(void *context)
@@ -115,9 +127,11 @@ static int produce(scene *s)
         return FAULT_PUT;
     message_make(&m, number);
     atomic_store(&s->ledger->entries[number].put, PUTTING);
+    int32_t priority = s->order == MPROC_ORDER_PRIORITY ? (int32_t)(number % 3) - 1 : 0;
     int result;
     do
-        result = mproc_queue_put(s->queue, &m, message_bytes(number), mproc_after_ms(WAIT_MS));
+        result =
+            mproc_queue_put_priority(s->queue, &m, message_bytes(number), priority, mproc_after_ms(WAIT_MS));
     while (result == -ETIMEDOUT && !atomic_load(&s->ledger->begin.stop));
     if (result == 0)
         atomic_store(&s->ledger->entries[number].put, PUT);
@@ -229,3 +243,19 @@ const torture_case torture_queue_acknowledged = {.name = "queue acknowledged",
                                                  .killed = queue_killed,
                                                  .judge = queue_judge,
                                                  .teardown = queue_teardown};
+
+const torture_case torture_queue_lifo = {.name = "queue lifo",
+                                         .setup = queue_setup_lifo,
+                                         .shared = queue_shared,
+                                         .work = queue_work,
+                                         .killed = queue_killed,
+                                         .judge = queue_judge,
+                                         .teardown = queue_teardown};
+
+const torture_case torture_queue_priority = {.name = "queue priority",
+                                             .setup = queue_setup_priority,
+                                             .shared = queue_shared,
+                                             .work = queue_work,
+                                             .killed = queue_killed,
+                                             .judge = queue_judge,
+                                             .teardown = queue_teardown};
