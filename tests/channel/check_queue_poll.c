@@ -301,7 +301,7 @@ static int deafen(void)
 
 static int puts_deafly_and_dies(void *parent)
 {
-    if (get(MPROC_NOW) != -ETIMEDOUT) /* takes part */
+    if (mproc_wait_fd(queue) < 0) /* takes part */
         return 1;
     if (!support_until_asleep(*(pid_t *)parent, LONG_MS) || deafen() == 0 || put(7) != 0)
         return 2;
