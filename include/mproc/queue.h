@@ -17,6 +17,7 @@
  *   put, reserve, put_many      to its deadline (1) any      any        no                   works (2)
  *   get, take, get_many         to its deadline     any      any        no                   works (2)
  *   commit                      until there is room any      its own    no                   MPROC_ESTATE: the parent's loan
+ *   take_dead                   to its deadline     any      any        no                   works (2)
  *   done, give_back             no                  any      any        no                   works (2)
  *   join                        to its deadline     any      any        no                   works (2)
  *   role, expect                no                  any      any        no                   works (2): the child begins without
@@ -72,7 +73,8 @@ typedef struct mproc_queue_options {
     size_t      max_items;          /* exact, at most 16 million (acknowledged or ordered: 6); 0: bounded by max_bytes only */
     size_t      max_bytes;          /* at most 32 GiB; 0: 1 MiB, or 64 bytes for each of max_items if that is more */
     bool        redeliver;          /* acknowledged: a taken item whose taker died goes to another */
-    uint32_t    max_deliveries;     /* then the item is dropped and counted; at most 250; 0: 5 */
+    uint32_t    max_deliveries;     /* then the item is dropped and counted, or kept; at most 250; 0: 5 */
+    bool        keep_dead;          /* keep what was delivered so often, for mproc_queue_take_dead; it stays room of max_bytes */
     bool        pollable;           /* mproc_wait and mproc_wait_fd (wait.h) take it. Not in shm: places: MPROC_EPLACE */
     mproc_order order;              /* other than FIFO: put and get take some 10 comparisons more, of thousands queued */
     mproc_role  role;               /* this process's, declared (mproc_queue_role); 0: not declared */
@@ -142,9 +144,16 @@ MPROC_API int  mproc_queue_drop(mproc_queue *queue, mproc_loan *loan);
 /* The oldest. Errors as get; -ENOMEM: nothing was taken. A variant other than bytes: data is its encoding, for loan_variant. */
 MPROC_API MPROC_CHECK int mproc_queue_take(mproc_queue *queue, mproc_deadline deadline, mproc_loan *ret_loan);
 MPROC_API int  mproc_queue_done(mproc_queue *queue, mproc_loan *loan);
-/* To the front, older before newer (LIFO, priority: to its place), counted as a delivery; above max_deliveries it is dropped.
+/* To the front, older before newer (LIFO, priority: to its place), counted as a delivery; above max_deliveries it is dropped,
+ * or becomes a dead letter.
  * -ENOSPC (a small message of a plain FIFO queue only): no room for it now; the loan stays open. */
 MPROC_API int  mproc_queue_give_back(mproc_queue *queue, mproc_loan *loan);
+/* Dead letters (keep_dead): what was delivered max_deliveries times and never done. They are neither queued nor taken, join
+ * does not wait for them, shutdown leaves them, and only this takes them: the oldest, as a loan. done frees it; to try again,
+ * put it anew before. Given back, or not done by a taker that dies, it is a dead letter still: none is lost or doubled.
+ * -ETIMEDOUT: none. MPROC_EEND: none, and by shutdown or for want of writers nothing is left that could become one.
+ * -EINVAL: no keep_dead. */
+MPROC_API MPROC_CHECK int mproc_queue_take_dead(mproc_queue *queue, mproc_deadline deadline, mproc_loan *ret_loan);
 /* What was taken as a variant, borrowed until done. -EINVAL: not a taken loan. */
 MPROC_API int  mproc_queue_loan_variant(const mproc_loan *loan, mproc_variant *ret_item);
 
@@ -175,6 +184,9 @@ MPROC_API int  mproc_queue_role(mproc_queue *queue, mproc_role role);
 MPROC_API MPROC_CHECK int mproc_queue_expect(mproc_queue *queue, int pid);
 /* At rest exact; each pointer may be NULL. taken: not yet done, acknowledged mode only. max_items: 0 for none. */
 MPROC_API int  mproc_queue_counts(const mproc_queue *queue, size_t *ret_items, size_t *ret_taken, size_t *ret_max_items);
+/* Dead letters kept and not taken; items dropped after max_deliveries, or given back after a discard (a kill may leave one
+ * uncounted). Each pointer may be NULL. */
+MPROC_API int  mproc_queue_count_dead(const mproc_queue *queue, size_t *ret_kept, size_t *ret_dropped);
 
 MPROC_END_DECLS
 

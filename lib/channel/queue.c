@@ -333,6 +333,7 @@ int mproc_queue_shutdown(mproc_queue *queue, bool discard)
     mproc__queue_post(queue, &shared->items);
     mproc__queue_post(queue, &shared->room);
     mproc__queue_post(queue, &shared->done);
+    mproc__queue_post(queue, &shared->dead);
     return mproc__queue_answer(queue, rc);
 }
 

@@ -6,6 +6,7 @@
  *   queue_block.c   blocks: states, give back, sweep of the dead
  *   queue_exclusive.c  sides with one user, who takes no lock
  *   queue_loan.c    loans
+ *   queue_dead.c    dead letters
  *   queue_order.c   LIFO and priority
  *   queue_poll.c    the descriptor of a pollable one
  *   queue_batch.c   many of one size
@@ -53,7 +54,8 @@ enum {
     MPROC__BLOCK_ORPHAN,      /* in the ring; its owner is dead */
     MPROC__BLOCK_LEASED,      /* taken by its owner; or about to be, when the ring still names it */
     MPROC__BLOCK_RETURNED,    /* to be taken again, before anything in the ring */
-    MPROC__BLOCK_FREEING      /* its owner frees it */
+    MPROC__BLOCK_FREEING,     /* its owner frees it */
+    MPROC__BLOCK_DEAD         /* delivered too often, and kept; nobody's, whatever owner it names */
 };
 
 /* Written by the creator before the segment can be seen by anyone else, then constant: no reader can find it half done.
@@ -68,6 +70,7 @@ typedef struct mproc__queue_layout_shared {
     uint32_t redeliver;
     uint32_t order;     /* mproc_order; not FIFO: the ring's bytes are a heap of entries (heap.h) */
     uint32_t exclusive; /* MPROC_ROLE_* bits */
+    uint32_t keep_dead; /* what was delivered too often stays */
     char name[64];      /* for describe; cut */
 } mproc__queue_layout_shared;
 
@@ -122,6 +125,7 @@ typedef struct mproc__queue_shared {
     mproc__eventcount_shared items; /* posted by producers and givers: consumers sleep here */
     mproc__eventcount_shared room;  /* posted by consumers and whoever frees a block: producers sleep here */
     mproc__eventcount_shared done;  /* posted when the last item may be done: joiners sleep here */
+    mproc__eventcount_shared dead;  /* posted with each dead letter, and when there may be no more of them */
     mproc__bell_shared bell;        /* rung when `items` is posted and somebody slept there or polls */
     _Alignas(MPROC__LINE) mproc__queue_order_shared order;
     _Alignas(MPROC__LINE) mproc__queue_roles_shared roles;
@@ -180,7 +184,7 @@ struct mproc_queue {
     mproc__ring ring;
     mproc__bell bell;
     bool process_shared;
-    bool redeliver;
+    bool redeliver, keep_dead;
     bool by_block; /* small messages, too: acknowledged or ordered */
     mproc_order order;
     uint32_t exclusive; /* as in the layout */
@@ -409,7 +413,7 @@ int mproc__queue_block_put(mproc_queue *queue, int row, uint32_t block, mproc_de
 bool mproc__queue_block_returned(mproc_queue *queue, mproc__queue_item *ret_item);
 /* Frees a block whose word still is `from`; MPROC_ESTATE when somebody was first. */
 int mproc__queue_block_finish(mproc_queue *queue, int row, uint32_t block, mproc__block_state from);
-/* LEASED to RETURNED, or freed when delivered too often; MPROC_ESTATE. */
+/* LEASED to RETURNED, or, when delivered too often, DEAD or freed; MPROC_ESTATE. */
 int mproc__queue_block_return(mproc_queue *queue, uint32_t block, mproc__block_state from);
 /* Puts back, in a block, what was taken as a record: -ENOSPC. */
 int mproc__queue_bytes_return(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
@@ -417,6 +421,17 @@ int mproc__queue_bytes_return(mproc_queue *queue, int row, unsigned kind, const 
 /* How many blocks are LEASED or RETURNED and not named by the ring; get.lock held and the ring empty or discarded. */
 void mproc__queue_block_count(mproc_queue *queue, size_t *ret_leased, size_t *ret_returned);
 int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context);
+
+/* ---- queue_dead.c ---- */
+/* The oldest dead letter; get.lock held. -EAGAIN: none; MPROC_EEND: none, and nothing there that may become one. */
+int mproc__queue_dead_peek(mproc_queue *queue, mproc__queue_item *ret_item);
+/* It becomes LEASED by row. MPROC_ECORRUPT. */
+int mproc__queue_dead_accept(mproc_queue *queue, int row, const mproc__queue_item *item);
+/* Whether a LEASED block was taken as a dead letter: not to be joined, and dead again if its taker dies. */
+static inline bool mproc__queue_was_dead(const mproc_queue *queue, mproc__block_state leased)
+{
+    return leased.number > queue->max_deliveries;
+}
 
 /* ---- queue_loan.c ---- */
 /* Before the first: a fork finds the guard free. 0, -ENOMEM. */

@@ -8,6 +8,7 @@
  *   ORPHAN     any named   the sweep of the owner, under get.lock    stays: any consumer takes it
  *   LEASED     any named   a consumer, under get.lock, before the    named (head not stored): ORPHAN; else RETURNED when
  *                          head store; or from RETURNED              acknowledged, freed when not
+ *   DEAD       LEASED                    the same, when it was delivered too often     stays
  *   RETURNED   LEASED      the taker gives back, or its sweep        stays; the sweep marks again, should the mark be missing
  *   FREEING    LEASED,     the taker is done, or the producer drops  the sweep frees it
  *              PRIVATE
@@ -103,6 +104,21 @@ int mproc__queue_block_put(mproc_queue *queue, int row, uint32_t block, mproc_de
     return rc;
 }
 
+/* A block is freed, or nobody's any more. The full fence also keeps the look at head and tail behind that: the last of the
+ * done ones sees the ring empty. */
+static void block_settled(mproc_queue *queue)
+{
+    mproc__queue_shared *shared = queue->shared;
+    atomic_thread_fence(memory_order_seq_cst);
+    mproc__queue_post(queue, &shared->room);
+    if (atomic_load_explicit(&shared->head, memory_order_relaxed) ==
+            atomic_load_explicit(&shared->tail, memory_order_relaxed) ||
+        atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED) {
+        mproc__queue_post(queue, &shared->done);
+        mproc__queue_post(queue, &shared->dead);
+    }
+}
+
 int mproc__queue_block_finish(mproc_queue *queue, int row, uint32_t block, mproc__block_state from)
 {
     mproc__block_state freeing = from;
@@ -111,25 +127,32 @@ int mproc__queue_block_finish(mproc_queue *queue, int row, uint32_t block, mproc
     if (!mproc__arena_swap(&queue->arena, block, from, freeing))
         return MPROC_ESTATE;
     mproc__arena_free(&queue->arena, block);
-    mproc__queue_shared *shared = queue->shared;
-    /* The full fence also keeps the look at head and tail behind the free: the last of the done ones sees the ring empty. */
-    atomic_thread_fence(memory_order_seq_cst);
-    mproc__queue_post(queue, &shared->room);
-    if (atomic_load_explicit(&shared->head, memory_order_relaxed) ==
-            atomic_load_explicit(&shared->tail, memory_order_relaxed) ||
-        atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED)
-        mproc__queue_post(queue, &shared->done);
+    block_settled(queue);
+    return 0;
+}
+
+static int block_die(mproc_queue *queue, uint32_t block, mproc__block_state from)
+{
+    mproc__block_state dead = from;
+    dead.state = MPROC__BLOCK_DEAD;
+    if (!mproc__arena_swap(&queue->arena, block, from, dead))
+        return MPROC_ESTATE;
+    block_settled(queue);
+    mproc__queue_post(queue, &queue->shared->dead);
     return 0;
 }
 
 int mproc__queue_block_return(mproc_queue *queue, uint32_t block, mproc__block_state from)
 {
     mproc__queue_shared *shared = queue->shared;
-    if (from.number >= queue->max_deliveries ||
+    bool dead = from.number >= queue->max_deliveries;
+    if ((dead && !queue->keep_dead) ||
         atomic_load_explicit(&shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED) {
         atomic_fetch_add_explicit(&shared->dropped, 1, memory_order_relaxed);
         return mproc__queue_block_finish(queue, from.owner, block, from);
     }
+    if (dead)
+        return block_die(queue, block, from);
     int rc = queue->order != MPROC_ORDER_FIFO ? mproc__order_return(queue, block, from) : -EAGAIN;
     if (rc != -EAGAIN)
         return rc;
@@ -221,6 +244,7 @@ bool mproc__queue_block_returned(mproc_queue *queue, mproc__queue_item *ret_item
 }
 
 typedef struct block_count {
+    const mproc_queue *queue;
     size_t leased, returned;
 } block_count;
 
@@ -229,14 +253,14 @@ static bool count_each(const mproc__arena *arena, uint32_t block, mproc__block_s
     (void)arena;
     (void)block;
     block_count *count = context;
-    count->leased += state.state == MPROC__BLOCK_LEASED;
+    count->leased += state.state == MPROC__BLOCK_LEASED && !mproc__queue_was_dead(count->queue, state);
     count->returned += state.state == MPROC__BLOCK_RETURNED;
     return true;
 }
 
 void mproc__queue_block_count(mproc_queue *queue, size_t *ret_leased, size_t *ret_returned)
 {
-    block_count count = {0, 0};
+    block_count count = {queue, 0, 0};
     mproc__arena_each(&queue->arena, count_each, &count);
     *ret_leased = count.leased;
     *ret_returned = count.returned;
@@ -300,9 +324,9 @@ static bool sweep_each(const mproc__arena *arena, uint32_t block, mproc__block_s
         return true;
     if (state.state == MPROC__BLOCK_RETURNED)
         atomic_fetch_add_explicit(&queue->shared->returned_marks, 1, memory_order_release);
-    else if (state.state == MPROC__BLOCK_LEASED && queue->redeliver)
+    else if (state.state == MPROC__BLOCK_LEASED && (queue->redeliver || mproc__queue_was_dead(queue, state)))
         (void)mproc__queue_block_return(queue, block, state);
-    else if (state.state != MPROC__BLOCK_ORPHAN)
+    else if (state.state != MPROC__BLOCK_ORPHAN && state.state != MPROC__BLOCK_DEAD)
         /* By a swap: a loan that travelled may be done with by another process at this very moment, and the next owner
          * of its granules is not ours to free. */
         (void)mproc__queue_block_finish(queue, sweep->row, block, state);
@@ -345,5 +369,6 @@ int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
         mproc__bell_ring_now(context);
     mproc__eventcount_post(&view.shared->room, view.process_shared);
     mproc__eventcount_post(&view.shared->done, view.process_shared);
+    mproc__eventcount_post(&view.shared->dead, view.process_shared);
     return rc == -ETIMEDOUT ? rc : 0;
 }

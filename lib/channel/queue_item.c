@@ -300,7 +300,7 @@ bool mproc__queue_spin(mproc_queue *queue, const mproc__eventcount_shared *event
                        const mproc__robust_shared *held)
 {
     unsigned budget = mproc__spin_budget();
-    if (budget == 0 || event == &queue->shared->done)
+    if (budget == 0 || event == &queue->shared->done || event == &queue->shared->dead)
         return false;
     _Atomic uint32_t *adaptive = event == &queue->shared->items ? &queue->get_spin : &queue->put_spin;
     uint32_t least = budget / SPIN_SHARE_LEAST + 1;

@@ -68,6 +68,7 @@ static int plan_limits(const mproc_queue_options *options, mproc__queue_layout_s
                         : for_items > BYTES_DEFAULT ? for_items
                                                     : BYTES_DEFAULT;
     layout->redeliver = options->redeliver;
+    layout->keep_dead = options->keep_dead;
     layout->order = (uint32_t)options->order;
     layout->exclusive = (uint32_t)options->exclusive;
     layout->max_deliveries = options->max_deliveries ? options->max_deliveries : DELIVERIES_DEFAULT;
@@ -158,6 +159,7 @@ int mproc__queue_view(mproc_queue *queue, mproc__segment *segment)
     queue->process_shared = mproc__segment_shared(segment);
     queue->max_items = layout.max_items;
     queue->redeliver = layout.redeliver != 0;
+    queue->keep_dead = layout.keep_dead != 0;
     queue->order = (mproc_order)layout.order;
     queue->by_block = queue->redeliver || queue->order != MPROC_ORDER_FIFO;
     queue->exclusive = layout.exclusive;

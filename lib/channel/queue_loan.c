@@ -216,6 +216,7 @@ int mproc_queue_drop(mproc_queue *queue, mproc_loan *loan)
 
 typedef struct loan_take {
     int row;
+    bool dead; /* a dead letter */
     mproc__queue_item item;
     mproc__queue_copy *copy; /* NULL: read in place */
 } loan_take;
@@ -223,7 +224,7 @@ typedef struct loan_take {
 /* get.lock held. Memory first, so that a failure changes nothing. */
 static int take_locked(mproc_queue *queue, loan_take *take)
 {
-    int rc = mproc__queue_peek(queue, &take->item);
+    int rc = take->dead ? mproc__queue_dead_peek(queue, &take->item) : mproc__queue_peek(queue, &take->item);
     if (rc < 0)
         return rc;
     bool is_record = take->item.block == MPROC__NO_BLOCK;
@@ -234,7 +235,8 @@ static int take_locked(mproc_queue *queue, loan_take *take)
     }
     if (is_record && take->item.size_bytes > 0)
         memcpy(take->copy->data, take->item.data, take->item.size_bytes);
-    return mproc__queue_accept(queue, take->row, &take->item);
+    return take->dead ? mproc__queue_dead_accept(queue, take->row, &take->item)
+                      : mproc__queue_accept(queue, take->row, &take->item);
 }
 
 static void take_undo(mproc_queue *queue, loan_take *take)
@@ -244,6 +246,16 @@ static void take_undo(mproc_queue *queue, loan_take *take)
     take->copy = NULL;
 }
 
+/* What was taken is copied after the unlock, where it has to be. */
+static int take_settle(mproc_queue *queue, loan_take *take, int rc)
+{
+    if (rc < 0)
+        take_undo(queue, take);
+    else if (take->copy && take->item.block != MPROC__NO_BLOCK && take->item.size_bytes > 0)
+        memcpy(take->copy->data, take->item.data, take->item.size_bytes);
+    return rc;
+}
+
 static int take_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
 {
     loan_take *take = context;
@@ -251,13 +263,35 @@ static int take_attempt(mproc_queue *queue, void *context, mproc_deadline deadli
     if (rc < 0)
         return rc;
     rc = mproc__queue_get_end(queue, take->row, take_locked(queue, take), &take->item);
-    if (rc < 0) {
-        take_undo(queue, take);
+    if (rc == 0)
+        mproc__queue_accepted(queue, &take->item);
+    return take_settle(queue, take, rc);
+}
+
+/* The dead are nobody's: who takes them does it under the lock, also where the reader takes none. */
+static int take_dead_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
+{
+    loan_take *take = context;
+    int rc = mproc__queue_lock(&queue->shared->get.lock, deadline);
+    if (rc < 0)
         return rc;
-    }
-    mproc__queue_accepted(queue, &take->item);
-    if (take->copy && take->item.block != MPROC__NO_BLOCK && take->item.size_bytes > 0)
-        memcpy(take->copy->data, take->item.data, take->item.size_bytes);
+    rc = take_locked(queue, take);
+    mproc__queue_unlock(&queue->shared->get.lock);
+    return take_settle(queue, take, rc);
+}
+
+static int take_lend(mproc_queue *queue, const loan_take *take, int rc, mproc_loan *ret_loan)
+{
+    if (rc < 0)
+        return mproc__queue_answer(queue, rc);
+    const mproc__queue_item *item = &take->item;
+    *ret_loan = (mproc_loan){.size = sizeof *ret_loan,
+                             .id = take->copy ? take->copy->id
+                                              : mproc__loan_id(item->block, item->delivery, item->position),
+                             .delivery = item->delivery,
+                             .priority = item->priority,
+                             .data = take->copy ? take->copy->data : (void *)(uintptr_t)item->data,
+                             .data_bytes = item->size_bytes};
     return 0;
 }
 
@@ -272,17 +306,21 @@ int mproc_queue_take(mproc_queue *queue, mproc_deadline deadline, mproc_loan *re
         rc = take_attempt(queue, &take, deadline);
     if (rc == -EAGAIN)
         rc = mproc__queue_until(queue, &queue->shared->items, deadline, take_attempt, &take);
-    if (rc < 0)
-        return mproc__queue_answer(queue, rc);
-    const mproc__queue_item *item = &take.item;
-    *ret_loan = (mproc_loan){.size = sizeof *ret_loan,
-                             .id = take.copy ? take.copy->id
-                                             : mproc__loan_id(item->block, item->delivery, item->position),
-                             .delivery = item->delivery,
-                             .priority = item->priority,
-                             .data = take.copy ? take.copy->data : (void *)(uintptr_t)item->data,
-                             .data_bytes = item->size_bytes};
-    return 0;
+    return take_lend(queue, &take, rc, ret_loan);
+}
+
+int mproc_queue_take_dead(mproc_queue *queue, mproc_deadline deadline, mproc_loan *ret_loan)
+{
+    int row = loan_enter(queue, ret_loan);
+    if (row < 0)
+        return row;
+    if (!queue->keep_dead)
+        return mproc__handle_fail(&queue->handle, -EINVAL, "a queue made without keep_dead drops them");
+    loan_take take = {.row = row, .dead = true};
+    int rc = take_dead_attempt(queue, &take, deadline);
+    if (rc == -EAGAIN)
+        rc = mproc__queue_until(queue, &queue->shared->dead, deadline, take_dead_attempt, &take);
+    return take_lend(queue, &take, rc, ret_loan);
 }
 
 int mproc_queue_done(mproc_queue *queue, mproc_loan *loan)

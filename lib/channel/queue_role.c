@@ -77,6 +77,7 @@ static void role_post(mproc_queue *queue)
     mproc__bell_ring(&queue->bell);
     mproc__eventcount_post(&shared->room, queue->process_shared);
     mproc__eventcount_post(&shared->done, queue->process_shared);
+    mproc__eventcount_post(&shared->dead, queue->process_shared);
 }
 
 /* What close settles, as after a stamp. */
@@ -253,6 +254,8 @@ int mproc__queue_over(mproc_queue *queue, const mproc__eventcount_shared *event)
         return -EAGAIN;
     if (event == &shared->items)
         return role_written(queue, &census);
+    if (event == &shared->dead) /* the attempt itself has looked */
+        return -EAGAIN;
     return census.read_ever && census.readers == 0
                ? mproc__fail(-EPIPE, "its last reader is gone, and what is in the queue stays there")
                : -EAGAIN;

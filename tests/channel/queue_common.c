@@ -37,7 +37,8 @@ static bool survey_block(const mproc__arena *arena, uint32_t block, mproc__block
         return true;
     if (state.state == MPROC__BLOCK_PRIVATE)
         s->private_blocks++;
-    else if (state.state != MPROC__BLOCK_LEASED && state.state != MPROC__BLOCK_RETURNED)
+    else if (state.state != MPROC__BLOCK_LEASED && state.state != MPROC__BLOCK_RETURNED &&
+             state.state != MPROC__BLOCK_DEAD)
         s->wrong = "a block that nobody names, takes or has given back";
     return true;
 }
