@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  *
- * The byte ring (lib/channel/ring.h; item_write and mproc__queue_peek in lib/channel/queue_item.c): two producers
- * under one robust lock, two consumers under another, any two of them killed anywhere.
+ * The byte ring (lib/channel/ring.h; item_write and mproc__queue_peek in lib/channel/queue_item.c): two
+ * producers under one robust lock, two consumers under another, any two of them killed anywhere.
  *
- * Modelled: records that do not wrap, padding before the end, the room check, positions as one word of (bytes,
- * items), the other side's position as last seen, every store to the ring's memory by itself, messages of two sizes.
- * Abstracted: eight bytes are one unit; a robust lock is free, owned or marked by the kernel, and taken in one step
- * (KILLSWEEP kills inside libc's); who waits does so until what it waits for is true (wake.pml has the sleeping);
- * stores are seen in the order of the program, which is what release and acquire give.
+ * Modelled: records that do not wrap, padding before the end, the room check, positions as one word of
+ * (bytes, items), the other side's position as last seen, every store to the ring's memory by itself,
+ * messages of two sizes.
+ * Abstracted: eight bytes are one unit; a robust lock is free, owned or marked by the kernel, and taken in
+ * one step (KILLSWEEP kills inside libc's); who waits does so until what it waits for is true (wake.pml has
+ * the sleeping); stores are seen in the order of the program, which is what release and acquire give.
  *
- * Shown: each message whose tail store happened is copied out whole, once, in order, or is still in the ring when no
- * consumer is left; nobody ever sees a record that cannot be true; nobody waits for ever.
+ * Shown: each message whose tail store happened is copied out whole, once, in order, or is still in the ring
+ * when no consumer is left; nobody ever sees a record that cannot be true; nobody waits for ever.
  *
  * MUTATION (-D) breaks it; run.sh expects an error from each:
  *     TAIL_FIRST         the tail is stored before the record is written
@@ -52,7 +53,7 @@ short head, tail;           /* mproc__queue_shared.head, .tail */
 short head_seen, tail_seen; /* put.head_seen, get.tail_seen */
 byte put_lock, get_lock;
 
-/* What the model knows and the code does not: who was killed or is through, what was committed, in which order. */
+/* What the model knows and the code does not: who was killed or is through, what was committed. */
 bool dead[4], over[4];
 chan die[4] = [0] of { bit };
 byte log[MESSAGES], logged, taken;
@@ -234,7 +235,7 @@ proctype consumer(byte me)
         die[who]!0 /* takes it out of what it does, there and then */                                        \
     }
 
-active proctype killer()
+proctype killer()
 {
 end:
     do
@@ -247,7 +248,7 @@ end:
 
 init
 {
-    atomic { run producer(0); run producer(1); run consumer(2); run consumer(3) }
+    atomic { run producer(0); run producer(1); run consumer(2); run consumer(3); run killer() }
     GONE(0) && GONE(1) && GONE(2) && GONE(3);
     assert(taken <= logged);
     assert(logged == MESSAGES || dead[0] || dead[1] || (dead[2] && dead[3]));
