@@ -24,7 +24,8 @@
  *   drop, shutdown, counts      no                  any      any        no                   works (2)
  *   loan_variant                no                  one      its own    no                   works
  *   close                       no                  one      any        no                   works: the parent's stays as it is
- *   (1) of the ring's locks, held for under a microsecond, even MPROC_NOW waits up to 20 ms: for a holder that lost its CPU
+ *   (1) of the ring's locks, held for under a microsecond, even MPROC_NOW waits up to 20 ms: for a holder that lost its CPU,
+ *       or makes the queue grow
  *   (2) of the home thread: -ECHILD
  *   (3) shm: up to 1 s, only where a cleaner that was stopped holds a lock on the file
  *
@@ -34,9 +35,15 @@
  *   shm:       a file in /dev/shm yes, while in use; the same, and whoever may open the file; done by id from any of them
  *   unix:      managerd           MPROC_EPLACE
  *
- * Memory. All of it is reserved at creation: up to max_bytes for messages of up to 1 KiB and as much again for larger ones
- * (acknowledged: for all). Each message costs 8 to 15 bytes beside its own, larger ones and acknowledged ones 56, all of an
- * ordered queue (LIFO, priority) 48, and the rounding to granules (64 bytes in a queue of up to 1 MiB).
+ * Memory is bounded by max_bytes: as much (rounded up to a power of two) for messages of up to 1 KiB, and as much for larger
+ * ones and what is given back (acknowledged or ordered: for all). Up to 1 MiB it is reserved at creation; a queue of more begins
+ * with half a MiB, and a put that finds it full doubles it, which takes the time that the system needs for so much memory, some
+ * 0.3 ms a MiB, also with MPROC_NOW; for half as long again both the old and the new one are there. Where the system has no
+ * more (-ENOSPC, -ENOMEM at creation) the queue stays as large as it is: a put waits for room as in a full one. Memory is
+ * never taken from it later, so no access is a SIGBUS. Each message costs 8 to 15 bytes beside its own, larger ones and
+ * acknowledged ones 56, all of an ordered queue (LIFO, priority) 48, and the rounding to granules (64 bytes in a queue of up
+ * to 1 MiB, at most 4 KiB); each doubling costs up to 1 KiB. A taken small message is copied to private memory, which the
+ * taker bounds by how many loans it keeps open.
  *
  * Exclusive sides. A side with one user takes no lock: each call is cheaper. The first thread that calls there (put, put_many,
  * put_variant, reserve, commit; get, get_many, get_variant, take) is that user, until it ends, its process dies or execs, it says

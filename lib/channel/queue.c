@@ -166,6 +166,7 @@ int mproc_queue_create(mproc_place *place, const mproc_queue_options *options, m
                                   .name = options ? options->name : NULL,
                                   .and_open = options && options->and_open,
                                   .size_bytes = how.plan.size_bytes,
+                                  .reserve_bytes = how.plan.reserve_bytes,
                                   .build = queue_build,
                                   .how = &how};
     rc = mproc__noun_create(&making, &handle);

@@ -13,6 +13,7 @@
  *   queue_variant.c variants
  *   queue_role.c    who reads and who writes, and what follows when nobody does
  *   queue_expect.c  writers that are announced
+ *   queue_grow.c    more memory for the ring, and less
  *   queue_layout.c  where things lie in the segment, and whether they can be true
  *
  * A killed process between any two instructions leaves this: the tail store makes an item visible, the head store takes
@@ -36,9 +37,9 @@
 #include "shm/segment.h"
 
 enum {
-    MPROC__ITEM_BYTES = 2, /* kinds of records and of blocks: below 2 is the ring's */
-    MPROC__ITEM_VARIANT = 3,
-    MPROC__ITEM_BLOCK = 4 /* a record that is a mproc__descriptor_shared */
+    MPROC__ITEM_BYTES = MPROC__RECORD_LINK + 1, /* kinds of records and of blocks */
+    MPROC__ITEM_VARIANT,
+    MPROC__ITEM_BLOCK /* a record that is a mproc__descriptor_shared */
 };
 
 enum {
@@ -61,8 +62,8 @@ enum {
 /* Written by the creator before the segment can be seen by anyone else, then constant: no reader can find it half done.
  * An attacher checks every number against the segment's size. */
 typedef struct mproc__queue_layout_shared {
-    uint64_t ring_offset, ring_bytes;
-    uint64_t arena_offset;
+    uint64_t ring_offset, ring_bytes; /* bytes of the last of the row of rings: the others follow from that */
+    uint64_t arena_offset;            /* behind all rings */
     uint64_t granule_bytes, granule_count;
     uint64_t max_bytes; /* of one message */
     uint32_t max_items;
@@ -79,6 +80,7 @@ typedef struct mproc__queue_layout_shared {
 typedef struct mproc__queue_put_shared {
     mproc__robust_shared lock;
     _Atomic uint64_t head_seen;
+    _Atomic int64_t grow_after_ns; /* there was no memory for the next ring; any value is harmless */
 } mproc__queue_put_shared;
 
 typedef struct mproc__queue_get_shared {
@@ -181,7 +183,9 @@ struct mproc_queue {
     mproc__segment *segment;
     mproc__queue_shared *shared;
     mproc__arena arena;
-    mproc__ring ring;
+    mproc__ring ring;     /* the first of the row */
+    mproc__ring put_ring; /* where this handle last met the tail; under put.lock */
+    mproc__ring get_ring; /* and the head; under get.lock */
     mproc__bell bell;
     bool process_shared;
     bool redeliver, keep_dead;
@@ -192,6 +196,8 @@ struct mproc_queue {
     uint64_t max_bytes;
     uint64_t block_bytes;                /* the largest message that fits a block */
     _Atomic uint32_t get_spin, put_spin; /* adaptive budgets; any value is right */
+    _Atomic uint32_t rings_shed;         /* so many have been given back, as far as this handle knows */
+    _Atomic bool shed_due;               /* the head was met in another ring */
     _Atomic uint64_t
         stamper; /* the incarnation that last stamped a block with stamp_row: what close settles */
     _Atomic int stamp_row;
@@ -206,7 +212,8 @@ struct mproc_queue {
 typedef struct mproc__queue_plan {
     mproc__queue_layout_shared layout;
     bool pollable;
-    size_t size_bytes; /* of the root */
+    size_t size_bytes;    /* of the root */
+    size_t reserve_bytes; /* of it at once, beside what the arena reserves for itself; 0: all */
 } mproc__queue_plan;
 /* Sizes for options (checked here: -EINVAL). */
 int mproc__queue_plan_make(const mproc_queue_options *options, mproc__queue_plan *ret_plan);
@@ -272,6 +279,22 @@ static inline bool mproc__queue_is_sealed(const mproc__queue_shared *shared)
 {
     return (atomic_load_explicit(&shared->sealed, memory_order_acquire) & 1u) != 0;
 }
+
+/* ---- queue_grow.c ---- */
+/* mproc__ring_write on put_ring failed; with a head just read, put.lock held: again, in the ring that the tail is in, or if
+ * that is full in the next one. -EAGAIN: it is full by count, the last one, or there is no memory. */
+int mproc__queue_write_on(mproc_queue *queue, uint64_t head, uint64_t tail, unsigned kind, const void *data,
+                          size_t size_bytes, uint64_t *ret_tail);
+int mproc__queue_read_on(mproc_queue *queue, uint64_t head, uint64_t tail, mproc__ring_view *ret_view);
+/* The record at head, in whichever ring; get.lock held. As mproc__ring_read. */
+static inline int mproc__queue_read(mproc_queue *queue, uint64_t head, uint64_t tail,
+                                    mproc__ring_view *ret_view)
+{
+    int rc = mproc__ring_read(&queue->get_ring, head, tail, ret_view);
+    return MPROC__LIKELY(rc != MPROC_ECORRUPT) ? rc : mproc__queue_read_on(queue, head, tail, ret_view);
+}
+/* Gives back the rings that lie behind the head; after the unlock. */
+void mproc__queue_shed(mproc_queue *queue);
 
 /* ---- queue_item.c ---- */
 /* How long to wait for a lock that is held for an instant: to the deadline, and a little even for a try. */

@@ -37,7 +37,9 @@ static int put_locked(mproc_queue *queue, batch *b)
     int rc = 0;
     for (size_t most = batch_at_once(b); n < most; n++) {
         const uint8_t *item = b->items + (b->moved + n) * b->item_bytes;
-        rc = mproc__ring_write(&queue->ring, head, tail, MPROC__ITEM_BYTES, item, b->item_bytes, &tail);
+        rc = mproc__ring_write(&queue->put_ring, head, tail, MPROC__ITEM_BYTES, item, b->item_bytes, &tail);
+        if (rc < 0)
+            rc = mproc__queue_write_on(queue, head, tail, MPROC__ITEM_BYTES, item, b->item_bytes, &tail);
         if (rc < 0)
             break;
     }
@@ -139,7 +141,7 @@ static int get_records(mproc_queue *queue, batch *b, mproc__queue_item *first)
             memcpy(b->items + (b->moved + n) * b->item_bytes, view.data, b->item_bytes);
         first->next = view.next;
         n++;
-        rc = mproc__ring_read(&queue->ring, view.next, tail, &view);
+        rc = mproc__queue_read(queue, view.next, tail, &view);
         if (rc == 0 && (view.kind != MPROC__ITEM_BYTES || view.size_bytes != b->item_bytes))
             break;
     }

@@ -209,7 +209,7 @@ static bool oldest_each(const mproc__arena *arena, uint32_t block, mproc__block_
     const mproc__block_shared *at = mproc__queue_block(oldest->queue, block);
     if (!at)
         return true;
-    uint64_t age = (oldest->now - at->position) & ((UINT64_C(1) << 40) - 1);
+    uint64_t age = mproc__bytes_between(at->position, oldest->now);
     if (oldest->block == MPROC__NO_BLOCK || age > oldest->age) {
         oldest->age = age;
         oldest->block = block;
@@ -274,10 +274,10 @@ static bool sweep_still(const mproc_queue *queue, uint64_t tail, uint64_t *at)
 {
     atomic_thread_fence(memory_order_acquire);
     uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_acquire);
-    uint64_t left = mproc__ring_used_bytes(head, tail);
-    bool still = left >= mproc__ring_used_bytes(*at, tail) && left <= queue->ring.size_bytes;
+    uint64_t left = mproc__ring_used_bytes(head, tail), most = queue->ring.first_bytes << queue->ring.last;
+    bool still = left >= mproc__ring_used_bytes(*at, tail) && left <= most;
     if (!still)
-        *at = left <= queue->ring.size_bytes ? head : tail;
+        *at = left <= most ? head : tail;
     return still;
 }
 
@@ -291,7 +291,7 @@ static void sweep_ring(mproc_queue *queue, unsigned row)
         mproc__ring_view view;
         mproc__descriptor_shared descriptor;
         mproc__block_state state;
-        int rc = mproc__ring_read(&queue->ring, head, tail, &view);
+        int rc = mproc__queue_read(queue, head, tail, &view);
         bool is_block = rc == 0 && view.kind == MPROC__ITEM_BLOCK && view.size_bytes == sizeof descriptor;
         if (is_block)
             memcpy(&descriptor, view.data, sizeof descriptor);

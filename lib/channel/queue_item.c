@@ -59,15 +59,15 @@ static int item_write(mproc_queue *queue, unsigned kind, const void *data, size_
         return MPROC_ECLOSED;
     uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed), next = 0;
     uint64_t head = atomic_load_explicit(&shared->put.head_seen, memory_order_relaxed);
-    int rc = mproc__ring_write(&queue->ring, head, tail, kind, data, size_bytes, &next);
+    int rc = mproc__ring_write(&queue->put_ring, head, tail, kind, data, size_bytes, &next);
     if (rc < 0) {
         head = atomic_load_explicit(&shared->head, memory_order_acquire);
         atomic_store_explicit(&shared->put.head_seen, head, memory_order_relaxed);
-        rc = mproc__ring_write(&queue->ring, head, tail, kind, data, size_bytes, &next);
+        rc = mproc__queue_write_on(queue, head, tail, kind, data, size_bytes, &next);
     }
     if (MPROC__LIKELY(rc == 0)) {
         atomic_store_explicit(&shared->tail, next, memory_order_release);
-        item_prefetch(&queue->ring, next);
+        item_prefetch(&queue->put_ring, next);
     }
     return rc;
 }
@@ -77,7 +77,7 @@ int mproc__queue_push(mproc_queue *queue, unsigned kind, const void *data, size_
 {
     /* The consumer read this line last; asking for it before the lock hides a part of the way. Only a hint. */
     uint64_t tail = atomic_load_explicit(&queue->shared->tail, memory_order_relaxed);
-    __builtin_prefetch(queue->ring.bytes + (mproc__position_bytes(tail) & (queue->ring.size_bytes - 1)), 1);
+    __builtin_prefetch(mproc__ring_hint(&queue->ring, tail), 1);
     int rc = mproc__queue_put_begin(queue, deadline);
     if (rc < 0)
         return rc;
@@ -217,7 +217,7 @@ static int peek_ring(mproc_queue *queue, mproc__queue_item *ret_item)
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
     uint64_t tail = peek_tail(shared, head);
     mproc__ring_view view;
-    int rc = mproc__ring_read(&queue->ring, head, tail, &view);
+    int rc = mproc__queue_read(queue, head, tail, &view);
     return rc == 0 ? peek_record(queue, &view, ret_item) : rc;
 }
 
@@ -279,6 +279,8 @@ void mproc__queue_accepted(mproc_queue *queue, const mproc__queue_item *item)
     /* Joiners of a plain queue wait until it is drained; those of an acknowledged one for `done`. */
     if (!queue->redeliver && item->next == atomic_load_explicit(&shared->get.tail_seen, memory_order_relaxed))
         mproc__queue_post(queue, &shared->done);
+    if (MPROC__UNLIKELY(atomic_load_explicit(&queue->shed_due, memory_order_relaxed)))
+        mproc__queue_shed(queue);
 }
 
 /* Whether waiting on `event` may be over; a look without the lock, so only a hint. */

@@ -17,6 +17,9 @@ enum {
     DELIVERIES_MOST = 250 /* counted in a byte of the block's word */
 };
 #define BYTES_MOST (UINT64_C(1) << 35)
+/* Blocks up to this are there from the beginning, of more at first a quarter of it: as of the ring. */
+#define ARENA_WHOLE_BYTES MPROC__RING_WHOLE_BYTES
+#define ARENA_FIRST_BYTES MPROC__RING_FIRST_BYTES
 
 /* Where every item is a block, not larger than the average one: else max_items of them would not find a granule each. */
 static uint64_t layout_granule(const mproc__queue_layout_shared *layout, bool by_block)
@@ -41,6 +44,9 @@ static int plan_blocks(mproc__queue_layout_shared *layout, bool by_block)
         layout->granule_count = count + extra;
     if (layout->max_items > 0 && by_block)
         layout->granule_count += mproc__round_up(extra * sizeof(mproc__block_shared), granule) / granule;
+    if (layout->granule_count > GRANULES_MOST &&
+        !by_block) /* of the largest budgets, for the sake of some headers */
+        layout->granule_count = GRANULES_MOST;
     return layout->granule_count <= GRANULES_MOST
                ? 0
                : mproc__fail(-EINVAL, "max_items %u: too many for an acknowledged or ordered queue",
@@ -77,6 +83,33 @@ static int plan_limits(const mproc_queue_options *options, mproc__queue_layout_s
     return 0;
 }
 
+/* The row of rings of a layout, at `bytes`. A heap is no row. */
+static mproc__ring layout_ring(const mproc__queue_layout_shared *layout, uint8_t *bytes)
+{
+    return mproc__ring_first(bytes, layout->ring_bytes,
+                             layout->max_items > 0 ? layout->max_items : MPROC__RING_ITEMS_MOST,
+                             layout->order == MPROC_ORDER_FIFO);
+}
+
+static uint64_t layout_first_granules(const mproc__queue_layout_shared *layout)
+{
+    bool whole = layout->granule_count * layout->granule_bytes <= 2 * ARENA_WHOLE_BYTES;
+    return whole ? layout->granule_count : ARENA_FIRST_BYTES / layout->granule_bytes;
+}
+
+/* Records: the messages themselves, or a descriptor, or an entry of the heap, for each block there can be. */
+static uint64_t plan_ring(const mproc__queue_layout_shared *layout)
+{
+    if (layout->order != MPROC_ORDER_FIFO)
+        return mproc__ring_size((layout->granule_count + 1) * sizeof(mproc__entry_shared), 0);
+    if (!layout->redeliver)
+        return mproc__ring_size(layout->max_bytes, layout->max_items);
+    uint64_t each = mproc__record_bytes(sizeof(mproc__descriptor_shared));
+    uint64_t bytes = (layout->granule_count + 1) * each;
+    return mproc__ring_size(bytes > MPROC__RING_WHOLE_BYTES ? bytes + MPROC__RINGS_MOST * 2 * each : bytes,
+                            0);
+}
+
 int mproc__queue_plan_make(const mproc_queue_options *options, mproc__queue_plan *ret_plan)
 {
     static const mproc_queue_options defaults = {.size = sizeof defaults};
@@ -90,30 +123,32 @@ int mproc__queue_plan_make(const mproc_queue_options *options, mproc__queue_plan
     rc = plan_blocks(layout, by_block);
     if (rc < 0)
         return rc;
-    /* Records: the messages themselves, or a descriptor, or an entry of the heap, for each block there can be. */
-    uint64_t each = layout->order != MPROC_ORDER_FIFO ? sizeof(mproc__entry_shared)
-                                                      : mproc__record_bytes(sizeof(mproc__descriptor_shared));
-    layout->ring_bytes = by_block ? mproc__ring_size((layout->granule_count + 1) * each, 0)
-                                  : mproc__ring_size(layout->max_bytes, layout->max_items);
+    layout->ring_bytes = plan_ring(layout);
     layout->ring_offset = mproc__round_up(sizeof(mproc__queue_shared), MPROC__LINE);
-    layout->arena_offset = layout->ring_offset + layout->ring_bytes;
+    const mproc__ring ring = layout_ring(layout, NULL);
+    layout->arena_offset = layout->ring_offset + mproc__ring_begin(&ring, ring.last + 1);
     plan.size_bytes = layout->arena_offset + mproc__arena_bytes(layout->granule_bytes, layout->granule_count);
+    if (ring.last > 0 || layout_first_granules(layout) < layout->granule_count)
+        plan.reserve_bytes = layout->ring_offset + ring.first_bytes;
     *ret_plan = plan;
     return 0;
 }
 
 int mproc__queue_layout_init(mproc__segment *segment, const mproc__queue_plan *plan)
 {
+    const mproc__queue_layout_shared *layout = &plan->layout;
     mproc__queue_shared *shared = mproc__segment_root(segment);
     bool process_shared = mproc__segment_shared(segment);
-    shared->layout = plan->layout;
+    shared->layout = *layout;
     shared->bell.pollable = plan->pollable;
     mproc__robust_init(&shared->put.lock, process_shared);
     mproc__robust_init(&shared->get.lock, process_shared);
     mproc__robust_init(&shared->reader.lock, process_shared);
     mproc__robust_init(&shared->writer.lock, process_shared);
-    return mproc__arena_init(segment, plan->layout.arena_offset, plan->layout.granule_bytes,
-                             plan->layout.granule_count);
+    if (plan->reserve_bytes == 0)
+        return mproc__arena_init(segment, layout->arena_offset, layout->granule_bytes, layout->granule_count);
+    return mproc__arena_init_growing(segment, layout->arena_offset, layout->granule_bytes,
+                                     layout->granule_count, layout_first_granules(layout));
 }
 
 /* Checks a private copy of the numbers: what a peer writes there later changes nothing here. */
@@ -126,12 +161,14 @@ static int layout_read(mproc__segment *segment, mproc__queue_layout_shared *ret_
     memcpy(ret_layout, &shared->layout, sizeof *ret_layout);
     const mproc__queue_layout_shared *layout = ret_layout;
     uint64_t ring = layout->ring_bytes, granules = layout->granule_count, granule = layout->granule_bytes;
+    const mproc__ring rings = layout_ring(layout, NULL);
     bool good = ring >= MPROC__RING_BYTES_LEAST && ring <= MPROC__RING_BYTES_MOST &&
                 (ring & (ring - 1)) == 0 &&
                 layout->ring_offset == mproc__round_up(sizeof *shared, MPROC__LINE) && ring <= size &&
-                layout->arena_offset == layout->ring_offset + ring && layout->arena_offset <= size &&
-                granule >= GRANULE_LEAST && granule <= GRANULE_MOST && (granule & (granule - 1)) == 0 &&
-                granules > 0 && granules < (1u << 24) && granule * granules > sizeof(mproc__block_shared) &&
+                layout->arena_offset == layout->ring_offset + mproc__ring_begin(&rings, rings.last + 1) &&
+                layout->arena_offset <= size && granule >= GRANULE_LEAST && granule <= GRANULE_MOST &&
+                (granule & (granule - 1)) == 0 && granules > 0 && granules < (1u << 24) &&
+                granule * granules > sizeof(mproc__block_shared) &&
                 layout->max_items <= MPROC__RING_ITEMS_MOST && layout->max_deliveries > 0 &&
                 layout->max_deliveries <= DELIVERIES_MOST && layout->max_bytes <= BYTES_MOST &&
                 layout->order <= MPROC_ORDER_PRIORITY && layout->exclusive <= MPROC_ROLE_BOTH &&
@@ -153,9 +190,9 @@ int mproc__queue_view(mproc_queue *queue, mproc__segment *segment)
         return mproc__fail(MPROC_ECORRUPT, "the queue's layout and its arena's differ");
     queue->segment = segment;
     queue->shared = mproc__segment_root(segment);
-    queue->ring.bytes = (uint8_t *)queue->shared + layout.ring_offset;
-    queue->ring.size_bytes = layout.ring_bytes;
-    queue->ring.max_items = layout.max_items > 0 ? layout.max_items : MPROC__RING_ITEMS_MOST;
+    queue->ring = layout_ring(&layout, (uint8_t *)queue->shared + layout.ring_offset);
+    queue->put_ring = queue->ring;
+    queue->get_ring = queue->ring;
     queue->process_shared = mproc__segment_shared(segment);
     queue->max_items = layout.max_items;
     queue->redeliver = layout.redeliver != 0;

@@ -28,7 +28,7 @@ static mproc__entry_shared *order_entries(const mproc_queue *queue)
 
 static size_t order_room(const mproc_queue *queue)
 {
-    return queue->ring.size_bytes / sizeof(mproc__entry_shared);
+    return queue->ring.first_bytes / sizeof(mproc__entry_shared);
 }
 
 /* The sign bit turned: INT32_MIN ranks before all others. */

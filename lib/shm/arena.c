@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "platform/platform.h"
 #include "platform/robust.h"
 #include "platform/story.h"
 #include "shm/arena.h"
@@ -15,17 +16,23 @@ enum {
     STATE_SHIFT = 24,
     NUMBER_SHIFT = 16,
     OWNER_SHIFT = 8,
-    BLOCK_VALID = 1
+    BLOCK_VALID = 1,
+    GROW_STEP_BYTES = 16 << 20, /* at most so much more than is needed: some 5 ms */
+    GROW_PAUSE_MS = 100         /* after a refusal; asking the system costs 0.1 ms */
 };
 
 struct mproc__arena_shared {
     uint32_t
-        granule_bytes; /* written by init, before anyone else has the arena; never changes; so the next three */
+        granule_bytes; /* written by init, before anyone else has the arena; never changes; so the next two */
     uint32_t granule_count;
     uint32_t data_offset; /* of granule 0 from this struct */
-    uint32_t unused;
+    /* So many granules, and their words, have memory behind them, and the tiles end there; no others are touched. Grows,
+     * under the lock, with release after the memory was reserved: who dies before that leaves memory that the next one
+     * finds reserved already. Readers need no lock: what a number or a word names lay below it before that could be seen.
+     * On a line that seldom changes. */
+    _Atomic uint32_t backed;
     /* Held while a free run is looked for and its word stored. Its owner's death needs no repair: there is one store. */
-    mproc__robust_shared lock;
+    _Alignas(MPROC__LINE) mproc__robust_shared lock;
     /* Where the next search begins: always where a tile does. Written under the lock: first where the block to be made
      * begins, which is the beginning of a tile before and after, then, when its word is stored, where it ends. A death in
      * between leaves the first. */
@@ -33,6 +40,8 @@ struct mproc__arena_shared {
     /* A block made since a search last began at the low end, below `next` and mostly above half of it; when it is free, so,
      * mostly, is what lies below. Written under the lock; only a hint. */
     uint32_t mark;
+    /* On the clock: the system had no memory to grow before. Under the lock; any value is harmless. */
+    int64_t grow_after_ns;
     /* One a granule, of which only those count that begin a tile (arena.h). Changed under the lock where the tiles change;
      * a block's word also by its owner or whoever sweeps it, by compare and swap, and freed by a plain store: no tile
      * changes by that. Readers look without a lock and see a whole word. */
@@ -66,7 +75,8 @@ static bool arena_fits(size_t granule_bytes, size_t granule_count, size_t room)
     return table <= room && granule_count <= (room - table) / granule_bytes;
 }
 
-int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_bytes, size_t granule_count)
+static int arena_check(const mproc__segment *segment, size_t offset, size_t granule_bytes,
+                       size_t granule_count)
 {
     if (granule_bytes == 0 || granule_bytes > UINT32_MAX || granule_count == 0 ||
         granule_count > GRANULES_MAX)
@@ -75,14 +85,59 @@ int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_byt
     if (offset % MPROC__LINE || offset > size || !arena_fits(granule_bytes, granule_count, size - offset))
         return mproc__fail(-EINVAL, "an arena of %zu granules of %zu bytes does not fit at %zu of %zu",
                            granule_count, granule_bytes, offset, size);
+    return 0;
+}
+
+static void arena_build(mproc__segment *segment, size_t offset, size_t granule_bytes, size_t granule_count,
+                        size_t backed)
+{
     mproc__arena_shared *arena = shared_at(segment, offset);
     arena->granule_bytes = (uint32_t)granule_bytes;
     arena->granule_count = (uint32_t)granule_count;
     arena->data_offset = (uint32_t)arena_data_offset(granule_count);
     arena->next = arena->mark = 0;
-    atomic_store_explicit(&arena->words[0], tile_free(arena->granule_count), memory_order_relaxed);
+    atomic_store_explicit(&arena->backed, (uint32_t)backed, memory_order_relaxed);
+    atomic_store_explicit(&arena->words[0], tile_free((uint32_t)backed), memory_order_relaxed);
     mproc__robust_init(&arena->lock, mproc__segment_shared(segment));
-    return 0;
+}
+
+int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_bytes, size_t granule_count)
+{
+    int code = arena_check(segment, offset, granule_bytes, granule_count);
+    if (code == 0)
+        arena_build(segment, offset, granule_bytes, granule_count, granule_count);
+    return code;
+}
+
+/* Memory for words and granules of [from, to), all or none. */
+static int granules_reserve(mproc__segment *segment, size_t offset, size_t data_offset, size_t granule_bytes,
+                            size_t from, size_t to)
+{
+    size_t words = offset + offsetof(mproc__arena_shared, words) + from * sizeof(uint64_t);
+    size_t data = offset + data_offset + from * granule_bytes;
+    size_t words_bytes = (to - from) * sizeof(uint64_t), data_bytes = (to - from) * granule_bytes;
+    int code = mproc__segment_reserve(segment, words, words_bytes);
+    if (code == 0)
+        code = mproc__segment_reserve(segment, data, data_bytes);
+    if (code < 0) { /* nobody has used any of it */
+        (void)mproc__segment_free_range(segment, words, words_bytes);
+        (void)mproc__segment_free_range(segment, data, data_bytes);
+    }
+    return code;
+}
+
+int mproc__arena_init_growing(mproc__segment *segment, size_t offset, size_t granule_bytes,
+                              size_t granule_count, size_t first_granules)
+{
+    size_t first = first_granules < granule_count ? first_granules : granule_count;
+    int code = arena_check(segment, offset, granule_bytes, granule_count);
+    if (code == 0)
+        code = mproc__segment_reserve(segment, offset, sizeof(mproc__arena_shared));
+    if (code == 0)
+        code = granules_reserve(segment, offset, arena_data_offset(granule_count), granule_bytes, 0, first);
+    if (code == 0)
+        arena_build(segment, offset, granule_bytes, granule_count, first);
+    return code;
 }
 
 int mproc__arena_open(mproc__segment *segment, size_t offset, mproc__arena *ret_arena)
@@ -125,36 +180,44 @@ static uint64_t word_at(const mproc__arena *arena, uint32_t index)
     return atomic_load_explicit(&arena->shared->words[index], memory_order_acquire);
 }
 
-/* How many granules the block that starts at `index` has; 0: none starts there (also: a damaged word). */
-static uint32_t block_granules(const mproc__arena *arena, uint32_t index, uint64_t word)
+/* How many granules have memory. */
+static inline uint32_t backed_count(const mproc__arena *arena)
+{
+    uint32_t backed = atomic_load_explicit(&arena->shared->backed, memory_order_acquire);
+    return MPROC__LIKELY(backed <= arena->granule_count) ? backed : arena->granule_count;
+}
+
+/* How many granules the block that starts at `index`, of `count`, has; 0: none starts there (also: a damaged word). */
+static uint32_t block_granules(uint32_t index, uint32_t count, uint64_t word)
 {
     uint32_t granules = (uint32_t)(word >> GRANULES_SHIFT);
-    bool live = (word & BLOCK_VALID) && granules > 0 && granules <= arena->granule_count - index;
+    bool live = (word & BLOCK_VALID) && granules > 0 && granules <= count - index;
     return live ? granules : 0;
 }
 
 /* ---- making ---- */
 
 /* How far it is from the beginning of a tile to the next one. A damaged word is a tile of one granule. */
-static uint32_t tile_granules(const mproc__arena *arena, uint32_t index, uint64_t word)
+static uint32_t tile_granules(uint32_t index, uint32_t count, uint64_t word)
 {
     uint32_t granules = (uint32_t)(word >> GRANULES_SHIFT);
-    return granules > 0 && granules <= arena->granule_count - index ? granules : 1;
+    return granules > 0 && granules <= count - index ? granules : 1;
 }
 
 typedef struct arena_run {
     uint32_t begin, end; /* of whole free tiles */
 } arena_run;
 
-/* The first free run of at least `wanted` granules from `from` on, where a tile begins. Blocks may be freed meanwhile, only
- * this thread makes any. False: none. */
-static bool run_find(const mproc__arena *arena, uint32_t from, uint32_t wanted, arena_run *ret_run)
+/* The first free run of at least `wanted` granules from `from` on, where a tile begins, of those that have memory. Blocks
+ * may be freed meanwhile, only this thread makes any. False: none. */
+static bool run_find(const mproc__arena *arena, uint32_t from, uint32_t backed, uint32_t wanted,
+                     arena_run *ret_run)
 {
     uint32_t begin = from;
-    for (uint32_t index = from; index < arena->granule_count;) {
+    for (uint32_t index = from; index < backed;) {
         uint64_t word = word_at(arena, index);
-        bool live = block_granules(arena, index, word) > 0;
-        index += tile_granules(arena, index, word);
+        bool live = block_granules(index, backed, word) > 0;
+        index += tile_granules(index, backed, word);
         if (live)
             begin = index;
         else if (index - begin >= wanted) {
@@ -169,13 +232,45 @@ static bool run_find(const mproc__arena *arena, uint32_t from, uint32_t wanted, 
  * from there is paid for. So an arena of which little is in use touches little memory, some three times that while blocks
  * are freed in the order made, and a granule is looked at some three times. A count of what was freed did the same, and
  * cost a line that went to and fro between those who make and those who free. */
-static uint32_t search_begin(const mproc__arena *arena)
+static uint32_t search_begin(const mproc__arena *arena, uint32_t backed)
 {
     const mproc__arena_shared *shared = arena->shared;
-    uint32_t next = shared->next < arena->granule_count ? shared->next : 0;
-    uint32_t mark = shared->mark < arena->granule_count ? shared->mark : 0;
-    bool live = block_granules(arena, mark, word_at(arena, mark)) > 0;
+    uint32_t next = shared->next < backed ? shared->next : 0;
+    uint32_t mark = shared->mark < backed ? shared->mark : 0;
+    bool live = block_granules(mark, backed, word_at(arena, mark)) > 0;
     return live || next < mark + mark / 2 ? next : 0;
+}
+
+/* Memory for so many granules more. What was reserved is one free tile, stored before anybody counts it. */
+static bool arena_back(mproc__segment *segment, const mproc__arena *arena, uint32_t backed, uint32_t more)
+{
+    mproc__arena_shared *shared = arena->shared;
+    size_t offset = (size_t)((unsigned char *)shared - (unsigned char *)mproc__segment_root(segment));
+    size_t data = (size_t)(arena->data - (unsigned char *)shared);
+    if (granules_reserve(segment, offset, data, arena->granule_bytes, backed, backed + more) < 0)
+        return false;
+    atomic_store_explicit(&shared->words[backed], tile_free(more), memory_order_relaxed);
+    atomic_store_explicit(&shared->backed, backed + more, memory_order_release);
+    return true;
+}
+
+/* As many granules again, in bounds, or what is wanted if there is no more. How many have memory then. */
+static uint32_t arena_grow(mproc__segment *segment, const mproc__arena *arena, uint32_t backed,
+                           uint32_t wanted)
+{
+    size_t step = GROW_STEP_BYTES / arena->granule_bytes;
+    uint32_t left = arena->granule_count - backed;
+    uint32_t least = wanted < left ? wanted : left;
+    uint32_t more = backed < step ? backed : (uint32_t)step;
+    more = more < least ? least : more < left ? more : left;
+    if (left == 0 || mproc__now_ns() < arena->shared->grow_after_ns)
+        return backed;
+    if (arena_back(segment, arena, backed, more))
+        return backed + more;
+    if (least < more && arena_back(segment, arena, backed, least))
+        return backed + least;
+    arena->shared->grow_after_ns = mproc__now_ns() + GROW_PAUSE_MS * INT64_C(1000000);
+    return backed;
 }
 
 /* Makes a block of the first granules of a run. What is left of the run becomes a tile first; nobody comes there before the
@@ -194,11 +289,25 @@ static void block_store(const mproc__arena *arena, const arena_run *run, uint32_
     shared->next = rest;
 }
 
-static int block_make(const mproc__arena *arena, uint32_t granules, unsigned owner, uint32_t *ret_block)
+/* On from `from`, then from the low end; then with more memory, which joins what is free right below it. */
+static bool run_anywhere(mproc__segment *segment, const mproc__arena *arena, uint32_t from, uint32_t wanted,
+                         arena_run *ret_run)
 {
-    uint32_t from = search_begin(arena);
+    uint32_t backed = backed_count(arena);
+    if (run_find(arena, from, backed, wanted, ret_run) ||
+        (from > 0 && run_find(arena, 0, backed, wanted, ret_run)))
+        return true;
+    uint32_t grown = arena_grow(segment, arena, backed, wanted);
+    return grown > backed && (run_find(arena, from, grown, wanted, ret_run) ||
+                              (from > 0 && run_find(arena, 0, grown, wanted, ret_run)));
+}
+
+static int block_make(mproc__segment *segment, const mproc__arena *arena, uint32_t granules, unsigned owner,
+                      uint32_t *ret_block)
+{
+    uint32_t from = search_begin(arena, backed_count(arena));
     arena_run run;
-    if (!run_find(arena, from, granules, &run) && (from == 0 || !run_find(arena, 0, granules, &run)))
+    if (!run_anywhere(segment, arena, from, granules, &run))
         return mproc__fail_plain(-ENOSPC);
     block_store(arena, &run, granules, owner);
     if (from == 0 || run.begin < from || run.begin / 2 >= arena->shared->mark)
@@ -220,7 +329,7 @@ int mproc__arena_alloc(mproc__segment *segment, const mproc__arena *arena, size_
     int code = mproc__robust_acquire(&arena->shared->lock, deadline);
     if (code < 0)
         return code;
-    code = block_make(arena, (uint32_t)granules, (unsigned)row, ret_block);
+    code = block_make(segment, arena, (uint32_t)granules, (unsigned)row, ret_block);
     mproc__robust_release(&arena->shared->lock);
     return code;
 }
@@ -237,8 +346,9 @@ void mproc__arena_free(const mproc__arena *arena, uint32_t block)
 
 bool mproc__arena_get(const mproc__arena *arena, uint32_t block, mproc__block_state *ret_state)
 {
-    uint64_t word = block < arena->granule_count ? word_at(arena, block) : 0;
-    if (word == 0 || block_granules(arena, block, word) == 0)
+    uint32_t backed = backed_count(arena);
+    uint64_t word = block < backed ? word_at(arena, block) : 0;
+    if (word == 0 || block_granules(block, backed, word) == 0)
         return false;
     *ret_state = state_unpack(word);
     return true;
@@ -261,7 +371,7 @@ size_t mproc__arena_block_bytes(const mproc__arena *arena, uint32_t block)
 bool mproc__arena_swap(const mproc__arena *arena, uint32_t block, mproc__block_state from,
                        mproc__block_state to)
 {
-    if (block >= arena->granule_count || from.granules != to.granules)
+    if (block >= backed_count(arena) || from.granules != to.granules)
         return false;
     uint64_t expected = state_pack(from);
     return atomic_compare_exchange_strong(&arena->shared->words[block], &expected, state_pack(to));
@@ -269,7 +379,8 @@ bool mproc__arena_swap(const mproc__arena *arena, uint32_t block, mproc__block_s
 
 void mproc__arena_each(const mproc__arena *arena, mproc__block_fn *fn, void *context)
 {
-    for (uint32_t block = 0; block < arena->granule_count;) {
+    uint32_t backed = backed_count(arena); /* what grows meanwhile is of the living */
+    for (uint32_t block = 0; block < backed;) {
         mproc__block_state state;
         bool live = mproc__arena_get(arena, block, &state);
         if (live && !fn(arena, block, state, context))

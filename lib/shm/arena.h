@@ -6,7 +6,10 @@
  * and zero, as in fresh memory, is a free tile of one granule. A word inside a tile says nothing, and never that there is
  * a block. One store of a word makes a block, one store frees it: everything before is private, everything after is
  * repair-free. Finding a free run goes from tile to tile, under a robust lock; freeing takes none. Whoever sweeps a dead
- * row frees its blocks, except those that the object's own structure names (mproc__arena_each shows them). */
+ * row frees its blocks, except those that the object's own structure names (mproc__arena_each shows them).
+ *
+ * A growing arena begins with memory for some granules only. Whoever finds no run free among those that have memory reserves
+ * more, for as many again at a time, before any of it is touched. */
 #ifndef MPROC__SHM_ARENA_H
 #define MPROC__SHM_ARENA_H
 
@@ -34,11 +37,15 @@ typedef struct mproc__block_state {
 size_t mproc__arena_bytes(size_t granule_bytes, size_t granule_count);
 /* Builds an arena at `offset` of the segment's root (128-byte aligned). */
 int mproc__arena_init(mproc__segment *segment, size_t offset, size_t granule_bytes, size_t granule_count);
+/* The same, and reserves memory for its table and granules itself: for `first_granules` now (at least one), for the others
+ * when they are needed. Errors of mproc__segment_reserve. */
+int mproc__arena_init_growing(mproc__segment *segment, size_t offset, size_t granule_bytes, size_t granule_count,
+                              size_t first_granules);
 /* 0; MPROC_ECORRUPT: what lies there cannot be one. */
 int mproc__arena_open(mproc__segment *segment, size_t offset, mproc__arena *ret_arena);
 
-/* Claims a block for this process's row. Block numbers (of the first granule) are what travels. -ENOSPC: no run free now;
- * -EMSGSIZE: larger than the whole arena; -ETIMEDOUT: somebody, perhaps stopped, holds the arena's lock (a try may fail
+/* Claims a block for this process's row. Block numbers (of the first granule) are what travels. -ENOSPC: no run free now,
+ * nor memory to grow into; -EMSGSIZE: larger than the whole arena; -ETIMEDOUT: somebody, perhaps stopped, holds the arena's lock (a try may fail
  * for one who has just lost its CPU). Joins the segment. */
 int mproc__arena_alloc(mproc__segment *segment, const mproc__arena *arena, size_t size_bytes, mproc_deadline deadline,
                        uint32_t *ret_block);

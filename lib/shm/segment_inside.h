@@ -82,7 +82,7 @@ enum {
 
 #define MPROC__SEGMENT_MAGIC UINT64_C(0x746d6765732d706d) /* "mp-segmt" in a little-endian dump */
 #define MPROC__ROOT_OFFSET   ((sizeof(mproc__header_shared) + MPROC__LINE - 1) / MPROC__LINE * MPROC__LINE)
-enum { MPROC__SEGMENT_VERSION = 4 };
+enum { MPROC__SEGMENT_VERSION = 5 };
 
 struct mproc__life;
 

@@ -347,7 +347,7 @@ START_TEST(a_full_directory_is_an_error_at_creation_and_never_a_signal)
     }
     ck_assert_int_eq(mproc__place_shm(PLACE, NULL, &place), 0);
     ck_assert_int_eq(mproc_queue_create(place,
-                                        MPROC_WITH(mproc_queue_options, .name = "jobs", .max_bytes = 4 << 20),
+                                        MPROC_WITH(mproc_queue_options, .name = "jobs", .max_bytes = 1 << 20),
                                         &queue),
                      -ENOSPC);
     ck_assert_ptr_null(queue);

@@ -49,7 +49,7 @@ static void survey_ring(survey *s)
     uint64_t head = queue->shared->head, tail = queue->shared->tail;
     mproc__ring_view view;
     for (; !s->wrong && head != tail; head = view.next) {
-        if (mproc__ring_read(&queue->ring, head, tail, &view) < 0) {
+        if (mproc__queue_read(queue, head, tail, &view) < 0) {
             s->wrong = "an unreadable record";
         } else if (view.kind == MPROC__ITEM_BLOCK) {
             mproc__descriptor_shared descriptor;

@@ -294,7 +294,7 @@ START_TEST(a_free_inside_an_allocation_neither_waits_nor_is_lost)
     enum { FREES = 300 };
     struct itimerval often = {.it_interval = {0, 100}, .it_value = {0, 100}}, never = {0};
     heap_make(_i);
-    mproc__robust_shared *lock = (void *)((unsigned char *)arena->shared + 16);
+    mproc__robust_shared *lock = (void *)((unsigned char *)arena->shared + MPROC__LINE);
     signal(SIGALRM, frees_a_block);
     setitimer(ITIMER_REAL, &often, NULL);
     while (freed < FREES) {
@@ -389,11 +389,11 @@ START_TEST(killed_users_leave_a_whole_arena_and_the_sweep_frees_their_blocks)
 }
 END_TEST
 
-/* Four 32-bit words, then the lock: no call holds it for long enough to be stopped in by a test. */
+/* A line of constants, then the lock: no call holds it for long enough to be stopped in by a test. */
 static int holds_the_lock(void *unused)
 {
     (void)unused;
-    if (mproc__robust_acquire((void *)((unsigned char *)arena->shared + 16), MPROC_NOW) < 0)
+    if (mproc__robust_acquire((void *)((unsigned char *)arena->shared + MPROC__LINE), MPROC_NOW) < 0)
         return 1;
     for (;;)
         pause();
