@@ -38,7 +38,8 @@ void mproc__queue_expected_came(mproc_queue *queue)
 static void expect_lost(mproc_queue *queue, int row)
 {
     mproc__queue_role_lose(queue, (unsigned)row);
-    mproc__eventcount_post(&queue->shared->items, queue->process_shared);
+    atomic_thread_fence(memory_order_seq_cst);
+    mproc__queue_post(queue, &queue->shared->items);
     mproc__bell_ring(&queue->bell);
 }
 
