@@ -45,8 +45,8 @@ int mproc__arena_init_growing(mproc__segment *segment, size_t offset, size_t gra
 int mproc__arena_open(mproc__segment *segment, size_t offset, mproc__arena *ret_arena);
 
 /* Claims a block for this process's row. Block numbers (of the first granule) are what travels. -ENOSPC: no run free now,
- * nor memory to grow into; -EMSGSIZE: larger than the whole arena; -ETIMEDOUT: somebody, perhaps stopped, holds the arena's lock (a try may fail
- * for one who has just lost its CPU). Joins the segment. */
+ * nor memory to grow into; -EMSGSIZE: larger than the whole arena; -ETIMEDOUT: somebody, perhaps stopped, holds the
+ * arena's lock (a try may fail for one who has just lost its CPU). Joins the segment. */
 int mproc__arena_alloc(mproc__segment *segment, const mproc__arena *arena, size_t size_bytes, mproc_deadline deadline,
                        uint32_t *ret_block);
 void mproc__arena_free(const mproc__arena *arena, uint32_t block);
