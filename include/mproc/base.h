@@ -56,6 +56,7 @@ typedef struct mproc_listener mproc_listener;
 typedef struct mproc_process mproc_process;
 typedef struct mproc_pool mproc_pool;
 typedef struct mproc_future mproc_future;
+typedef struct mproc_waitset mproc_waitset;       /* what one waits for again and again */
 typedef struct mproc_results mproc_results;       /* a map's results, one after the other */
 typedef struct mproc_list mproc_list;
 typedef struct mproc_dict mproc_dict;             /* also what the reference calls a Namespace */
@@ -68,7 +69,7 @@ typedef enum mproc_type_id {                      /* numbers are frozen: they ar
     MPROC_TYPE_NONE, MPROC_TYPE_PLACE, MPROC_TYPE_SHM, MPROC_TYPE_ARRAY, MPROC_TYPE_LOCK, MPROC_TYPE_SEMAPHORE,
     MPROC_TYPE_CONDITION, MPROC_TYPE_EVENT, MPROC_TYPE_BARRIER, MPROC_TYPE_QUEUE, MPROC_TYPE_CONNECTION,
     MPROC_TYPE_LISTENER, MPROC_TYPE_PROCESS, MPROC_TYPE_POOL, MPROC_TYPE_FUTURE, MPROC_TYPE_LIST, MPROC_TYPE_DICT,
-    MPROC_TYPE_SET, MPROC_TYPE_OBJECT, MPROC_TYPE_SERVER, MPROC_TYPE_RWLOCK, MPROC_TYPE_SHM_LIST
+    MPROC_TYPE_SET, MPROC_TYPE_OBJECT, MPROC_TYPE_SERVER, MPROC_TYPE_RWLOCK, MPROC_TYPE_SHM_LIST, MPROC_TYPE_WAITSET
 } mproc_type_id;
 
 /* The one function type that runs elsewhere: process target, task, initialiser, served method.

@@ -4,9 +4,12 @@
  *     mproc_wait_item items[] = {{.handle = jobs}, {.handle = child}, {.fd = 0, .events = POLLIN}};
  *     if (mproc_wait(items, 3, MPROC_WAIT_ANY, mproc_after_ms(500), NULL) == 0 && items[1].ready) ...
  *
- *              blocks          threads  processes  in a signal handler  in a fork child
- *   wait       to its deadline any (1)  any        no                   as the handles' wait_fd
- *   wait_fd    no              any      any        no                   works; thread home, process: -ECHILD
+ *                  blocks           threads  processes  in a signal handler  in a fork child
+ *   wait           to its deadline  any (1)  any        no                   as the handles' wait_fd
+ *   wait_fd        no               any      any        no                   works; thread home, process, waitset: -ECHILD
+ *   waitset_next   to its deadline  any (1)  its own    no                   -ECHILD
+ *   waitset_close  no               one      its own    no                   works: the parent's stays as it is
+ *   the others     no               any      its own    no                   -ECHILD
  *   (1) for a connection: not beside another thread's recv on it
  *
  *   handle      has a descriptor                        readable
@@ -15,6 +18,7 @@
  *   connection  always                                  when something can be received, or the end
  *   listener    always                                  when a client comes, or goes on with its handshake
  *   process     always but self; threads as well        from its end on
+ *   waitset     always                                  when something in it is; not for a message that a connection kept
  *   others      no: MPROC_EPLACE
  *
  * An event's or a queue's descriptor is written after what it tells of was done. A process that is killed between the two
@@ -54,6 +58,28 @@ typedef enum mproc_wait_mode { MPROC_WAIT_ANY, MPROC_WAIT_ALL } mproc_wait_mode;
  * fd is not open; -ENOMEM. */
 MPROC_API int  mproc_wait(mproc_wait_item items[], size_t count, mproc_wait_mode mode, mproc_deadline deadline,
                           size_t *ret_count);
+
+/* The same for what one waits for again and again, of any size: the kernel keeps the list. The set keeps its handles: one that is
+ * closed while it is in a set is closed when it leaves it. */
+typedef struct mproc_ready {
+    void     *handle;               /* as it was added; NULL: fd */
+    int       fd;                   /* the descriptor that was added; of a handle -1 */
+    uint32_t  events;               /* of fd, what epoll says of it; of a handle EPOLLIN */
+    void     *context;              /* as it was added */
+} mproc_ready;
+/* -EMFILE, -ENFILE, -ENOMEM. */
+MPROC_API MPROC_CHECK int mproc_waitset_create(mproc_waitset **ret_set);
+MPROC_API void mproc_waitset_close(mproc_waitset **set);
+/* What mproc_wait_fd answers; -EEXIST: it is in the set. fd, which stays yours: events as for epoll_ctl(2), level triggered
+ * unless they say EPOLLET; -EINVAL: none; -EBADF; -EPERM: a file that is always ready, which cannot be waited for. */
+MPROC_API int  mproc_waitset_add(mproc_waitset *set, void *handle, void *context);
+MPROC_API int  mproc_waitset_add_fd(mproc_waitset *set, int fd, uint32_t events, void *context);
+/* -ENOENT: it is not in the set. Remove a descriptor before you close it. */
+MPROC_API int  mproc_waitset_remove(mproc_waitset *set, void *handle);
+MPROC_API int  mproc_waitset_remove_fd(mproc_waitset *set, int fd);
+/* One that is ready, each in its turn. Processes are told once and leave the set. What is not served is told again.
+ * -ETIMEDOUT: none was. MPROC_EEND: the set is empty; one who sleeps already does not hear of that. */
+MPROC_API MPROC_CHECK int mproc_waitset_next(mproc_waitset *set, mproc_deadline deadline, mproc_ready *ret_ready);
 
 MPROC_END_DECLS
 

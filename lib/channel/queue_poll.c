@@ -43,12 +43,15 @@ static int look_attempt(mproc_queue *queue, void *context, mproc_deadline deadli
     return rc;
 }
 
-/* -ETIMEDOUT: a consumer that is stopped has the lock, and a get would answer so, too. */
+/* Unreadable, nothing is there: it was made so by a try that found nothing, and whatever came since has rung.
+ * -ETIMEDOUT: a consumer that is stopped has the lock, and a get would answer so, too. */
 bool mproc__queue_ready(mproc__handle *handle, bool readable)
 {
     mproc_queue *queue = MPROC__CONTAINER(handle, mproc_queue, handle);
+    if (!readable)
+        return false;
     int rc = look_attempt(queue, NULL, MPROC_NOW);
-    if (rc == -EAGAIN && readable)
+    if (rc == -EAGAIN)
         rc = mproc__queue_quiet(queue, look_attempt, NULL, MPROC_NOW);
     return (rc != -EAGAIN && rc != -ETIMEDOUT) || queue_over(queue);
 }

@@ -27,8 +27,8 @@ typedef struct mproc__handle_ops {
     int (*pack)(mproc__handle *handle, struct mproc__parcel *parcel);
     int (*wait_fd)(mproc__handle *handle); /* a descriptor to poll, or negative; NULL: MPROC_EPLACE */
     /* Of one with wait_fd: whether the call that one waits for would return at once, also with an error. `readable`: what
-     * poll has just said of the descriptor; NULL: that is all there is to know. No: the descriptor is unreadable now, unless
-     * something is on its way to it. */
+     * poll has just said of the descriptor; false asks, cheaply, for what it does not tell of. NULL: it tells all. No: the
+     * descriptor is unreadable now, unless something is on its way to it. */
     bool (*ready)(mproc__handle *handle, bool readable);
 } mproc__handle_ops;
 

@@ -70,7 +70,7 @@ static bool event_ready(mproc__handle *handle, bool readable)
     mproc_event *event = MPROC__CONTAINER(handle, mproc_event, handle);
     if (readable && !is_set(event->shared))
         event_quiet(event);
-    return is_set(event->shared);
+    return readable && is_set(event->shared);
 }
 
 /* A process died; it may have set the event and not rung. Sleepers need nothing from here: a burial wakes them all. */
