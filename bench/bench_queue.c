@@ -143,6 +143,12 @@ static double rate_unpinned(void)
     return rate_of(NULL, false);
 }
 
+/* One user a side, who takes no lock: the consumer is it from the wait in bench_queue_open on. */
+static double rate_exclusive(void)
+{
+    return rate_of(MPROC_WITH(mproc_queue_options, .exclusive = MPROC_ROLE_BOTH), true);
+}
+
 /* Pinned is to the only one. */
 static double rate_on_one_cpu(void)
 {
@@ -235,6 +241,15 @@ const bench_group bench_queue_rate = {
                         {"queue-64B-mq", "posix-mq", 30, 15, NULL, "mq 64 2000000 pinned"},
                         {"queue-64B-nng", "nng-ipc", 1, 1, NULL, "nng 64 2000000 pinned"},
                         {"queue-64B-python", "python-queue", 100, 40, NULL, "python 64 2000000 pinned"},
+                        {0}}};
+
+const bench_group bench_queue_exclusive = {
+    "64 bytes, two processes pinned to two CPUs",
+    "libmproc, exclusive sides",
+    "messages/s",
+    BENCH_MIN,
+    rate_exclusive,
+    (const bench_row[]){{"queue-64B-exclusive", "boost-message-queue", 6, 3, NULL, "boost 64 2000000 pinned"},
                         {0}}};
 
 const bench_group bench_queue_rate_unpinned = {
