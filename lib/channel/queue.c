@@ -277,7 +277,7 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
         queue->order == MPROC_ORDER_FIFO && /* else the lock is the producers', too */
         mproc__queue_spin(queue, &queue->shared->items, &queue->shared->get.lock))
         rc = get_locked(queue, get, &item);
-    rc = mproc__queue_get_end(queue, get->row, rc, &item);
+    rc = mproc__queue_get_end(queue, rc, &item);
     if (rc < 0)
         return rc;
     mproc__queue_accepted(queue, &item);
@@ -288,7 +288,7 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
     mproc__block_state state;
     if (!mproc__arena_get(&queue->arena, item.block, &state))
         return MPROC_ECORRUPT;
-    return mproc__queue_block_finish(queue, get->row, item.block, state);
+    return mproc__queue_block_finish(queue, item.block, state);
 }
 
 int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity_bytes, mproc_deadline deadline,

@@ -55,7 +55,6 @@ enum {
     MPROC__BLOCK_ORPHAN,      /* in the ring; its owner is dead */
     MPROC__BLOCK_LEASED,      /* taken by its owner; or about to be, when the ring still names it */
     MPROC__BLOCK_RETURNED,    /* to be taken again, before anything in the ring */
-    MPROC__BLOCK_FREEING,     /* its owner frees it */
     MPROC__BLOCK_DEAD         /* delivered too often, and kept; nobody's, whatever owner it names */
 };
 
@@ -203,9 +202,10 @@ struct mproc_queue {
     _Atomic int stamp_row;
     uint32_t max_items; /* as in the layout; so is the name */
     char name[64];
-    mproc__queue_copy *copies; /* these three are guarded in queue_loan.c */
+    mproc__queue_copy *copies; /* these two and changes of the third are guarded in queue_loan.c */
     uint64_t copy_count;
-    uint64_t reserve_count;
+    _Atomic uint32_t copy_open; /* in the list */
+    _Atomic uint64_t reserve_count;
 };
 
 /* ---- queue_layout.c ---- */
@@ -271,7 +271,7 @@ bool mproc__queue_exclusive_leave(mproc_queue *queue, unsigned sides);
  * its record is not in the ring. */
 int mproc__queue_put_late(mproc_queue *queue);
 /* A get by the exclusive consumer found, after it took a block, that all was discarded: the block is freed; MPROC_EEND. */
-int mproc__queue_get_late(mproc_queue *queue, int row, uint32_t block);
+int mproc__queue_get_late(mproc_queue *queue, uint32_t block);
 /* Closed, and the ring looked empty; get.lock or the reader's role held: MPROC_EEND, or -EAGAIN: look again. */
 int mproc__queue_seal(mproc_queue *queue);
 /* Nothing between head and tail is there, because somebody was told of the end. */
@@ -384,7 +384,7 @@ static inline int mproc__queue_get_begin(mproc_queue *queue, mproc_deadline dead
     return mproc__queue_lock(&queue->shared->get.lock, deadline);
 }
 /* `item`: what was taken, when rc is 0. */
-static inline int mproc__queue_get_end(mproc_queue *queue, int row, int rc, const mproc__queue_item *item)
+static inline int mproc__queue_get_end(mproc_queue *queue, int rc, const mproc__queue_item *item)
 {
     if (!(queue->exclusive & MPROC_ROLE_READ)) {
         mproc__queue_unlock(&queue->shared->get.lock);
@@ -395,7 +395,7 @@ static inline int mproc__queue_get_end(mproc_queue *queue, int row, int rc, cons
     atomic_thread_fence(memory_order_seq_cst);
     bool there = item->block == MPROC__NO_BLOCK ||
                  atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED;
-    return MPROC__LIKELY(there) ? 0 : mproc__queue_get_late(queue, row, item->block);
+    return MPROC__LIKELY(there) ? 0 : mproc__queue_get_late(queue, item->block);
 }
 /* 0; -EAGAIN: nothing; MPROC_EEND; MPROC_ECORRUPT. Waits a little for more while streaming. */
 int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item);
@@ -435,7 +435,7 @@ int mproc__queue_block_put(mproc_queue *queue, int row, uint32_t block, mproc_de
 /* The oldest RETURNED block; get.lock held. False: none. */
 bool mproc__queue_block_returned(mproc_queue *queue, mproc__queue_item *ret_item);
 /* Frees a block whose word still is `from`; MPROC_ESTATE when somebody was first. */
-int mproc__queue_block_finish(mproc_queue *queue, int row, uint32_t block, mproc__block_state from);
+int mproc__queue_block_finish(mproc_queue *queue, uint32_t block, mproc__block_state from);
 /* LEASED to RETURNED, or, when delivered too often, DEAD or freed; MPROC_ESTATE. */
 int mproc__queue_block_return(mproc_queue *queue, uint32_t block, mproc__block_state from);
 /* Puts back, in a block, what was taken as a record: -ENOSPC. */

@@ -159,7 +159,7 @@ static int get_block(mproc_queue *queue, batch *b, const mproc__queue_item *item
     mproc__block_state state;
     if (!mproc__arena_get(&queue->arena, item->block, &state))
         return MPROC_ECORRUPT;
-    return mproc__queue_block_finish(queue, b->row, item->block, state);
+    return mproc__queue_block_finish(queue, item->block, state);
 }
 
 static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
@@ -173,7 +173,7 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
     if (rc == 0)
         rc = item.block == MPROC__NO_BLOCK ? get_records(queue, b, &item)
                                            : mproc__queue_accept(queue, b->row, &item);
-    rc = mproc__queue_get_end(queue, b->row, rc, &item);
+    rc = mproc__queue_get_end(queue, rc, &item);
     if (rc < 0)
         return rc;
     mproc__queue_accepted(queue, &item);

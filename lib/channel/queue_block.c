@@ -10,7 +10,7 @@
  *                          head store; or from RETURNED              acknowledged, freed when not
  *   DEAD       LEASED                    the same, when it was delivered too often     stays
  *   RETURNED   LEASED      the taker gives back, or its sweep        stays; the sweep marks again, should the mark be missing
- *   FREEING    LEASED,     the taker is done, or the producer drops  the sweep frees it
+ *   (free)     LEASED,     the taker is done, or the producer drops  stays
  *              PRIVATE
  *
  * Each change is one compare-and-swap of the block's word, which also carries the owner, so two that want the same block
@@ -39,16 +39,18 @@ mproc__block_shared *mproc__queue_block(mproc_queue *queue, uint32_t block)
 int mproc__queue_block_make(mproc_queue *queue, size_t size_bytes, unsigned kind, mproc_deadline deadline,
                             uint32_t *ret_block)
 {
-    int rc = mproc__arena_alloc(queue->segment, &queue->arena, sizeof(mproc__block_shared) + size_bytes,
-                                mproc__queue_patience(deadline), ret_block);
+    size_t whole = sizeof(mproc__block_shared) + size_bytes;
+    int rc = mproc__arena_alloc(queue->segment, &queue->arena, whole, MPROC_NOW, ret_block);
+    if (MPROC__UNLIKELY(rc == -ETIMEDOUT)) /* the clock is looked at only now */
+        rc = mproc__arena_alloc(queue->segment, &queue->arena, whole, mproc__queue_patience(deadline),
+                                ret_block);
     if (rc < 0)
         return rc == -ENOSPC ? -EAGAIN : rc;
     mproc__block_shared *at = mproc__arena_data(&queue->arena, *ret_block);
-    if (!at)
-        return MPROC_ECORRUPT;
     mproc__block_state state;
-    if (mproc__arena_get(&queue->arena, *ret_block, &state))
-        mproc__queue_stamps(queue, state.owner);
+    if (!at || !mproc__arena_get(&queue->arena, *ret_block, &state))
+        return MPROC_ECORRUPT;
+    mproc__queue_stamps(queue, state.owner);
     *at = (mproc__block_shared){.size_bytes = size_bytes, .magic = MPROC__BLOCK_MAGIC, .kind = kind};
     return 0;
 }
@@ -104,13 +106,22 @@ int mproc__queue_block_put(mproc_queue *queue, int row, uint32_t block, mproc_de
     return rc;
 }
 
-/* A block is freed, or nobody's any more. The full fence also keeps the look at head and tail behind that: the last of the
- * done ones sees the ring empty. */
+/* A block is freed, or nobody's any more, by a swap of its word. The fence, which on x86 that swap has been, also keeps the
+ * look at head and tail behind it: the last of the done ones sees the ring empty. Whether anybody waits for the last comes
+ * first, since the tail's line is the producers'. */
 static void block_settled(mproc_queue *queue)
 {
     mproc__queue_shared *shared = queue->shared;
+#if defined(__x86_64__)
+    atomic_signal_fence(memory_order_seq_cst);
+#else
     atomic_thread_fence(memory_order_seq_cst);
+#endif
     mproc__queue_post(queue, &shared->room);
+    uint32_t awaited = atomic_load_explicit(&shared->done.word, memory_order_relaxed) |
+                       atomic_load_explicit(&shared->dead.word, memory_order_relaxed);
+    if (MPROC__LIKELY(!(awaited & 1u)))
+        return;
     if (atomic_load_explicit(&shared->head, memory_order_relaxed) ==
             atomic_load_explicit(&shared->tail, memory_order_relaxed) ||
         atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED) {
@@ -119,14 +130,10 @@ static void block_settled(mproc_queue *queue)
     }
 }
 
-int mproc__queue_block_finish(mproc_queue *queue, int row, uint32_t block, mproc__block_state from)
+int mproc__queue_block_finish(mproc_queue *queue, uint32_t block, mproc__block_state from)
 {
-    mproc__block_state freeing = from;
-    freeing.state = MPROC__BLOCK_FREEING;
-    freeing.owner = (uint8_t)row;
-    if (!mproc__arena_swap(&queue->arena, block, from, freeing))
+    if (!mproc__arena_release(&queue->arena, block, from))
         return MPROC_ESTATE;
-    mproc__arena_free(&queue->arena, block);
     block_settled(queue);
     return 0;
 }
@@ -149,7 +156,7 @@ int mproc__queue_block_return(mproc_queue *queue, uint32_t block, mproc__block_s
     if ((dead && !queue->keep_dead) ||
         atomic_load_explicit(&shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED) {
         atomic_fetch_add_explicit(&shared->dropped, 1, memory_order_relaxed);
-        return mproc__queue_block_finish(queue, from.owner, block, from);
+        return mproc__queue_block_finish(queue, block, from);
     }
     if (dead)
         return block_die(queue, block, from);
@@ -329,7 +336,7 @@ static bool sweep_each(const mproc__arena *arena, uint32_t block, mproc__block_s
     else if (state.state != MPROC__BLOCK_ORPHAN && state.state != MPROC__BLOCK_DEAD)
         /* By a swap: a loan that travelled may be done with by another process at this very moment, and the next owner
          * of its granules is not ours to free. */
-        (void)mproc__queue_block_finish(queue, sweep->row, block, state);
+        (void)mproc__queue_block_finish(queue, block, state);
     return true;
 }
 

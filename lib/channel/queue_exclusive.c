@@ -105,12 +105,12 @@ int mproc__queue_put_late(mproc_queue *queue)
     return MPROC_ECLOSED;
 }
 
-int mproc__queue_get_late(mproc_queue *queue, int row, uint32_t block)
+int mproc__queue_get_late(mproc_queue *queue, uint32_t block)
 {
     mproc__block_state state;
     if (!mproc__arena_get(&queue->arena, block, &state))
         return MPROC_ECORRUPT;
-    int rc = mproc__queue_block_finish(queue, row, block, state);
+    int rc = mproc__queue_block_finish(queue, block, state);
     return rc < 0 ? rc : MPROC_EEND;
 }
 

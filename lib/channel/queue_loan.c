@@ -64,6 +64,14 @@ int mproc__queue_copies_begin(void)
     return guard_code < 0 ? mproc__fail(guard_code, "cannot watch for forks") : 0;
 }
 
+/* The guard is held. */
+static void copy_link(mproc_queue *queue, mproc__queue_copy *copy)
+{
+    copy->next = queue->copies;
+    queue->copies = copy;
+    atomic_fetch_add_explicit(&queue->copy_open, 1, memory_order_relaxed);
+}
+
 static mproc__queue_copy *copy_new(mproc_queue *queue, const mproc__queue_item *item)
 {
     mproc__queue_copy *copy = malloc(sizeof *copy + item->size_bytes);
@@ -79,21 +87,25 @@ static mproc__queue_copy *copy_new(mproc_queue *queue, const mproc__queue_item *
     guard_lock();
     copy->id = item->block == MPROC__NO_BLOCK ? id_make(ID_BLOCK_MASK, ID_COPY, (uint32_t)++queue->copy_count)
                                               : mproc__loan_id(item->block, item->delivery, item->position);
-    copy->next = queue->copies;
-    queue->copies = copy;
+    copy_link(queue, copy);
     guard_unlock();
     return copy;
 }
 
+/* Whoever may ask has the loan, and so has seen its copy linked. */
 static mproc__queue_copy *copy_unlink(mproc_queue *queue, uint64_t id)
 {
+    if (MPROC__LIKELY(atomic_load_explicit(&queue->copy_open, memory_order_relaxed) == 0))
+        return NULL;
     guard_lock();
     mproc__queue_copy **at = &queue->copies;
     while (*at && (*at)->id != id)
         at = &(*at)->next;
     mproc__queue_copy *copy = *at;
-    if (copy)
+    if (copy) {
         *at = copy->next;
+        atomic_fetch_sub_explicit(&queue->copy_open, 1, memory_order_relaxed);
+    }
     guard_unlock();
     return copy;
 }
@@ -160,9 +172,7 @@ int mproc_queue_reserve(mproc_queue *queue, size_t size_bytes, mproc_deadline de
     mproc__block_shared *at = mproc__queue_block(queue, block);
     if (!at)
         return mproc__queue_answer(queue, MPROC_ECORRUPT);
-    guard_lock();
-    at->position = ++queue->reserve_count << 3;
-    guard_unlock();
+    at->position = (atomic_fetch_add_explicit(&queue->reserve_count, 1, memory_order_relaxed) + 1) << 3;
     *ret_loan = (mproc_loan){.size = sizeof *ret_loan,
                              .id = mproc__loan_id(block, ID_RESERVED, at->position),
                              .data = mproc__block_bytes(at),
@@ -206,7 +216,7 @@ int mproc_queue_drop(mproc_queue *queue, mproc_loan *loan)
     mproc__block_state state;
     if (loan->id == 0 || !loan_state(queue, loan->id, MPROC__BLOCK_PRIVATE, &state) || state.owner != row)
         return mproc__queue_answer(queue, MPROC_ESTATE);
-    int rc = mproc__queue_block_finish(queue, row, id_block(loan->id), state);
+    int rc = mproc__queue_block_finish(queue, id_block(loan->id), state);
     if (rc == 0)
         loan_over(loan);
     return mproc__queue_answer(queue, rc);
@@ -262,7 +272,7 @@ static int take_attempt(mproc_queue *queue, void *context, mproc_deadline deadli
     int rc = mproc__queue_get_begin(queue, deadline);
     if (rc < 0)
         return rc;
-    rc = mproc__queue_get_end(queue, take->row, take_locked(queue, take), &take->item);
+    rc = mproc__queue_get_end(queue, take_locked(queue, take), &take->item);
     if (rc == 0)
         mproc__queue_accepted(queue, &take->item);
     return take_settle(queue, take, rc);
@@ -333,7 +343,7 @@ int mproc_queue_done(mproc_queue *queue, mproc_loan *loan)
     int rc = copy ? 0 : MPROC_ESTATE;
     if (loan->id != 0 && id_delivery(loan->id) != ID_COPY && id_delivery(loan->id) != ID_RESERVED)
         rc = loan_state(queue, loan->id, MPROC__BLOCK_LEASED, &state)
-                 ? mproc__queue_block_finish(queue, row, id_block(loan->id), state)
+                 ? mproc__queue_block_finish(queue, id_block(loan->id), state)
                  : MPROC_ESTATE;
     copy_free(copy);
     if (rc == 0)
@@ -356,8 +366,7 @@ int mproc_queue_give_back(mproc_queue *queue, mproc_loan *loan)
         rc = mproc__queue_block_return(queue, id_block(loan->id), state);
     if (rc == -ENOSPC) { /* nothing changed: the loan stays */
         guard_lock();
-        copy->next = queue->copies;
-        queue->copies = copy;
+        copy_link(queue, copy);
         guard_unlock();
         return mproc__queue_answer(queue, rc);
     }

@@ -39,7 +39,7 @@ static int look_attempt(mproc_queue *queue, void *context, mproc_deadline deadli
     if (rc < 0)
         return rc;
     rc = mproc__queue_peek(queue, &item);
-    (void)mproc__queue_get_end(queue, 0, -EAGAIN, NULL); /* nothing was taken */
+    (void)mproc__queue_get_end(queue, -EAGAIN, NULL); /* nothing was taken */
     return rc;
 }
 

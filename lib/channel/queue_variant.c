@@ -70,7 +70,7 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
         }
         rc = mproc__queue_accept(queue, get->row, &get->item);
     }
-    rc = mproc__queue_get_end(queue, get->row, rc, &get->item);
+    rc = mproc__queue_get_end(queue, rc, &get->item);
     if (rc == 0)
         mproc__queue_accepted(queue, &get->item);
     return rc;
@@ -91,7 +91,7 @@ static int variant_settle(mproc_queue *queue, const variant_get *get, int rc)
     if (!mproc__arena_get(&queue->arena, item->block, &state))
         return rc < 0 ? rc : MPROC_ECORRUPT;
     int settled = rc < 0 ? mproc__queue_block_return(queue, item->block, state)
-                         : mproc__queue_block_finish(queue, get->row, item->block, state);
+                         : mproc__queue_block_finish(queue, item->block, state);
     return rc < 0 ? rc : settled;
 }
 

@@ -344,6 +344,14 @@ void mproc__arena_free(const mproc__arena *arena, uint32_t block)
     atomic_store_explicit(&arena->shared->words[block], tile_free(state.granules), memory_order_release);
 }
 
+bool mproc__arena_release(const mproc__arena *arena, uint32_t block, mproc__block_state from)
+{
+    if (block >= backed_count(arena))
+        return false;
+    uint64_t expected = state_pack(from);
+    return atomic_compare_exchange_strong(&arena->shared->words[block], &expected, tile_free(from.granules));
+}
+
 bool mproc__arena_get(const mproc__arena *arena, uint32_t block, mproc__block_state *ret_state)
 {
     uint32_t backed = backed_count(arena);

@@ -50,6 +50,8 @@ int mproc__arena_open(mproc__segment *segment, size_t offset, mproc__arena *ret_
 int mproc__arena_alloc(mproc__segment *segment, const mproc__arena *arena, size_t size_bytes, mproc_deadline deadline,
                        uint32_t *ret_block);
 void mproc__arena_free(const mproc__arena *arena, uint32_t block);
+/* Frees a block whose word still is `from`, by one compare and swap, which is a full fence; false: somebody was first. */
+bool mproc__arena_release(const mproc__arena *arena, uint32_t block, mproc__block_state from);
 /* Checked: NULL when block is not the start of a live block. */
 void *mproc__arena_data(const mproc__arena *arena, uint32_t block);
 size_t mproc__arena_block_bytes(const mproc__arena *arena, uint32_t block);

@@ -361,7 +361,7 @@ START_TEST(a_block_that_is_taken_after_everything_was_discarded_is_freed)
     ck_assert_int_eq(mproc_queue_shutdown(queue, true), 0);
     ck_assert_int_eq(mproc_queue_join(queue, MPROC_NOW), 0);
     ck_assert_int_eq(mproc__queue_accept(queue, row, &item), 0);
-    ck_assert_int_eq(mproc__queue_get_end(queue, row, 0, &item), MPROC_EEND);
+    ck_assert_int_eq(mproc__queue_get_end(queue, 0, &item), MPROC_EEND);
     ck_assert_int_eq(mproc_queue_join(queue, MPROC_NOW), 0);
     size_t taken;
     ck_assert_int_eq(mproc_queue_counts(queue, NULL, &taken, NULL), 0);
