@@ -43,7 +43,8 @@ static const struct {
     const char *ours, *theirs;
 } reasons[] = {
     [0] = {"refused", "the peer refused, without a reason"},
-    [MPROC__AUTH_WRONG_KEY] = {"the peer has another key", "the peer says that its key is another"},
+    [MPROC__AUTH_WRONG_KEY] = {"the peer has another key, or called another address",
+                               "the peer says that its key is another, or its address"},
     [MPROC__AUTH_HAS_KEY] = {"the peer has no key, and one is needed",
                              "the peer needs a key, and none is given here"},
     [MPROC__AUTH_NO_KEY] = {"the peer needs a key, and none is given here",
@@ -109,11 +110,13 @@ static int message_type(const uint8_t *in, size_t in_bytes)
 }
 
 /* role, version and digest are under the MAC: an answer is no welcome (no reflection), nothing can be downgraded. Both
- * nonces are: neither side's random numbers alone decide whether an old answer fits again (no replay). */
+ * nonces are: neither side's random numbers alone decide whether an old answer fits again (no replay). The server's address
+ * is: who sits at another one cannot pass the words on (no relay). */
 static void auth_mac(const mproc__auth *auth, char role, uint8_t ret_mac[MAC_BYTES])
 {
     static const char label[] = "libmproc authkey";
-    uint8_t text[sizeof label + 2 + DIGEST_BYTES + 2 * NONCE_BYTES], *p = text;
+    uint8_t text[sizeof label + 2 + DIGEST_BYTES + 2 * NONCE_BYTES + 1 + MPROC__AUTH_ADDRESS_BYTES],
+        *p = text;
     memcpy(p, label, sizeof label);
     p += sizeof label;
     *p++ = (uint8_t)role;
@@ -123,9 +126,13 @@ static void auth_mac(const mproc__auth *auth, char role, uint8_t ret_mac[MAC_BYT
     memcpy(p, auth->server ? auth->own_nonce : auth->peer_nonce, NONCE_BYTES);
     p += NONCE_BYTES;
     memcpy(p, auth->server ? auth->peer_nonce : auth->own_nonce, NONCE_BYTES);
+    p += NONCE_BYTES;
+    *p++ = (uint8_t)auth->address_bytes;
+    memcpy(p, auth->address, auth->address_bytes);
+    p += auth->address_bytes;
     unsigned size = 0;
-    const void *mac =
-        HMAC(EVP_sha256(), auth->key.bytes, (int)auth->key.size_bytes, text, sizeof text, ret_mac, &size);
+    const void *mac = HMAC(EVP_sha256(), auth->key.bytes, (int)auth->key.size_bytes, text, (size_t)(p - text),
+                           ret_mac, &size);
     MPROC__ASSERT(mac && size == MAC_BYTES);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The mutual challenge on the authkey, as a pure state machine: frames in, frames out; and the program's key. L4.
  *
- * HMAC-SHA-256 both ways over both nonces, the role and the digest's name, so that a reflected or replayed answer fails.
+ * HMAC-SHA-256 both ways over both nonces, the role, the digest's name and the server's address, so that a reflected,
+ * replayed or relayed answer fails.
  * Nothing but its result leaves this file; keys are wiped from memory when done.
  *
  *      server                                          client
@@ -23,6 +24,7 @@
 
 enum {
     MPROC__AUTH_MESSAGE_BYTES = 256, /* no handshake message is longer */
+    MPROC__AUTH_ADDRESS_BYTES = 112, /* the longest name of a socket, and 2 */
     MPROC__AUTH_SECONDS = 5,         /* a handshake takes no longer (SEC-1) */
     MPROC__KEY_BYTES = 1024,         /* no key is longer */
     MPROC__KEY_LEAST_BYTES = 16      /* of key files and the program's key (SEC-2) */
@@ -52,9 +54,13 @@ typedef struct mproc__auth {
     int state;
     mproc__key key;
     uint8_t own_nonce[32], peer_nonce[32];
+    /* Where the server is, as the kernel tells both sides; under the MAC, so that a handshake that somebody passes on
+     * from one address to another fails. None: whoever uses the machine does not look. */
+    uint8_t address[MPROC__AUTH_ADDRESS_BYTES];
+    size_t address_bytes;
 } mproc__auth;
 
-/* Set client_first after init where that holds. */
+/* Set client_first and the address after init where they hold. */
 void mproc__auth_init(mproc__auth *auth, bool server, const mproc__key *key);
 void mproc__auth_fini(mproc__auth *auth);
 /* One step. `in` is the peer's message (size 0 at the very first call of the side that speaks first: the server).

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "platform/base.h"
 
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "channel/handshake.h"
 #include "platform/platform.h"
@@ -15,6 +17,37 @@ int mproc__handshake_send(int fd, const uint8_t *message, size_t size_bytes)
     mproc__frame_header(frame, MPROC__FRAME_AUTH, size_bytes);
     memcpy(frame + MPROC__FRAME_HEADER_BYTES, message, size_bytes);
     return mproc__fd_write_all(fd, frame, MPROC__FRAME_HEADER_BYTES + size_bytes, MPROC_NOW);
+}
+
+/* The server's own address, as the kernel has it: both ends are told the same bytes. A pair without names has none. */
+static void handshake_bind(mproc__auth *auth, int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_un local;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } name;
+    socklen_t size = sizeof name;
+    const void *parts[2] = {NULL, NULL};
+    size_t bytes[2] = {0, 0};
+    if ((auth->server ? getsockname(fd, &name.any, &size) : getpeername(fd, &name.any, &size)) < 0)
+        return;
+    size = size > sizeof name.local ? sizeof name.local : size; /* a path that fills all counts one more */
+    if (name.any.sa_family == AF_UNIX && size > offsetof(struct sockaddr_un, sun_path)) {
+        parts[0] = name.local.sun_path;
+        bytes[0] = size - offsetof(struct sockaddr_un, sun_path);
+    } else if (name.any.sa_family == AF_INET) {
+        parts[0] = &name.v4.sin_port, parts[1] = &name.v4.sin_addr;
+        bytes[0] = sizeof name.v4.sin_port, bytes[1] = sizeof name.v4.sin_addr;
+    } else if (name.any.sa_family == AF_INET6) {
+        parts[0] = &name.v6.sin6_port, parts[1] = &name.v6.sin6_addr;
+        bytes[0] = sizeof name.v6.sin6_port, bytes[1] = sizeof name.v6.sin6_addr;
+    }
+    for (size_t i = 0; i < MPROC__COUNT(parts) && bytes[i] > 0; i++) {
+        memcpy(auth->address + auth->address_bytes, parts[i], bytes[i]);
+        auth->address_bytes += bytes[i];
+    }
 }
 
 /* Sends what a step made, whatever the step came to; returns the step's code if it failed. */
@@ -80,6 +113,7 @@ int mproc__handshake_client(int fd, const mproc__key *key, bool client_first, mp
     mproc__auth auth;
     mproc__auth_init(&auth, false, key);
     auth.client_first = client_first;
+    handshake_bind(&auth, fd);
     int rc = client_first ? handshake_feed(&auth, fd, NULL, 0) : 0;
     while (rc == 0)
         rc = client_read(&auth, fd, deadline);
@@ -94,6 +128,7 @@ int mproc__handshake_begin(mproc__handshake *handshake, int fd, const mproc__key
     handshake->used = 0;
     mproc__auth_init(&handshake->auth, true, key);
     handshake->auth.client_first = client_first;
+    handshake_bind(&handshake->auth, fd);
     return handshake_feed(&handshake->auth, fd, NULL, 0);
 }
 

@@ -254,14 +254,16 @@ static int value_read(decoder *in, mproc_variant *ret_value)
 
 int mproc__variant_decode(const void *bytes, size_t size_bytes, mproc_variant *ret_value)
 {
-    decoder in = {.at = bytes, .end = (const uint8_t *)bytes + size_bytes};
+    decoder in = {.at = bytes};
 
+    in.end = size_bytes > 0 ? in.at + size_bytes : in.at; /* no bytes may be NULL, which has no sums */
     return value_read(&in, ret_value);
 }
 
 int mproc__parcel_unpack(mproc__parcel *parcel, mproc_variant *ret_value)
 {
-    decoder in = {.at = parcel->bytes, .end = parcel->bytes + parcel->size_bytes, .parcel = parcel};
+    decoder in = {.at = parcel->bytes, .parcel = parcel};
 
+    in.end = parcel->size_bytes > 0 ? in.at + parcel->size_bytes : in.at;
     return value_read(&in, ret_value);
 }
