@@ -273,7 +273,8 @@ START_TEST(silent_and_dripping_clients_delay_nobody)
     while (rc == MPROC_EAUTH);
     int64_t ms = (mproc__now_ns() - begin) / 1000000;
     ck_assert_int_eq(rc, 0);
-    ck_assert_int_lt(ms, support_ms(500)); /* idle 5 to 20 ms; REMOTE-6 is 100 */
+    ck_assert_int_lt(ms,
+                     support_ms(2000)); /* 5 to 20 on an idle machine; whoever waits for them waits 5000 */
     ck_assert_int_eq(beside_end(&client), 0);
     drops.stop = true;
     pthread_join(drops.thread, NULL);

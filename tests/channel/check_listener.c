@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -185,66 +184,6 @@ START_TEST(what_a_server_sent_before_it_closed_is_received)
 }
 END_TEST
 
-/* ---- size ---- */
-
-enum { WINDOW_BYTES = 1 << 20 };
-
-/* A buffer above 2 GiB that costs one MiB: the same pages, again and again. */
-static uint8_t *large_map(size_t size_bytes)
-{
-    int fd = mproc__memfd_create("window", WINDOW_BYTES);
-    uint8_t *data = mmap(NULL, size_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    for (size_t at = 0; fd >= 0 && data != MAP_FAILED && at < size_bytes; at += WINDOW_BYTES)
-        if (mmap(data + at, WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
-            MAP_FAILED)
-            return NULL;
-    close(fd);
-    return data == MAP_FAILED ? NULL : data;
-}
-
-static const size_t large_bytes = ((size_t)1 << 31) + WINDOW_BYTES;
-
-static int sends_large(void *context)
-{
-    mproc_connection *connection = NULL;
-    uint8_t *data = large_map(large_bytes);
-    for (size_t i = 0; data && i < WINDOW_BYTES; i++)
-        data[i] = (uint8_t)(i >> 12);
-    int rc = data ? mproc_connection_open(context, NULL, SOON, &connection) : -ENOMEM;
-    if (rc == 0)
-        rc = mproc_connection_send(connection, data, large_bytes, mproc_after_ms(support_ms(60000)));
-    if (rc == 0)
-        rc = mproc_connection_send(connection, "after", 5, SOON);
-    mproc_connection_close(&connection);
-    if (data)
-        munmap(data, large_bytes);
-    return rc == 0 ? 0 : 1;
-}
-
-/* shows: CONN-09 WORK-8 */
-START_TEST(a_message_above_two_gibibytes_arrives_whole)
-{
-    size_t got = 0;
-    uint8_t *data = large_map(large_bytes);
-    ck_assert_ptr_nonnull(data);
-    ck_assert_int_eq(
-        mproc_listener_create(NULL, MPROC_WITH(mproc_connection_options, .max_message_bytes = large_bytes),
-                              &listener),
-        0);
-    pid_t child = support_fork(sends_large, (void *)(uintptr_t)mproc_listener_address(listener));
-    ck_assert_int_eq(server_accept(), 0);
-    ck_assert_int_eq(
-        mproc_connection_recv(server_end, data, large_bytes, mproc_after_ms(support_ms(60000)), &got), 0);
-    ck_assert_uint_eq(got, large_bytes);
-    for (size_t i = 0; i < WINDOW_BYTES; i += 4096)
-        ck_assert_uint_eq(data[i], (uint8_t)(i >> 12));
-    expect(server_end, "after");
-    ck_assert_int_eq(support_reap(child, 5000), 0);
-    munmap(data, large_bytes);
-    close_all();
-}
-END_TEST
-
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("listener");
@@ -257,8 +196,5 @@ int main(int argc, char **argv)
     tcase_add_test(open_case, a_wrong_key_argument_is_refused_before_anything_is_bound);
     tcase_add_loop_test(open_case, a_forked_child_accepts_on_its_parents_listener, 0, FAMILIES);
     tcase_add_loop_test(open_case, what_a_server_sent_before_it_closed_is_received, 0, FAMILIES);
-    TCase *size = support_case(suite, "size");
-    tcase_set_timeout(size, 120);
-    tcase_add_test(size, a_message_above_two_gibibytes_arrives_whole);
     return support_run(suite, argc, argv);
 }

@@ -257,6 +257,41 @@ START_TEST(more_handshakes_than_there_is_room_for_push_out_the_oldest)
 }
 END_TEST
 
+static void *program_key_client(void *context)
+{
+    beside *client = context;
+    client->connection = NULL;
+    client->rc =
+        mproc_connection_open(mproc_listener_address(listener),
+                              MPROC_WITH(mproc_connection_options, .program_key = true, .plaintext = true),
+                              SOON, &client->connection);
+    return NULL;
+}
+
+/* shows: AUTH-10 */
+START_TEST(the_programs_key_serves_where_it_is_asked_for)
+{
+    beside client;
+    mproc_connection_options both = {.size = sizeof both, .key = KEY, .key_bytes = 16, .program_key = true};
+    if (!family_use(_i))
+        return;
+    mproc_connection_options program = {.size = sizeof program, .program_key = true, .plaintext = true};
+    ck_assert_int_eq(mproc_listener_create(family_address(), &program, &listener), -EINVAL);
+    ck_assert_int_eq(mproc_set_key(KEY, 16), 0);
+    ck_assert_int_eq(mproc_listener_create(family_address(), &both, &listener), -EINVAL);
+    ck_assert_int_eq(mproc_listener_create(family_address(), &program, &listener), 0);
+    ck_assert_int_eq(pthread_create(&client.thread, NULL, program_key_client, &client), 0);
+    ck_assert_int_eq(server_accept(), 0);
+    ck_assert_int_eq(beside_end(&client), 0);
+    mproc_connection_close(&server_end);
+    beside_start(&client, NULL); /* who does not ask for it has none */
+    ck_assert_int_eq(server_accept(), MPROC_EAUTH);
+    (void)beside_end(&client);
+    ck_assert_int_eq(mproc_set_key(NULL, 0), 0);
+    close_all();
+}
+END_TEST
+
 static int64_t ms_since(int64_t begin_ns)
 {
     return (mproc__now_ns() - begin_ns) / 1000000;
@@ -406,6 +441,7 @@ int main(int argc, char **argv)
     tcase_add_test(keyed, a_client_trusts_no_listener_that_does_not_prove_the_key);
     tcase_add_test(keyed, another_user_is_refused_before_its_first_byte);
     tcase_add_loop_test(keyed, more_handshakes_than_there_is_room_for_push_out_the_oldest, 0, FAMILIES);
+    tcase_add_loop_test(keyed, the_programs_key_serves_where_it_is_asked_for, 0, FAMILIES);
     tcase_add_loop_test(keyed, who_fails_waits_and_then_is_let_in, 0, FAMILIES);
     tcase_add_test(keyed, who_fails_makes_nobody_else_wait);
     tcase_add_loop_test(keyed, the_descriptor_tells_when_a_penalty_is_over, 0, FAMILIES);

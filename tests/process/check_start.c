@@ -320,7 +320,8 @@ static int checks_its_key(mproc_call *call)
                : 0;
 }
 
-/* shows: AUTH-10 */
+/* No call gives a key out and no value can hold one, so that none gets into a message. */
+/* shows: AUTH-10 AUTH-11 */
 START_TEST(a_child_has_the_key_that_the_program_had_at_its_start)
 {
     warm();
