@@ -47,6 +47,20 @@ START_TEST(an_acknowledged_queue_delivers_all_over_a_hundred_random_kills)
 }
 END_TEST
 
+/* shows: DEATH-1 DEATH-2 */
+START_TEST(a_queue_of_megabytes_loses_nothing_over_forty_random_kills)
+{
+    torture(_i == 0 ? "queue large" : "queue large acknowledged", 20);
+}
+END_TEST
+
+/* shows: DEATH-1 DEATH-2 */
+START_TEST(an_exclusive_queue_goes_on_with_the_next_user_over_forty_random_kills)
+{
+    torture("queue exclusive", 40);
+}
+END_TEST
+
 START_TEST(ordered_queues_lose_nothing_over_a_hundred_random_kills)
 {
     torture(_i == 0 ? "queue priority" : "queue lifo", 50);
@@ -93,6 +107,8 @@ int main(int argc, char **argv)
     tcase_add_test(kills, a_lock_outlives_a_hundred_random_kills);
     tcase_add_test(kills, a_queue_loses_and_doubles_nothing_over_a_hundred_random_kills);
     tcase_add_test(kills, an_acknowledged_queue_delivers_all_over_a_hundred_random_kills);
+    tcase_add_loop_test(kills, a_queue_of_megabytes_loses_nothing_over_forty_random_kills, 0, 2);
+    tcase_add_test(kills, an_exclusive_queue_goes_on_with_the_next_user_over_forty_random_kills);
     tcase_add_loop_test(kills, ordered_queues_lose_nothing_over_a_hundred_random_kills, 0, 2);
     tcase_add_test(kills, locks_permits_events_and_conditions_outlive_two_hundred_random_kills);
     tcase_add_test(kills, they_outlive_kills_among_stops_too);
