@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include <linux/futex.h>
+#include <stdio.h>
 
 #include "channel/queue.h"
 
@@ -27,6 +28,25 @@ static const char *order_explain(const mproc__queue_shared *shared)
     }
 }
 
+/* Who is still there, and, when readers wait, for whom. */
+static void roles_explain(const mproc__queue_shared *shared, mproc__report *report)
+{
+    mproc__role_census census = {0};
+    char expected[32] = "";
+    if (!atomic_load_explicit(&shared->counting, memory_order_relaxed))
+        return;
+    for (unsigned row = 0; row < MPROC__ROWS; row++)
+        mproc__queue_role_count(&census,
+                                atomic_load_explicit(&shared->roles.rows[row], memory_order_relaxed));
+    if (shared->roles.expected_writers > 0)
+        snprintf(expected, sizeof expected, " of %u expected", shared->roles.expected_writers);
+    mproc__report_state(report, "read by %u, written by %u; %llu writers%s came", census.readers,
+                        census.writers, (unsigned long long)census.came, expected);
+    if (census.pending > 0 || census.lost > 0)
+        mproc__report_state(report, "announced and still to come: %u; never came: %llu", census.pending,
+                            (unsigned long long)census.lost);
+}
+
 void mproc__queue_explain(const void *root, size_t size_bytes, mproc__report *report)
 {
     static const char *const states[] = {"open", "closed for puts", "closed, and what was in it is gone"};
@@ -43,6 +63,7 @@ void mproc__queue_explain(const void *root, size_t size_bytes, mproc__report *re
                         shared->layout.redeliver ? ", acknowledged" : "", order_explain(shared));
     if (shared->layout.max_items > 0)
         mproc__report_state(report, "at most %u items", shared->layout.max_items);
+    roles_explain(shared, report);
     side_explain(&shared->put.lock, "in a put", report);
     side_explain(&shared->get.lock, "in a get", report);
     side_explain(&shared->writer.lock, "the only producer", report);

@@ -195,13 +195,7 @@ void mproc__queue_role_clear(mproc_queue *queue, unsigned row)
 
 /* ---- what is over ---- */
 
-typedef struct role_census {
-    unsigned readers, writers, pending;
-    uint64_t came, lost;
-    bool read_ever;
-} role_census;
-
-static void role_count(role_census *census, uint64_t word)
+void mproc__queue_role_count(mproc__role_census *census, uint64_t word)
 {
     census->readers += (word & MPROC_ROLE_READ) != 0;
     census->writers += (word & MPROC_ROLE_WRITE) != 0;
@@ -213,28 +207,28 @@ static void role_count(role_census *census, uint64_t word)
 
 /* All words as they were at one moment: what a second look finds unchanged. Otherwise a role that one process takes before
  * another gives its own up could be seen in neither. False: they change all the time; whoever changes them posts. */
-static bool role_survey(mproc_queue *queue, role_census *ret_census)
+static bool role_survey(mproc_queue *queue, mproc__role_census *ret_census)
 {
-    uint64_t words[MPROC__ROWS];
+    uint64_t words[MPROC__ROWS] = {0};
     unsigned rows = mproc__segment_rows(queue->segment);
     bool changed = true;
     for (unsigned row = 0; row < rows; row++)
         words[row] = role_of(queue, row);
     for (unsigned tries = 0; changed && tries < SURVEYS; tries++) {
-        *ret_census = (role_census){0};
+        *ret_census = (mproc__role_census){0};
         changed = rows != mproc__segment_rows(queue->segment);
         rows = mproc__segment_rows(queue->segment);
         for (unsigned row = 0; row < rows; row++) {
             uint64_t word = role_of(queue, row);
             changed |= word != words[row];
             words[row] = word;
-            role_count(ret_census, word);
+            mproc__queue_role_count(ret_census, word);
         }
     }
     return !changed;
 }
 
-static int role_written(mproc_queue *queue, const role_census *census)
+static int role_written(mproc_queue *queue, const mproc__role_census *census)
 {
     uint32_t expected = queue->shared->roles.expected_writers;
     if (census->writers > 0 || census->pending > 0 ||
@@ -249,7 +243,7 @@ int mproc__queue_over(mproc_queue *queue, const mproc__eventcount_shared *event)
     const mproc__queue_shared *shared = queue->shared;
     if (MPROC__LIKELY(!atomic_load_explicit(&shared->counting, memory_order_relaxed)))
         return -EAGAIN;
-    role_census census;
+    mproc__role_census census;
     if (!role_survey(queue, &census))
         return -EAGAIN;
     if (event == &shared->items)

@@ -44,7 +44,15 @@ typedef struct mproc__queue_roles_shared {
     _Atomic uint64_t leavers[MPROC__LEAVERS];
 } mproc__queue_roles_shared;
 
+/* What a row's words come to. */
+typedef struct mproc__role_census {
+    unsigned readers, writers, pending;
+    uint64_t came, lost;
+    bool read_ever;
+} mproc__role_census;
+
 /* ---- queue_role.c ---- */
+void mproc__queue_role_count(mproc__role_census *census, uint64_t word);
 /* Takes flags out of a row's word, then others in. What it was. */
 uint64_t mproc__queue_role_swap(mproc_queue *queue, unsigned row, uint64_t out, uint64_t in);
 /* Counts, in any row, an announced writer that will never come. */

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "channel/queue_common.h"
 #include "shm/report.h"
@@ -75,6 +76,27 @@ START_TEST(a_queue_that_was_shut_says_so)
 }
 END_TEST
 
+START_TEST(who_reads_and_writes_is_told_where_it_is_counted)
+{
+    mproc_queue *queue = queue_make(MPROC__HOME_HOST, NULL);
+    explain(queue);
+    ck_assert_ptr_null(strstr(report.state, "read by"));
+    ck_assert_int_eq(mproc_queue_role(queue, MPROC_ROLE_BOTH), 0);
+    explain(queue);
+    ck_assert_ptr_nonnull(strstr(report.state, "\nread by 1, written by 1; 1 writers came"));
+    ck_assert_int_eq(mproc_queue_role(queue, MPROC_ROLE_READ), 0);
+    ck_assert_int_eq(mproc_queue_expect(queue, getppid()), 0);
+    explain(queue);
+    ck_assert_ptr_nonnull(strstr(report.state, "\nread by 1, written by 0; 1 writers came\n"
+                                               "announced and still to come: 1; never came: 0"));
+    mproc_queue_close(&queue);
+    queue = queue_make(MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .expected_writers = 4));
+    explain(queue);
+    ck_assert_ptr_nonnull(strstr(report.state, "; 0 writers of 4 expected came"));
+    mproc_queue_close(&queue);
+}
+END_TEST
+
 START_TEST(who_stands_in_a_put_or_a_get_holds_it)
 {
     mproc_queue *queue = queue_make(MPROC__HOME_HOST, NULL);
@@ -113,6 +135,7 @@ int main(int argc, char **argv)
     tcase_add_test(told, what_kind_of_queue_it_is_is_told);
     tcase_add_loop_test(told, the_order_is_told_unless_it_is_that_of_arrival, 0, 3);
     tcase_add_loop_test(told, a_queue_that_was_shut_says_so, 0, 2);
+    tcase_add_test(told, who_reads_and_writes_is_told_where_it_is_counted);
     tcase_add_loop_test(told, who_stands_in_a_put_or_a_get_holds_it, 0, 2);
     tcase_add_test(told, garbage_is_told_as_such_and_never_followed);
     return support_run(suite, argc, argv);
