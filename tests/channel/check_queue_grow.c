@@ -188,6 +188,46 @@ START_TEST(max_items_stays_exact_while_it_grows)
 }
 END_TEST
 
+/* Whatever was asked for, there is an end, and what is queued is never more than the header says. */
+static const struct {
+    mproc_queue_options options;
+    size_t most_bytes;
+} bounds[] = {
+    {{.size = sizeof(mproc_queue_options)}, 1 << 20},
+    {{.size = sizeof(mproc_queue_options), .max_items = 100}, 100 * ITEM},
+    {{.size = sizeof(mproc_queue_options), .max_items = 30000}, 4 << 20},
+    {{.size = sizeof(mproc_queue_options), .redeliver = true}, 1 << 20},
+    {{.size = sizeof(mproc_queue_options), .order = MPROC_ORDER_LIFO}, 1 << 20},
+    {{.size = sizeof(mproc_queue_options), .order = MPROC_ORDER_PRIORITY, .max_bytes = 3 << 20}, 3 << 20},
+    {{.size = sizeof(mproc_queue_options), .max_bytes = 3 << 20}, 4 << 20},
+};
+
+START_TEST(no_queue_is_without_a_bound)
+{
+    size_t which = (size_t)_i / 2;
+    make(_i % 2, &bounds[which].options);
+    size_t count = fill(ITEM, SIZE_MAX);
+    ck_assert_uint_gt(count, 0);
+    ck_assert_uint_le(count * ITEM, bounds[which].most_bytes);
+    drop();
+}
+END_TEST
+
+/* What was taken and not done counts, too, where it lies in the queue's memory: blocks. */
+START_TEST(taken_items_that_are_not_done_count_against_the_budget)
+{
+    size_t size_bytes = _i < 2 ? ITEM : BLOCK, count = 0;
+    make(_i % 2, MPROC_WITH(mproc_queue_options, .redeliver = _i < 2, .max_bytes = BUDGET));
+    for (; mproc_queue_put(queue, numbered(count, size_bytes), size_bytes, MPROC_NOW) == 0; count++) {
+        mproc_loan loan = MPROC_LOAN_INIT;
+        ck_assert_int_eq(mproc_queue_take(queue, MPROC_NOW, &loan), 0);
+        ck_assert_uint_le(count * size_bytes, BUDGET);
+    }
+    ck_assert_uint_ge(count * size_bytes, BUDGET / 3);
+    drop();
+}
+END_TEST
+
 /* Batches on both sides of a link. */
 START_TEST(batches_go_on_in_the_next_ring)
 {
@@ -249,9 +289,7 @@ static int produces(void *context)
 
 static void *produces_in_a_thread(void *context)
 {
-    static _Atomic uint64_t serial;
     uint64_t message[BLOCK / 8] = {(uint64_t) * (int *)context};
-    (void)serial;
     for (uint64_t i = 0; i < EACH; i++) {
         message[1] = i;
         if (mproc_queue_put(queue, message, i % 50 == 0 ? sizeof(message) : 96, soon()) < 0)
@@ -367,6 +405,8 @@ int main(int argc, char **argv)
     tcase_add_test(cost, the_memory_of_smaller_rings_is_given_back);
     TCase *budget = support_case(suite, "budget");
     tcase_add_loop_test(budget, it_fills_up_to_its_budget_and_drains_in_order, 0, 6);
+    tcase_add_loop_test(budget, no_queue_is_without_a_bound, 0, 2 * (int)MPROC__COUNT(bounds));
+    tcase_add_loop_test(budget, taken_items_that_are_not_done_count_against_the_budget, 0, 4);
     tcase_add_loop_test(budget, max_items_stays_exact_while_it_grows, 0, 6);
     tcase_add_loop_test(budget, batches_go_on_in_the_next_ring, 0, 3);
     tcase_add_loop_test(budget, what_is_given_back_stays_the_oldest_over_a_link, 0, 3);
