@@ -417,6 +417,10 @@ static int connection_unpack_message(mproc__stream *stream, mproc_variant *ret_i
     int rc = mproc__parcel_unpack(&parcel, ret_item);
     if (rc == -ENOMEM && parcel.fd_count == 0)
         return rc;
+    if (rc == 0 && mproc__parcel_left(&parcel)) {
+        mproc_variant_clear(ret_item);
+        rc = mproc__fail(MPROC_EPROTOCOL, "a message came with more descriptors than it uses");
+    }
     parcel.bytes = NULL; /* the stream's, which uses it again */
     mproc__parcel_clear(&parcel, true);
     mproc__stream_drop(stream);

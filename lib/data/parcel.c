@@ -90,3 +90,11 @@ int mproc__parcel_take_fd(mproc__parcel *parcel)
     }
     return -1;
 }
+
+bool mproc__parcel_left(const mproc__parcel *parcel)
+{
+    for (size_t i = 0; i < parcel->fd_count; i++)
+        if (parcel->fds[i] >= 0)
+            return true;
+    return false;
+}

@@ -50,6 +50,9 @@ int mproc__parcel_add_fd(mproc__parcel *parcel, int fd);
 /* For unpack functions: the next descriptor of this parcel, now the caller's; -1 when there is none. */
 int mproc__parcel_take_fd(mproc__parcel *parcel);
 
+/* Whether a descriptor is left that nobody took. */
+bool mproc__parcel_left(const mproc__parcel *parcel);
+
 /* Makes a handle of what pack wrote. Each noun registers its own at the first use of the library in a process
  * (lib/library.c for those above L5). Not thread-safe: called from mproc_init and from place_open under its lock. */
 typedef int mproc__unpack_fn(mproc__parcel *parcel, const void *blob, size_t blob_bytes,

@@ -9,6 +9,7 @@
 #include <mproc/connection.h>
 #include "channel/connection_common.h"
 #include "channel/frame.h"
+#include "data/parcel.h"
 #include "platform/platform.h"
 #include "support/support.h"
 
@@ -169,6 +170,45 @@ START_TEST(a_connection_with_half_a_message_cannot_be_given_away)
 }
 END_TEST
 
+/* A message that promises two descriptors and comes with `count`. */
+static void send_with_fds(int socket, const int *fds, size_t count)
+{
+    uint8_t bytes[256];
+    mproc__parcel parcel;
+    ck_assert_int_eq(mproc__parcel_pack(&parcel, true, MPROC_ARGS(mproc_fd(0), mproc_fd(1))), 0);
+    ck_assert_uint_le(MPROC__FRAME_HEADER_BYTES + parcel.size_bytes, sizeof bytes);
+    mproc__frame_header(bytes, MPROC__FRAME_VARIANT, parcel.size_bytes);
+    memcpy(bytes + MPROC__FRAME_HEADER_BYTES, parcel.bytes, parcel.size_bytes);
+    size_t size = MPROC__FRAME_HEADER_BYTES + parcel.size_bytes;
+    if (count > 0)
+        ck_assert_int_eq(mproc__fd_send(socket, bytes, size, fds, count, SOON), 0);
+    else
+        ck_assert_int_eq(send(socket, bytes, size, 0), (ssize_t)size);
+    mproc__parcel_clear(&parcel, false);
+}
+
+/* shows: FDS-03 */
+START_TEST(a_message_with_fewer_or_more_descriptors_than_it_promises_is_an_error)
+{
+    mproc_variant item;
+    int socket;
+    mproc_connection *connection = open_raw(&socket);
+    for (size_t count = 0; count <= 3; count++) {
+        send_with_fds(socket, (const int[]){0, 1, 2}, count);
+        int rc = mproc_connection_recv_variant(connection, SOON, &item);
+        ck_assert_int_eq(rc, count == 2 ? 0 : MPROC_EPROTOCOL);
+        if (rc == 0)
+            mproc_variant_clear(&item);
+        raw_header(socket, MPROC__FRAME_BYTES, 2);
+        ck_assert_int_eq(send(socket, "ok", 2, 0), 2);
+        expect(connection, "ok");
+    }
+    close(socket);
+    ck_assert_int_eq(mproc_connection_recv_variant(connection, SOON, &item), MPROC_EEND);
+    mproc_connection_close(&connection);
+}
+END_TEST
+
 START_TEST(descriptors_nobody_asked_for_are_closed)
 {
     char buffer[8];
@@ -234,6 +274,7 @@ int main(int argc, char **argv)
     tcase_add_test(variants, a_one_way_end_stays_one_way_when_it_travels);
     tcase_add_test(variants, a_connection_with_half_a_message_cannot_be_given_away);
     tcase_add_test(variants, descriptors_nobody_asked_for_are_closed);
+    tcase_add_test(variants, a_message_with_fewer_or_more_descriptors_than_it_promises_is_an_error);
     tcase_add_test(variants, without_memory_nothing_is_lost);
     return support_run(suite, argc, argv);
 }
