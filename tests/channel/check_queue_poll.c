@@ -309,8 +309,7 @@ static int puts_deafly_and_dies(void *parent)
     return 3;
 }
 
-/* Also of one that takes part only when the other sleeps already.
- * shows: WAIT-1 */
+/* Also of one that takes part only when the other sleeps already. */
 START_TEST(the_death_of_a_putter_before_it_told_anybody_ends_a_wait)
 {
     pid_t self = getpid();
@@ -339,7 +338,6 @@ static int takes_and_waits(void *unused)
     return 2;
 }
 
-/* shows: DEATH-2 */
 START_TEST(what_a_killed_taker_had_makes_the_descriptor_readable)
 {
     mproc_loan loan = MPROC_LOAN_INIT;
