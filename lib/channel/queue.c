@@ -320,10 +320,10 @@ int mproc_queue_shutdown(mproc_queue *queue, bool discard)
     mproc__queue_shared *shared = queue->shared;
     mproc_deadline deadline = mproc_after_ms(SHUTDOWN_LOCK_MS);
     /* Both locks: no put that began before ends after, and no get that began before takes what is discarded. One store. */
-    int rc = mproc__queue_lock(&shared->put.lock, deadline);
+    int rc = mproc__queue_lock_checked(queue, &shared->put.lock, deadline);
     if (rc < 0)
         return mproc__queue_answer(queue, rc);
-    rc = mproc__queue_lock(&shared->get.lock, deadline);
+    rc = mproc__queue_lock_checked(queue, &shared->get.lock, deadline);
     if (rc == 0) {
         uint32_t state = discard ? MPROC__QUEUE_DISCARDED : MPROC__QUEUE_CLOSED;
         if (atomic_load_explicit(&shared->state, memory_order_relaxed) < state)

@@ -5,6 +5,7 @@
  *   queue_item.c    one item in, one item out, under the ring's locks; waiting
  *   queue_block.c   blocks: states, give back, sweep of the dead
  *   queue_exclusive.c  sides with one user, who takes no lock
+ *   queue_check.c   whether what is queued can be true
  *   queue_loan.c    loans
  *   queue_dead.c    dead letters
  *   queue_order.c   LIFO and priority
@@ -107,6 +108,7 @@ typedef struct mproc__queue_exclusive_shared {
 /* Each group on its own lines: what one side writes all the time, the other does not touch unless it must. */
 typedef struct mproc__queue_shared {
     mproc__queue_layout_shared layout;
+    uint32_t salt; /* in the ids of its loans: those of other queues mean nothing here; written as the layout is */
     /* producers, under put.lock */
     _Alignas(MPROC__LINE) mproc__queue_put_shared put;
     /* Written under put.lock with release; anyone may read. A producer dies before it: no item. After it: a whole one. */
@@ -202,10 +204,9 @@ struct mproc_queue {
     _Atomic int stamp_row;
     uint32_t max_items; /* as in the layout; so is the name */
     char name[64];
-    mproc__queue_copy *copies; /* these two and changes of the third are guarded in queue_loan.c */
-    uint64_t copy_count;
+    uint32_t salt;              /* as in shared memory */
+    mproc__queue_copy *copies;  /* this and changes of the next are guarded in queue_loan.c */
     _Atomic uint32_t copy_open; /* in the list */
-    _Atomic uint64_t reserve_count;
 };
 
 /* ---- queue_layout.c ---- */
@@ -304,8 +305,8 @@ void mproc__queue_unlock(mproc__robust_shared *lock);
 /* The slow half of the next. */
 void mproc__queue_wake(const mproc_queue *queue, mproc__eventcount_shared *event);
 /* Wakes who sleeps; after the unlock. The commit must be visible before the look at the sleep bit: on x86 the release of
- * the mutex between the two, a locked instruction (an exclusive side has a fence there), has seen to that, and leaving the fence out gains a sixth; elsewhere it
- * is needed. */
+ * the mutex between the two, a locked instruction (an exclusive side has a fence there), has seen to that, and leaving the
+ * fence out gains a sixth; elsewhere it is needed. */
 static inline void mproc__queue_post(const mproc_queue *queue, mproc__eventcount_shared *event)
 {
 #if defined(__x86_64__)
@@ -445,49 +446,6 @@ int mproc__queue_bytes_return(mproc_queue *queue, int row, unsigned kind, const 
 void mproc__queue_block_count(mproc_queue *queue, size_t *ret_leased, size_t *ret_returned);
 int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context);
 
-/* ---- queue_dead.c ---- */
-/* The oldest dead letter; get.lock held. -EAGAIN: none; MPROC_EEND: none, and nothing there that may become one. */
-int mproc__queue_dead_peek(mproc_queue *queue, mproc__queue_item *ret_item);
-/* It becomes LEASED by row. MPROC_ECORRUPT. */
-int mproc__queue_dead_accept(mproc_queue *queue, int row, const mproc__queue_item *item);
-/* Whether a LEASED block was taken as a dead letter: not to be joined, and dead again if its taker dies. */
-static inline bool mproc__queue_was_dead(const mproc_queue *queue, mproc__block_state leased)
-{
-    return leased.number > queue->max_deliveries;
-}
-
-/* ---- queue_loan.c ---- */
-/* Before the first: a fork finds the guard free. 0, -ENOMEM. */
-int mproc__queue_copies_begin(void);
-void mproc__queue_copies_free(mproc_queue *queue);
-/* What a LEASED block is called: position, delivery and block. */
-uint64_t mproc__loan_id(uint32_t block, uint32_t delivery, uint64_t position);
-
-/* ---- queue_order.c: not for FIFO ---- */
-/* -EINVAL for a priority other than 0 in a queue that has none. */
-int mproc__order_check(mproc_queue *queue, int32_t priority);
-/* PRIVATE to QUEUED, and into the heap; waits for room. On failure the block is PRIVATE as before. */
-int mproc__order_put(mproc_queue *queue, uint32_t block, mproc_deadline deadline);
-/* LEASED to RETURNED and into the heap; MPROC_ESTATE. -EAGAIN: the lock is not to be had now, or the caller's. */
-int mproc__order_return(mproc_queue *queue, uint32_t block, mproc__block_state from);
-/* As mproc__queue_peek, but -EAGAIN also when it is closed; get.lock held. */
-int mproc__order_peek(mproc_queue *queue, mproc__queue_item *ret_item);
-/* Takes what peek found: its block's word becomes `leased`; get.lock held. */
-int mproc__order_accept(mproc_queue *queue, const mproc__queue_item *item, mproc__block_state leased);
-/* Makes heap and count true again if a death or a give back left them behind; get.lock held. MPROC_ECORRUPT. */
-int mproc__order_ready(mproc_queue *queue);
-/* How many are queued; no lock. At rest exact. */
-size_t mproc__order_items(const mproc_queue *queue);
-
-/* ---- queue_poll.c ---- */
-/* An attempt to get has found nothing: makes the descriptor unreadable, then tries once more. */
-int mproc__queue_quiet(mproc_queue *queue, mproc__queue_attempt_fn *attempt, void *context,
-                       mproc_deadline deadline);
-int mproc__queue_wait_fd(mproc__handle *handle);
-bool mproc__queue_ready(mproc__handle *handle, bool readable);
-
-/* ---- queue_variant.c ---- */
-/* An owned variant of an item's bytes. */
-int mproc__queue_decode(unsigned kind, const void *data, size_t size_bytes, mproc_variant *ret_item);
+#include "channel/queue_parts.h"
 
 #endif

@@ -94,6 +94,9 @@ static int batch_enter(mproc_queue *queue, mproc_role role, const void *items, s
         return row;
     if (!ret_count || count == 0 || (!items && item_bytes > 0))
         return mproc__handle_fail(&queue->handle, -EINVAL, "no items, or nowhere to say how many");
+    if (item_bytes > 0 && count > SIZE_MAX / item_bytes)
+        return mproc__handle_fail(&queue->handle, -EINVAL,
+                                  "%zu items of %zu bytes: more than there is memory", count, item_bytes);
     int rc = mproc__queue_fits(queue, item_bytes);
     if (rc < 0)
         return rc;

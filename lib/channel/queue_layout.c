@@ -134,12 +134,22 @@ int mproc__queue_plan_make(const mproc_queue_options *options, mproc__queue_plan
     return 0;
 }
 
+/* Another one for each queue of this machine, as far as 32 bits go. */
+static uint32_t layout_salt(void)
+{
+    static _Atomic uint32_t made;
+    uint64_t x =
+        (uint64_t)mproc__now_ns() ^ (uint64_t)mproc__pid() << 40 ^ (uint64_t)atomic_fetch_add(&made, 1) << 20;
+    return (uint32_t)((x * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+}
+
 int mproc__queue_layout_init(mproc__segment *segment, const mproc__queue_plan *plan)
 {
     const mproc__queue_layout_shared *layout = &plan->layout;
     mproc__queue_shared *shared = mproc__segment_root(segment);
     bool process_shared = mproc__segment_shared(segment);
     shared->layout = *layout;
+    shared->salt = layout_salt();
     shared->bell.pollable = plan->pollable;
     mproc__robust_init(&shared->put.lock, process_shared);
     mproc__robust_init(&shared->get.lock, process_shared);
@@ -204,5 +214,6 @@ int mproc__queue_view(mproc_queue *queue, mproc__segment *segment)
     queue->max_bytes = layout.max_bytes;
     queue->block_bytes = layout.granule_bytes * layout.granule_count - sizeof(mproc__block_shared);
     memcpy(queue->name, layout.name, sizeof queue->name);
+    queue->salt = queue->shared->salt;
     return 0;
 }

@@ -9,16 +9,17 @@
 #include "channel/queue.h"
 #include "data/variant.h"
 
-/* An id: which item (32 bits: position in the ring, or a count), delivery (8), block (24). */
+/* An id: which item (32 bits: position in the ring, or a count; with the queue's salt), delivery (8), block (24). */
 enum {
     ID_RESERVED = 0, /* deliveries that cannot be: a producer's loan, */
     ID_COPY = 255,   /* and a private copy of a record */
     ID_BLOCK_MASK = 0xffffff
 };
 
-static uint64_t id_make(uint32_t block, uint32_t delivery, uint32_t which)
+static uint64_t id_make(const mproc_queue *queue, uint32_t block, uint32_t delivery, uint32_t which)
 {
-    return (uint64_t)which << 32 | (uint64_t)(delivery & 255u) << 24 | (block & ID_BLOCK_MASK);
+    return (uint64_t)(which ^ queue->salt) << 32 | (uint64_t)(delivery & 255u) << 24 |
+           (block & ID_BLOCK_MASK);
 }
 
 static uint32_t id_block(uint64_t id)
@@ -31,9 +32,10 @@ static uint32_t id_delivery(uint64_t id)
     return (uint32_t)(id >> 24) & 255u;
 }
 
-uint64_t mproc__loan_id(uint32_t block, uint32_t delivery, uint64_t position)
+/* What a block of ours, PRIVATE or LEASED, is called. */
+static uint64_t loan_id(const mproc_queue *queue, uint32_t block, uint32_t delivery, uint64_t position)
 {
-    return id_make(block, delivery, (uint32_t)(position >> 3));
+    return id_make(queue, block, delivery, (uint32_t)(position >> 3));
 }
 
 /* ---- private copies ---- */
@@ -41,6 +43,8 @@ uint64_t mproc__loan_id(uint32_t block, uint32_t delivery, uint64_t position)
 /* One guard for the lists of all queues, held for some ten instructions: fork must find it free, or a child of a threaded
  * process would hang in its first loan, and a handler can be told of one mutex, not of each queue's. */
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t copy_count,
+    reserve_count; /* of all queues: two handles of one queue must not give the same */
 static int guard_code;
 
 static void guard_lock(void)
@@ -85,8 +89,8 @@ static mproc__queue_copy *copy_new(mproc_queue *queue, const mproc__queue_item *
     copy->magic = MPROC__COPY_MAGIC;
     copy->kind = item->kind;
     guard_lock();
-    copy->id = item->block == MPROC__NO_BLOCK ? id_make(ID_BLOCK_MASK, ID_COPY, (uint32_t)++queue->copy_count)
-                                              : mproc__loan_id(item->block, item->delivery, item->position);
+    copy->id = item->block == MPROC__NO_BLOCK ? id_make(queue, ID_BLOCK_MASK, ID_COPY, ++copy_count)
+                                              : loan_id(queue, item->block, item->delivery, item->position);
     copy_link(queue, copy);
     guard_unlock();
     return copy;
@@ -149,10 +153,19 @@ static bool loan_state(mproc_queue *queue, uint64_t id, unsigned state, mproc__b
     const mproc__block_shared *at = mproc__queue_block(queue, id_block(id));
     return at && mproc__arena_get(&queue->arena, id_block(id), ret_state) && ret_state->state == state &&
            ret_state->number == id_delivery(id) &&
-           mproc__loan_id(id_block(id), ret_state->number, at->position) == id;
+           loan_id(queue, id_block(id), ret_state->number, at->position) == id;
 }
 
 /* ---- the producer's ---- */
+
+/* Not the one that would make an id 0, which is no loan's. */
+static uint64_t reserve_position(const mproc_queue *queue)
+{
+    uint32_t count = atomic_fetch_add_explicit(&reserve_count, 1, memory_order_relaxed) + 1;
+    if (count == queue->salt)
+        count = atomic_fetch_add_explicit(&reserve_count, 1, memory_order_relaxed) + 1;
+    return (uint64_t)count << 3;
+}
 
 int mproc_queue_reserve(mproc_queue *queue, size_t size_bytes, mproc_deadline deadline, mproc_loan *ret_loan)
 {
@@ -172,12 +185,24 @@ int mproc_queue_reserve(mproc_queue *queue, size_t size_bytes, mproc_deadline de
     mproc__block_shared *at = mproc__queue_block(queue, block);
     if (!at)
         return mproc__queue_answer(queue, MPROC_ECORRUPT);
-    at->position = (atomic_fetch_add_explicit(&queue->reserve_count, 1, memory_order_relaxed) + 1) << 3;
+    at->position = reserve_position(queue);
     *ret_loan = (mproc_loan){.size = sizeof *ret_loan,
-                             .id = mproc__loan_id(block, ID_RESERVED, at->position),
+                             .id = loan_id(queue, block, ID_RESERVED, at->position),
                              .data = mproc__block_bytes(at),
                              .data_bytes = size_bytes};
     return 0;
+}
+
+/* It has no deadline of its own, and a queue that damage has made look full would keep it for ever. */
+static int commit_block(mproc_queue *queue, int row, uint32_t block)
+{
+    for (;;) {
+        int rc = mproc__queue_block_put(queue, row, block, mproc_after_ms(MPROC__QUEUE_CHECK_MS));
+        if (rc == -ETIMEDOUT)
+            rc = mproc__queue_check(queue) < 0 ? MPROC_ECORRUPT : -EAGAIN;
+        if (rc != -EAGAIN)
+            return rc;
+    }
 }
 
 int mproc_queue_commit(mproc_queue *queue, mproc_loan *loan)
@@ -200,7 +225,7 @@ int mproc_queue_commit(mproc_queue *queue, mproc_loan *loan)
         return rc;
     at->size_bytes = loan->data_bytes;
     at->priority = loan->priority;
-    rc = mproc__queue_block_put(queue, row, id_block(loan->id), MPROC_FOREVER);
+    rc = commit_block(queue, row, id_block(loan->id));
     if (rc < 0)
         at->size_bytes = reserved;
     else
@@ -297,7 +322,7 @@ static int take_lend(mproc_queue *queue, const loan_take *take, int rc, mproc_lo
     const mproc__queue_item *item = &take->item;
     *ret_loan = (mproc_loan){.size = sizeof *ret_loan,
                              .id = take->copy ? take->copy->id
-                                              : mproc__loan_id(item->block, item->delivery, item->position),
+                                              : loan_id(queue, item->block, item->delivery, item->position),
                              .delivery = item->delivery,
                              .priority = item->priority,
                              .data = take->copy ? take->copy->data : (void *)(uintptr_t)item->data,
@@ -378,7 +403,7 @@ int mproc_queue_give_back(mproc_queue *queue, mproc_loan *loan)
 
 int mproc_queue_loan_variant(const mproc_loan *loan, mproc_variant *ret_item)
 {
-    if (!loan || loan->size < sizeof *loan || !loan->data || !ret_item)
+    if (!loan || loan->size < sizeof *loan || !loan->data || loan->delivery == 0 || !ret_item)
         return mproc__fail(-EINVAL, "not a taken loan");
     /* A block's and a copy's headers end alike, right before the data. */
     uint32_t what[2];

@@ -113,6 +113,11 @@ int mproc__order_ready(mproc_queue *queue)
     return MPROC__LIKELY(order_is_true(queue->shared)) ? 0 : order_rebuild(queue);
 }
 
+void mproc__order_doubt(mproc_queue *queue)
+{
+    stale_set(queue->shared);
+}
+
 /* get.lock held, and ready. */
 static int order_count(const mproc_queue *queue, size_t *ret_count)
 {

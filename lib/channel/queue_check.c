@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Whether what a queue says to hold can be true. For who waits without a deadline: in a queue that damage has made look
+ * full nobody ever makes room. */
+#include "platform/base.h"
+
+#include <linux/futex.h>
+#include <string.h>
+
+#include "channel/queue.h"
+
+static bool record_is_true(mproc_queue *queue, const mproc__ring_view *view)
+{
+    mproc__descriptor_shared descriptor;
+    if (view->kind != MPROC__ITEM_BLOCK)
+        return view->kind == MPROC__ITEM_BYTES || view->kind == MPROC__ITEM_VARIANT;
+    if (view->size_bytes != sizeof descriptor)
+        return false;
+    memcpy(&descriptor, view->data, sizeof descriptor);
+    return mproc__queue_block(queue, descriptor.block) &&
+           mproc__queue_block_holds(queue, descriptor.block, descriptor.size_bytes);
+}
+
+/* From head to tail, as many records as the two count: the last one's end is the tail, in bytes and in items. */
+static bool ring_is_true(mproc_queue *queue, uint64_t head, uint64_t tail)
+{
+    mproc__ring ring = queue->ring;
+    mproc__ring_view view;
+    while (head != tail) {
+        if (mproc__ring_read_on(&ring, head, tail, &view) < 0 || !record_is_true(queue, &view))
+            return false;
+        head = view.next;
+    }
+    return true;
+}
+
+/* Whoever takes a lock of the queue has a row in its segment first, and leaves it last. */
+static bool is_participant(const mproc_queue *queue, pid_t pid)
+{
+    if (!queue->process_shared)
+        return pid == mproc__pid();
+    for (unsigned row = 0; row < mproc__segment_rows(queue->segment); row++)
+        if (mproc__segment_row_pid(queue->segment, row) == pid)
+            return true;
+    return false;
+}
+
+/* A word that names a thread which does not exist is found by who waits for it; one that names another's thread looks held
+ * for as long as that lives. */
+static bool lock_is_true(const mproc_queue *queue, const mproc__robust_shared *lock)
+{
+    uint32_t word = atomic_load_explicit(mproc__robust_word(lock), memory_order_relaxed);
+    pid_t tid = (pid_t)(word & FUTEX_TID_MASK), pid = tid > 0 ? mproc__process_of_thread(tid) : 0;
+    if (pid == 0 || is_participant(queue, pid))
+        return true;
+    return atomic_load_explicit(mproc__robust_word(lock), memory_order_relaxed) != word;
+}
+
+int mproc__queue_lock_checked(const mproc_queue *queue, mproc__robust_shared *lock, mproc_deadline deadline)
+{
+    for (;;) {
+        mproc_deadline slice = mproc_after_ms(MPROC__QUEUE_CHECK_MS);
+        int rc = mproc__queue_lock(lock, slice.ns < deadline.ns ? slice : deadline);
+        if (rc != -ETIMEDOUT || mproc__deadline_past(deadline))
+            return rc;
+        if (!lock_is_true(queue, lock))
+            return MPROC_ECORRUPT;
+    }
+}
+
+/* An exclusive consumer moves the head without the lock, but before anything between head and tail is written again or
+ * freed: as long as it stands where it stood, what was read there was what is there. */
+static int check_locked(mproc_queue *queue)
+{
+    const mproc__queue_shared *shared = queue->shared;
+    uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
+    uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_acquire);
+    if (ring_is_true(queue, head, tail))
+        return 0;
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load_explicit(&shared->head, memory_order_relaxed) == head ? MPROC_ECORRUPT : 0;
+}
+
+int mproc__queue_check(mproc_queue *queue)
+{
+    mproc__queue_shared *shared = queue->shared;
+    if (!lock_is_true(queue, &shared->put.lock) || !lock_is_true(queue, &shared->get.lock))
+        return MPROC_ECORRUPT;
+    /* Held, no ring is given back to the system while it is read. */
+    if (mproc__robust_acquire(&shared->get.lock, MPROC_NOW) < 0)
+        return 0;
+    int rc = 0;
+    if (queue->order == MPROC_ORDER_FIFO)
+        rc = check_locked(queue);
+    else
+        mproc__order_doubt(queue);
+    mproc__queue_unlock(&shared->get.lock);
+    return rc;
+}
