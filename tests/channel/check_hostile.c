@@ -93,7 +93,7 @@ START_TEST(half_a_frame_and_silence_is_waited_for_until_the_deadline)
     listen_with(KEY);
     insider_enter(&client);
     for (size_t i = 0; i < 12; i++) { /* a header of 8 and 5 bytes, one at a time */
-        say(client.fd, "\1\0\0\0\0\0\0\5hello" + i, 1);
+        say(client.fd, &"\1\0\0\0\0\0\0\5hello"[i], 1);
         ck_assert_int_eq(mproc_connection_recv(server_end, buffer, sizeof buffer, mproc_after_ms(2), &size),
                          -ETIMEDOUT);
     }
@@ -120,7 +120,6 @@ START_TEST(a_peer_of_another_version_is_told_so)
 }
 END_TEST
 
-/* shows: FDS-03 */
 START_TEST(a_promised_descriptor_that_did_not_come_is_a_broken_message)
 {
     static const uint8_t value[] = {2, 0, 0, 0, 0, 0, 0, 4, 10, 2, 0x58, 1}; /* "the next descriptor" */

@@ -53,7 +53,6 @@ START_TEST(what_is_no_tcp_address_is_refused)
 }
 END_TEST
 
-/* shows: SEC-2 */
 START_TEST(plain_tcp_needs_the_option_and_stays_on_this_machine)
 {
     static const char *const far[] = {
@@ -281,7 +280,6 @@ START_TEST(an_end_inside_a_message_is_a_broken_protocol_over_tcp)
 }
 END_TEST
 
-/* shows: FDS-03 */
 START_TEST(a_descriptor_does_not_travel_over_tcp)
 {
     mproc_connection *a, *b;
