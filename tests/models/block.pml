@@ -50,7 +50,6 @@
 #define ORPHAN   3
 #define LEASED   4
 #define RETURNED 5
-#define FREEING  6
 
 #define FREE   0   /* of locks: then the owner's row + 1, or */
 #define DIED   255
@@ -81,14 +80,10 @@ chan die[ROWS] = [0] of { bit };
 #define FORGET                                                                                               \
     was = 0; b = NONE; m = 0; at = 0; until = 0; r = 0; delivery = 0; found = NONE; swapped = false; seen = 0
 
-/* mproc__queue_block_finish: b, whose word is was; by the row `who`. */
-inline finish(who)
+/* mproc__queue_block_finish: b, whose word is was. */
+inline finish()
 {
-    SWAP(b, was, WORD(FREEING, who, NUMBER(was)));
-    if
-    :: swapped -> word[b] = 0
-    :: else
-    fi
+    SWAP(b, was, 0)
 }
 
 /* mproc__queue_block_return */
@@ -97,7 +92,7 @@ inline give_back()
     if
     :: NUMBER(was) >= DELIVERIES ->
         atomic { if :: word[b] == was -> dropped[data[b]] = true :: else fi };
-        finish(OWNER(was))
+        finish()
     :: else ->
 #ifdef MARK_FIRST
         marks++;
@@ -150,7 +145,7 @@ inline sweep_blocks()
         :: was != 0 && OWNER(was) == r && STATE(was) != RETURNED && STATE(was) != ORPHAN ->
             excused[data[b]] = excused[data[b]] || STATE(was) == LEASED;
 #endif
-            finish(r)
+            finish()
         fi;
         b++
     :: else -> break
@@ -290,9 +285,8 @@ inline done()
     atomic {
         assert(word[b] == was && data[b] == m);
         confirmed[m] = true;
-        SWAP(b, was, WORD(FREEING, me, NUMBER(was)))
-    };
-    word[b] = 0
+        SWAP(b, was, 0)
+    }
 }
 
 /* To the user with it, who had it from here on. */
