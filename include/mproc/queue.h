@@ -50,7 +50,7 @@
  * with mproc_queue_role that it has another role, or drops the last handle of its process; then the next caller is. From everybody else, a fork child or another thread as well,
  * these calls are -EBUSY, tell who it is (MPROC_ERROR_PID) and do nothing. All other calls are anybody's. One thread may
  * be the user of both sides. Where another thread of the process drops the last handle while the user lives, the queue's
- * memory stays mapped for good.
+ * memory stays mapped for good. -ENOSYS: membarrier(2), which the creator has, is denied to this process.
  *
  * Errors that every call may have: -EINVAL: no open queue, or a wrong argument. MPROC_ECORRUPT: its memory was overwritten
  * (found before anything is done with it). MPROC_ELIMIT: more than 120 processes use it. -ECHILD: see (2). */

@@ -79,6 +79,8 @@ static int queue_attach(mproc__segment *segment, mproc__handle **ret_handle)
     rc = mproc__queue_view(queue, segment);
     if (rc == 0)
         rc = mproc__bell_open(&queue->bell, &queue->shared->bell, segment);
+    if (rc == 0 && queue->fenceless)
+        rc = mproc__queue_barrier(queue);
     if (rc < 0) {
         free(queue);
         return rc;
@@ -312,6 +314,19 @@ int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity_bytes, mpr
 
 /* ---- the end ---- */
 
+/* Exclusive users hold neither lock: one that took a block and has not seen this sees it from the second barrier on. The
+ * first says whether there are barriers, while nothing has changed. */
+static int shutdown_locked(mproc_queue *queue, uint32_t state)
+{
+    mproc__queue_shared *shared = queue->shared;
+    int rc = queue->exclusive ? mproc__queue_barrier(queue) : 0;
+    if (rc < 0)
+        return rc;
+    if (atomic_load_explicit(&shared->state, memory_order_relaxed) < state)
+        atomic_store_explicit(&shared->state, state, memory_order_release);
+    return queue->exclusive ? mproc__queue_barrier(queue) : 0;
+}
+
 int mproc_queue_shutdown(mproc_queue *queue, bool discard)
 {
     int row = mproc__queue_enter(queue);
@@ -325,9 +340,7 @@ int mproc_queue_shutdown(mproc_queue *queue, bool discard)
         return mproc__queue_answer(queue, rc);
     rc = mproc__queue_lock_checked(queue, &shared->get.lock, deadline);
     if (rc == 0) {
-        uint32_t state = discard ? MPROC__QUEUE_DISCARDED : MPROC__QUEUE_CLOSED;
-        if (atomic_load_explicit(&shared->state, memory_order_relaxed) < state)
-            atomic_store_explicit(&shared->state, state, memory_order_release);
+        rc = shutdown_locked(queue, discard ? MPROC__QUEUE_DISCARDED : MPROC__QUEUE_CLOSED);
         mproc__queue_unlock(&shared->get.lock);
     }
     mproc__queue_unlock(&shared->put.lock);

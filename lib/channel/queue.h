@@ -71,6 +71,7 @@ typedef struct mproc__queue_layout_shared {
     uint32_t redeliver;
     uint32_t order;     /* mproc_order; not FIFO: the ring's bytes are a heap of entries (heap.h) */
     uint32_t exclusive; /* MPROC_ROLE_* bits */
+    uint32_t fenceless; /* its exclusive users make no fences: who orders against them calls mproc__barrier */
     uint32_t keep_dead; /* what was delivered too often stays */
     char name[64];      /* for describe; cut */
 } mproc__queue_layout_shared;
@@ -192,7 +193,8 @@ struct mproc_queue {
     bool redeliver, keep_dead;
     bool by_block; /* small messages, too: acknowledged or ordered */
     mproc_order order;
-    uint32_t exclusive; /* as in the layout */
+    uint32_t exclusive; /* as in the layout; so is this: */
+    bool fenceless;
     uint32_t max_deliveries;
     uint64_t max_bytes;
     uint64_t block_bytes;                /* the largest message that fits a block */
@@ -265,6 +267,8 @@ static inline int mproc__queue_exclusive_have(mproc_queue *queue, mproc_role sid
     const mproc__robust_shared *lock = side == MPROC_ROLE_WRITE ? &shared->writer.lock : &shared->reader.lock;
     return MPROC__LIKELY(mproc__robust_is_held(lock)) ? 0 : mproc__queue_exclusive_take(queue, side);
 }
+/* This thread and the users of the exclusive sides have passed a fence: 0, -ENOSYS with a story. */
+int mproc__queue_barrier(mproc_queue *queue);
 /* Gives back what the calling thread has of these sides. False: another thread of this process has one, so that the segment
  * must stay mapped. */
 bool mproc__queue_exclusive_leave(mproc_queue *queue, unsigned sides);
@@ -275,6 +279,13 @@ int mproc__queue_put_late(mproc_queue *queue);
 int mproc__queue_get_late(mproc_queue *queue, uint32_t block);
 /* Closed, and the ring looked empty; get.lock or the reader's role held: MPROC_EEND, or -EAGAIN: look again. */
 int mproc__queue_seal(mproc_queue *queue);
+/* Says "I may sleep" and gives the ticket: every commit from here on looks at it, every earlier one is seen. 0, -ENOSYS. */
+static inline int mproc__queue_prepare(mproc_queue *queue, mproc__eventcount_shared *event,
+                                       uint32_t *ret_ticket)
+{
+    *ret_ticket = mproc__eventcount_prepare(event);
+    return queue->fenceless ? mproc__queue_barrier(queue) : 0;
+}
 /* Nothing between head and tail is there, because somebody was told of the end. */
 static inline bool mproc__queue_is_sealed(const mproc__queue_shared *shared)
 {
@@ -317,8 +328,15 @@ static inline void mproc__queue_post(const mproc_queue *queue, mproc__eventcount
     if (MPROC__UNLIKELY(atomic_load_explicit(&event->word, memory_order_relaxed) & 1u))
         mproc__queue_wake(queue, event);
 }
-/* Around everything that one side does with the ring: its lock, or its role. The end of an exclusive side's has the fence
- * that the look at the sleep bits and at `state` needs. */
+/* Around everything that one side does with the ring: its lock, or its role. At the end of an exclusive side's is the fence
+ * that the look at the sleep bits and at `state` needs, or it is left to those that set them. */
+static inline void mproc__queue_commit_fence(const mproc_queue *queue)
+{
+    if (MPROC__LIKELY(queue->fenceless))
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+}
 static inline int mproc__queue_put_begin(mproc_queue *queue, mproc_deadline deadline)
 {
     if (queue->exclusive & MPROC_ROLE_WRITE)
@@ -334,7 +352,7 @@ static inline int mproc__queue_put_end(mproc_queue *queue, int rc)
     }
     if (rc < 0)
         return rc;
-    atomic_thread_fence(memory_order_seq_cst);
+    mproc__queue_commit_fence(queue);
     bool open = atomic_load_explicit(&queue->shared->state, memory_order_relaxed) == MPROC__QUEUE_OPEN;
     return MPROC__LIKELY(open) ? 0 : mproc__queue_put_late(queue);
 }
@@ -393,7 +411,7 @@ static inline int mproc__queue_get_end(mproc_queue *queue, int rc, const mproc__
     }
     if (rc < 0)
         return rc;
-    atomic_thread_fence(memory_order_seq_cst);
+    mproc__queue_commit_fence(queue);
     bool there = item->block == MPROC__NO_BLOCK ||
                  atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED;
     return MPROC__LIKELY(there) ? 0 : mproc__queue_get_late(queue, item->block);

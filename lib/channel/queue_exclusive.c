@@ -10,7 +10,11 @@
  * What the side's own lock did for others than its user, when its user does not take it:
  *
  *   the other side     nothing: it reads head or tail by acquire, as ever
- *   sleepers           the release was the fence between commit and the look at the sleep bit: the end of a call has one
+ *   sleepers           the release was the fence between commit and the look at the sleep bit. A fence at the end of a call
+ *                      waits for its stores, a quarter of its time; so the call has none, and who is about to sleep has the
+ *                      kernel make one on the other's CPU (mproc__queue_prepare; 3 us, the sleep itself takes 25). Where
+ *                      that system call is denied to the creator, each call has its fence; a process to which it is
+ *                      denied later is told so when it opens the queue, takes a role or would sleep
  *   sweep, join        look at a ring whose head may move: they read the head again after each record and before they believe
  *                      it (queue_block.c), and count blocks only after they saw the ring empty; a block that the sweep
  *                      marks under the consumer's hand is looked at once more (queue_item.c). Among themselves they still
@@ -20,6 +24,7 @@
  *
  *     put: commit, fence, look at the state         get that finds nothing: look at the state, fence, look at the tail
  *
+ *   (again with one barrier of the kernel's for both fences.)
  *   Of these two one sees the other. If the put sees that it is closed, it does not know whether a consumer has already
  *   answered "the end", and asks the word `sealed`: either the put counts itself in before the consumer seals it, and the
  *   consumer looks again; or the consumer seals first, and the put was none, unless its item was taken before (the head
@@ -59,13 +64,29 @@ static int role_busy(mproc_queue *queue, mproc_role side, pid_t tid)
     return mproc__handle_story(&queue->handle, -EBUSY);
 }
 
+static int barrier_denied(int rc)
+{
+    return mproc__fail(rc,
+                       "exclusive sides of this queue need the system call membarrier, which is denied here");
+}
+
+int mproc__queue_barrier(mproc_queue *queue)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    int rc = queue->fenceless ? mproc__barrier() : 0;
+    return rc < 0 ? barrier_denied(rc) : 0;
+}
+
 int mproc__queue_exclusive_take(mproc_queue *queue, mproc_role side)
 {
     mproc__robust_shared *lock = role_lock(queue, side);
     pid_t tid = role_thread(lock);
     if (tid == mproc__tid())
         return 0;
-    int rc = mproc__robust_acquire(lock, MPROC_NOW);
+    int rc = queue->fenceless ? mproc__barrier_join() : 0;
+    if (rc < 0)
+        return barrier_denied(rc);
+    rc = mproc__robust_acquire(lock, MPROC_NOW);
     if (rc == -ETIMEDOUT)
         return role_busy(queue, side, tid);
     return rc < 0 ? rc : 0; /* MPROC_RECOVERED: nothing of the dead one's is half done */
@@ -120,7 +141,9 @@ int mproc__queue_seal(mproc_queue *queue)
     if (!(queue->exclusive & MPROC_ROLE_WRITE))
         return MPROC_EEND; /* the state was set under the producers' lock: no put is under way */
     uint32_t sealed = atomic_load_explicit(&shared->sealed, memory_order_acquire);
-    atomic_thread_fence(memory_order_seq_cst);
+    int rc = mproc__queue_barrier(queue);
+    if (rc < 0)
+        return rc;
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
     if (atomic_load_explicit(&shared->tail, memory_order_acquire) != head)
         return -EAGAIN;

@@ -301,7 +301,7 @@ static bool room_hint(mproc_queue *queue, spin_start *start)
     uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_relaxed);
     if (head == start->head)
         return false;
-    uint64_t enough = queue->ring.size_bytes / ROOM_SHARE;
+    uint64_t enough = (queue->ring.first_bytes << queue->ring.last) / ROOM_SHARE;
     if (mproc__ring_used_bytes(start->head, head) >= (enough < ROOM_BYTES ? enough : ROOM_BYTES) ||
         mproc__ring_items(start->head, head) > queue->ring.max_items / ROOM_SHARE)
         return true;
@@ -395,8 +395,11 @@ static int until_once(mproc_queue *queue, queue_wait *until)
 {
     if (!mproc__queue_spin(queue, until->event, NULL)) {
         /* The sleep bit costs the next poster a system call: only who is about to sleep sets it. */
-        uint32_t ticket = mproc__eventcount_prepare(until->event);
-        int rc = until->attempt(queue, until->context, until->deadline);
+        uint32_t ticket;
+        int rc = mproc__queue_prepare(queue, until->event, &ticket);
+        if (rc < 0)
+            return rc;
+        rc = until->attempt(queue, until->context, until->deadline);
         if (rc == -EAGAIN)
             rc = until_over(queue, until);
         if (rc != -EAGAIN)

@@ -77,6 +77,7 @@ static int plan_limits(const mproc_queue_options *options, mproc__queue_layout_s
     layout->keep_dead = options->keep_dead;
     layout->order = (uint32_t)options->order;
     layout->exclusive = (uint32_t)options->exclusive;
+    layout->fenceless = options->exclusive && mproc__barrier() == 0;
     layout->max_deliveries = options->max_deliveries ? options->max_deliveries : DELIVERIES_DEFAULT;
     if (options->name)
         strncpy(layout->name, options->name, sizeof layout->name - 1);
@@ -210,6 +211,7 @@ int mproc__queue_view(mproc_queue *queue, mproc__segment *segment)
     queue->order = (mproc_order)layout.order;
     queue->by_block = queue->redeliver || queue->order != MPROC_ORDER_FIFO;
     queue->exclusive = layout.exclusive;
+    queue->fenceless = layout.fenceless != 0;
     queue->max_deliveries = layout.max_deliveries;
     queue->max_bytes = layout.max_bytes;
     queue->block_bytes = layout.granule_bytes * layout.granule_count - sizeof(mproc__block_shared);

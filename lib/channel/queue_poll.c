@@ -24,8 +24,10 @@ int mproc__queue_quiet(mproc_queue *queue, mproc__queue_attempt_fn *attempt, voi
 {
     if (!mproc__bell_quiet(&queue->bell))
         return -EAGAIN;
-    (void)mproc__eventcount_prepare(&queue->shared->items);
-    int rc = attempt(queue, context, deadline);
+    uint32_t ticket;
+    int rc = mproc__queue_prepare(queue, &queue->shared->items, &ticket);
+    if (rc == 0)
+        rc = attempt(queue, context, deadline);
     if (rc != -EAGAIN || queue_over(queue))
         mproc__bell_again(&queue->bell); /* there may be more than what was got */
     return rc;

@@ -33,6 +33,13 @@ static inline void mproc__pause(void)
 #endif
 }
 
+/* ---- barrier.c ---- */
+/* Once a process, before its first access that others order by mproc__barrier: 0, -ENOSYS (denied or missing). May take some
+ * ms in a process of several threads. */
+int mproc__barrier_join(void);
+/* Every thread of each process that joined has passed a full fence between the call and its return. 0, -ENOSYS. */
+int mproc__barrier(void);
+
 /* ---- futex.c ---- */
 typedef struct mproc__futex_word {
     const _Atomic uint32_t *word;

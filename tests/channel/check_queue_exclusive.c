@@ -4,9 +4,13 @@
  * inside a call: tests/kill/sweep_queue_exclusive.c. */
 #include "platform/base.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "channel/queue_common.h"
@@ -277,6 +281,72 @@ START_TEST(options_other_than_sides_are_refused)
 }
 END_TEST
 
+/* ---- where membarrier is denied ---- */
+
+static bool deny_membarrier(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {.len = MPROC__COUNT(code), .filter = code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+static int denied_creator(void *context)
+{
+    (void)context;
+    if (!deny_membarrier())
+        return 10;
+    mproc_queue *queue = make(0, MPROC_ROLE_BOTH, false);
+    int value;
+    int rc = queue->fenceless ? 1 : both_calls(queue);
+    if (rc == 0 && mproc_queue_get(queue, &value, sizeof value, mproc_after_ms(1), NULL) != -ETIMEDOUT)
+        rc = 2;
+    if (rc == 0 && (mproc_queue_shutdown(queue, false) != 0 ||
+                    mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL) != MPROC_EEND))
+        rc = 3;
+    mproc_queue_close(&queue);
+    return rc;
+}
+
+START_TEST(a_queue_made_where_membarrier_is_denied_has_fences)
+{
+    ck_assert_int_eq(support_reap(support_fork(denied_creator, NULL), 5000), 0);
+}
+END_TEST
+
+/* A process that denied it to itself later: calls without a sleep go on, a role or a sleep is refused, by name. */
+static int denied_user(void *context)
+{
+    mproc_queue *queue = context;
+    int value = 1;
+    if (!deny_membarrier())
+        return 10;
+    if (mproc_queue_put(queue, &value, sizeof value, MPROC_NOW) != -ENOSYS)
+        return 1;
+    if (mproc_queue_join(queue, soon()) != -ENOSYS || mproc_queue_shutdown(queue, false) != -ENOSYS)
+        return 2;
+    size_t items;
+    return mproc_queue_counts(queue, &items, NULL, NULL) == 0 && items == 1 ? 0 : 3;
+}
+
+START_TEST(a_process_to_which_membarrier_is_denied_later_is_told_so)
+{
+    mproc_queue *queue = make(0, MPROC_ROLE_WRITE, false);
+    ck_assert(queue->fenceless);
+    int value = 1;
+    ck_assert_int_eq(mproc_queue_put(queue, &value, sizeof value, MPROC_NOW), 0);
+    ck_assert(mproc__queue_exclusive_leave(queue, MPROC_ROLE_BOTH));
+    ck_assert_int_eq(support_reap(support_fork(denied_user, queue), 5000), 0);
+    ck_assert_int_eq(both_calls(queue), 0);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
 /* ---- a shutdown in the middle of a put or get: the steps of a put, with what others do in between ---- */
 
 static void put_without_end(mproc_queue *queue, int value)
@@ -383,6 +453,9 @@ int main(int argc, char **argv)
     tcase_add_test(roles, a_fork_child_has_not_its_parents_role_and_does_not_end_it);
     tcase_add_test(roles, who_says_that_it_reads_leaves_writing_to_the_next);
     tcase_add_test(roles, options_other_than_sides_are_refused);
+    TCase *denied = support_case(suite, "denied");
+    tcase_add_test(denied, a_queue_made_where_membarrier_is_denied_has_fences);
+    tcase_add_test(denied, a_process_to_which_membarrier_is_denied_later_is_told_so);
     TCase *end = support_case(suite, "the end");
     tcase_add_loop_test(end, a_put_that_a_shutdown_overtook_is_put_while_nobody_was_told_of_the_end, 0, 2);
     tcase_add_loop_test(end, a_put_that_comes_after_the_end_was_told_is_none, 0, 2);

@@ -166,6 +166,61 @@ START_TEST(what_was_put_before_a_shutdown_is_had_before_the_end)
 }
 END_TEST
 
+/* ---- who falls asleep while the other side commits without a fence ---- */
+
+enum { NAPS = 4000, NAP_PAUSES = 1024 };
+
+/* Pauses that end a little before, in and after the moment in which the other one gives up spinning and sleeps. */
+static void nap_pause(unsigned number)
+{
+    for (unsigned i = 0; i < number * 2654435761u % NAP_PAUSES; i++)
+        mproc__pause();
+}
+
+static void *naps_put(void *context)
+{
+    stream *s = context;
+    for (unsigned i = 0; i < NAPS; i++) {
+        if (i % 2)
+            nap_pause(i);
+        if (mproc_queue_put(s->queue, &i, sizeof i, soon()) < 0)
+            s->wrong = 7;
+    }
+    return NULL;
+}
+
+static int naps_put_process(void *context)
+{
+    stream s = *(stream *)context;
+    naps_put(&s);
+    return s.wrong;
+}
+
+/* With one place, so that both sides sleep now and then; a wake that is lost is a deadline that passes. */
+START_TEST(no_wake_is_lost_to_one_who_falls_asleep)
+{
+    stream s = {.queue = queue_make(homes[_i], MPROC_WITH(mproc_queue_options, .max_items = 1,
+                                                          .exclusive = MPROC_ROLE_BOTH))};
+    ck_assert_ptr_nonnull(s.queue);
+    pthread_t producer;
+    pid_t child = _i == 0 ? support_fork(naps_put_process, &s) : 0;
+    if (!child)
+        ck_assert_int_eq(pthread_create(&producer, NULL, naps_put, &s), 0);
+    for (unsigned i = 0, number; i < NAPS; i++) {
+        if (i % 3 == 0)
+            nap_pause(i);
+        ck_assert_int_eq(mproc_queue_get(s.queue, &number, sizeof number, soon(), NULL), 0);
+        ck_assert_uint_eq(number, i);
+    }
+    if (child)
+        ck_assert_int_eq(support_reap(child, 5000), 0);
+    else
+        pthread_join(producer, NULL);
+    ck_assert_int_eq(s.wrong, 0);
+    mproc_queue_close(&s.queue);
+}
+END_TEST
+
 /* ---- the sweep beside a consumer that takes no lock ---- */
 
 enum { DEATHS = 40 };
@@ -238,6 +293,7 @@ int main(int argc, char **argv)
     tcase_set_timeout(together, support_ms(60000) / 1000.0);
     tcase_add_loop_test(together, a_stream_arrives_whole_and_in_order_and_ends, 0, 2);
     tcase_add_loop_test(together, what_was_put_before_a_shutdown_is_had_before_the_end, 0, 2);
+    tcase_add_loop_test(together, no_wake_is_lost_to_one_who_falls_asleep, 0, 2);
     tcase_add_loop_test(together, nothing_is_lost_when_producers_die_beside_an_exclusive_consumer, 0, 2);
     return support_run(suite, argc, argv);
 }
