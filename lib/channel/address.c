@@ -122,23 +122,33 @@ static int path_clear(const socket_name *name)
     return 0;
 }
 
-static int bound_bind(mproc__bound *bound, const socket_name *name, const char *address, unsigned backlog)
+/* Remembers the file that bind has just made, so that what fails from here on removes it again. */
+static int bound_file(mproc__bound *bound, const char *path)
 {
-    int most = backlog == 0 || backlog > SOMAXCONN ? SOMAXCONN : (int)backlog;
-    /* Linux gives the file the mode of the socket, so that it never exists with another one; umask is the whole
-     * process's and not ours to change. */
-    if (fchmod(bound->fd, 0600) < 0 || bind(bound->fd, name_sockaddr(name), name->size_bytes) < 0 ||
-        listen(bound->fd, most) < 0)
-        return mproc__fail(-errno, "cannot listen at %s: %s", address, mproc_strerror(-errno));
     struct stat st;
-    if (name->abstract)
-        return 0;
-    if (lstat(name->unix_name.sun_path, &st) < 0)
-        return mproc__fail(-errno, "cannot listen at %s: %s", address, mproc_strerror(-errno));
+    if (lstat(path, &st) < 0) {
+        int rc = -errno;
+        unlink(path); /* ours: we hold the directory's lock since we found the name free */
+        return rc;
+    }
     bound->remove_file = true;
     bound->device = st.st_dev;
     bound->inode = st.st_ino;
     return 0;
+}
+
+static int bound_bind(mproc__bound *bound, const socket_name *name, const char *address, unsigned backlog)
+{
+    int rc = 0, most = backlog == 0 || backlog > SOMAXCONN ? SOMAXCONN : (int)backlog;
+    /* Linux gives the file the mode of the socket, so that it never exists with another one; umask is the whole
+     * process's and not ours to change. */
+    if (fchmod(bound->fd, 0600) < 0 || bind(bound->fd, name_sockaddr(name), name->size_bytes) < 0)
+        rc = -errno;
+    if (rc == 0 && !name->abstract)
+        rc = bound_file(bound, name->unix_name.sun_path);
+    if (rc == 0 && listen(bound->fd, most) < 0)
+        rc = -errno;
+    return rc < 0 ? mproc__fail(rc, "cannot listen at %s: %s", address, mproc_strerror(rc)) : 0;
 }
 
 static int bound_open(mproc__bound *bound, const socket_name *name, const char *address, unsigned backlog)
