@@ -166,6 +166,13 @@ START_TEST(a_failing_allocation_changes_nothing)
 }
 END_TEST
 
+/* Not with the address sanitizer: the call that fails may be its own mmap inside an allocation, and it ends the process. */
+#ifdef MPROC__SANITIZED
+enum { SYSTEM_CALLS_MAY_FAIL = 0 };
+#else
+enum { SYSTEM_CALLS_MAY_FAIL = 1 };
+#endif
+
 START_TEST(a_failing_system_call_changes_nothing)
 {
     fault_case fault = case_of(_i);
@@ -200,7 +207,7 @@ int main(int argc, char **argv)
     tcase_set_timeout(faults, 60);
     int count = 2 * (int)MPROC__COUNT(cases);
     tcase_add_loop_test(faults, a_failing_allocation_changes_nothing, 0, count);
-    tcase_add_loop_test(faults, a_failing_system_call_changes_nothing, 0, count);
+    tcase_add_loop_test(faults, a_failing_system_call_changes_nothing, 0, SYSTEM_CALLS_MAY_FAIL * count);
     tcase_add_loop_test(faults, interruptions_change_nothing, 0, 4);
     return support_run(suite, argc, argv);
 }
