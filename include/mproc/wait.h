@@ -54,8 +54,8 @@ typedef enum mproc_wait_mode { MPROC_WAIT_ANY, MPROC_WAIT_ALL } mproc_wait_mode;
  * listener and of a process by forkserver it may come a little early. A deadline in the past looks once. Signals do not
  * shorten the wait. No items: ANY waits to the deadline, ALL is done at once. Any number of items, descriptors of any number.
  * -ETIMEDOUT: none was ready (all: not each); `ready` and *ret_count are written all the same. Other errors leave them alone,
- * and their story names the item: what mproc_wait_fd answers; -EINVAL: neither handle nor events, or an unknown mode; -EBADF:
- * fd is not open; -ENOMEM. */
+ * and their story names the item: what mproc_wait_fd answers; -EINVAL: neither handle nor events, an unknown mode, or more
+ * items than RLIMIT_NOFILE; -EBADF: fd is not open; -ENOMEM. */
 MPROC_API int  mproc_wait(mproc_wait_item items[], size_t count, mproc_wait_mode mode, mproc_deadline deadline,
                           size_t *ret_count);
 

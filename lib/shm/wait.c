@@ -108,6 +108,8 @@ static int wait_check(const mproc_wait_item *items, size_t count, mproc_wait_mod
 {
     if (!items && count > 0)
         return mproc__fail(-EINVAL, "no items");
+    if (count > INT32_MAX)
+        return mproc__fail(-EINVAL, "no process has %zu items to wait for", count);
     if (mode != MPROC_WAIT_ANY && mode != MPROC_WAIT_ALL)
         return mproc__fail(-EINVAL, "no way of waiting has number %d", (int)mode);
     return 0;

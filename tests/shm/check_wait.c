@@ -280,7 +280,7 @@ START_TEST(without_memory_or_with_more_items_than_descriptors_nothing_is_waited_
     support_fail_allocation(1);
     ck_assert_int_eq(refused(items, MPROC__COUNT(items), MPROC_WAIT_ANY, "no memory"), -ENOMEM);
     ck_assert(support_allocation_failed());
-    ck_assert_int_eq(refused(items, SIZE_MAX, MPROC_WAIT_ANY, "no memory"), -ENOMEM);
+    ck_assert_int_eq(refused(items, SIZE_MAX, MPROC_WAIT_ANY, "items to wait for"), -EINVAL);
     struct rlimit limit;
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){30, limit.rlim_max}), 0);
