@@ -316,8 +316,8 @@ void mproc__queue_unlock(mproc__robust_shared *lock);
 /* The slow half of the next. */
 void mproc__queue_wake(const mproc_queue *queue, mproc__eventcount_shared *event);
 /* Wakes who sleeps; after the unlock. The commit must be visible before the look at the sleep bit: on x86 the release of
- * the mutex between the two, a locked instruction (an exclusive side has a fence there), has seen to that, and leaving the
- * fence out gains a sixth; elsewhere it is needed. */
+ * the mutex between the two, a locked instruction, has seen to that, and leaving the fence out gains a sixth; elsewhere it is
+ * needed. (An exclusive side leaves it to the sleeper: mproc__queue_prepare.) */
 static inline void mproc__queue_post(const mproc_queue *queue, mproc__eventcount_shared *event)
 {
 #if defined(__x86_64__)
