@@ -153,7 +153,7 @@ START_TEST(what_is_larger_than_the_queue_is_refused_before_its_first_byte)
         mproc_loan loan = MPROC_LOAN_INIT;
         size_t count;
         ck_assert_int_eq(mproc_queue_put(queue, data, sizes[i], MPROC_FOREVER), -EMSGSIZE);
-        ck_assert_int_eq(mproc_queue_put_many(queue, data, sizes[i], 3, MPROC_FOREVER, &count), -EMSGSIZE);
+        ck_assert_int_eq(mproc_queue_put_many(queue, data, sizes[i], 1, MPROC_FOREVER, &count), -EMSGSIZE);
         ck_assert_int_eq(mproc_queue_reserve(queue, sizes[i], MPROC_FOREVER, &loan), -EMSGSIZE);
     }
     ck_assert_int_eq(get_number(queue, MPROC_NOW), -ETIMEDOUT);
