@@ -252,6 +252,23 @@ START_TEST(batches_go_on_in_the_next_ring)
 }
 END_TEST
 
+/* Without the ring's locks. */
+START_TEST(exclusive_sides_grow_and_give_back_the_same)
+{
+    make(_i, MPROC_WITH(mproc_queue_options, .max_bytes = BUDGET, .exclusive = MPROC_ROLE_BOTH));
+    for (int round = 0; round < 2; round++) {
+        size_t count = fill(ITEM, SIZE_MAX);
+        ck_assert_uint_eq(tail_ring(), queue->ring.last);
+        ck_assert_uint_ge(count, 8000);
+        drain(0, count, ITEM);
+        ck_assert_int_eq(mproc_queue_get(queue, numbered(0, ITEM), ITEM, MPROC_NOW, NULL), -ETIMEDOUT);
+    }
+    ck_assert_uint_eq(queue->rings_shed, queue->ring.last);
+    ck_assert_ptr_null(queue_verify(queue, 0));
+    drop();
+}
+END_TEST
+
 /* An item given back is older than all in the ring, though taken from another ring. */
 START_TEST(what_is_given_back_stays_the_oldest_over_a_link)
 {
@@ -409,6 +426,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(budget, taken_items_that_are_not_done_count_against_the_budget, 0, 4);
     tcase_add_loop_test(budget, max_items_stays_exact_while_it_grows, 0, 6);
     tcase_add_loop_test(budget, batches_go_on_in_the_next_ring, 0, 3);
+    tcase_add_loop_test(budget, exclusive_sides_grow_and_give_back_the_same, 0, 3);
     tcase_add_loop_test(budget, what_is_given_back_stays_the_oldest_over_a_link, 0, 3);
     TCase *crowd = support_case(suite, "crowd");
     tcase_add_loop_test(crowd, many_processes_make_it_grow_at_once, 0, 2);
