@@ -109,7 +109,10 @@ int mproc__queue_put_block(mproc_queue *queue, int row, unsigned kind, const voi
                            int32_t priority, mproc_deadline deadline)
 {
     uint32_t block;
-    int rc = mproc__queue_block_claim(queue, size_bytes, kind, deadline, &block);
+    /* Before the wait for room: who may not put is told so at once. */
+    int rc = queue->exclusive & MPROC_ROLE_WRITE ? mproc__queue_exclusive_have(queue, MPROC_ROLE_WRITE) : 0;
+    if (rc == 0)
+        rc = mproc__queue_block_claim(queue, size_bytes, kind, deadline, &block);
     if (rc < 0)
         return rc;
     mproc__block_shared *at = mproc__queue_block(queue, block);

@@ -175,10 +175,10 @@ int mproc_queue_reserve(mproc_queue *queue, size_t size_bytes, mproc_deadline de
         return row;
     uint32_t block = MPROC__NO_BLOCK;
     int rc = mproc__queue_fits(queue, size_bytes);
-    if (rc == 0 && (queue->exclusive & MPROC_ROLE_WRITE))
-        rc = mproc__queue_exclusive_have(queue, MPROC_ROLE_WRITE);
     if (rc == 0)
         rc = mproc__queue_use(queue, row, MPROC_ROLE_WRITE);
+    if (rc == 0 && (queue->exclusive & MPROC_ROLE_WRITE))
+        rc = mproc__queue_exclusive_have(queue, MPROC_ROLE_WRITE);
     if (rc == 0)
         rc = mproc__queue_block_claim(queue, size_bytes, MPROC__ITEM_BYTES, deadline, &block);
     if (rc < 0)

@@ -91,6 +91,11 @@ static void role_taken(mproc_queue *queue, int row, uint64_t role)
 int mproc__queue_role_claim(mproc_queue *queue, int row, unsigned role)
 {
     uint64_t word = role_of(queue, (unsigned)row);
+    /* Who may not have the exclusive side is not counted. */
+    bool decides = (queue->exclusive & role) && !(word & MPROC__ROLE_DECLARED);
+    int rc = decides ? mproc__queue_exclusive_have(queue, (mproc_role)role) : 0;
+    if (rc < 0)
+        return rc;
     do {
         if (word & MPROC__ROLE_DECLARED)
             return mproc__fail(-EPERM, "this process has declared that it only %s this queue",

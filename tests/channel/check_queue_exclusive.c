@@ -263,6 +263,56 @@ START_TEST(who_says_that_it_reads_leaves_writing_to_the_next)
 }
 END_TEST
 
+/* ---- who is refused has done nothing ---- */
+
+START_TEST(who_is_refused_does_not_count_as_one_that_came)
+{
+    mproc_queue *queue = queue_make(MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .expected_writers = 2,
+                                                                 .exclusive = MPROC_ROLE_BOTH));
+    ck_assert_ptr_nonnull(queue);
+    roles_get(queue);
+    ck_assert_int_eq(support_reap(support_fork(put_in_child, queue), 5000), 0);
+    ck_assert_int_eq(mproc_queue_role(queue, MPROC_ROLE_READ), 0);
+    int value;
+    ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL), 0);
+    /* One came, is a writer no more, and the second is still to come. */
+    ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL), -ETIMEDOUT);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+START_TEST(a_reserve_that_may_not_be_does_not_take_the_role)
+{
+    mproc_queue *queue = make(0, MPROC_ROLE_WRITE, false);
+    mproc_loan loan = MPROC_LOAN_INIT;
+    ck_assert_int_eq(mproc_queue_role(queue, MPROC_ROLE_READ), 0);
+    ck_assert_int_eq(mproc_queue_reserve(queue, 100, MPROC_NOW, &loan), -EPERM);
+    ck_assert_int_eq(support_reap(support_fork(puts_in_child, queue), 5000), 0);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+enum { LARGE = 3000 };
+
+static int puts_large_in_child(void *context)
+{
+    uint8_t large[LARGE] = {0};
+    return mproc_queue_put(context, large, sizeof large, mproc_after_ms(200)) == -EBUSY ? 0 : 1;
+}
+
+START_TEST(who_is_refused_does_not_wait_for_room)
+{
+    mproc_queue *queue = make(0, MPROC_ROLE_WRITE, false);
+    uint8_t large[LARGE] = {0};
+    int rc;
+    while ((rc = mproc_queue_put(queue, large, sizeof large, MPROC_NOW)) == 0)
+        ;
+    ck_assert_int_eq(rc, -ETIMEDOUT);
+    ck_assert_int_eq(support_reap(support_fork(puts_large_in_child, queue), 5000), 0);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
 START_TEST(options_other_than_sides_are_refused)
 {
     mproc_queue *queue = NULL;
@@ -452,6 +502,9 @@ int main(int argc, char **argv)
     tcase_add_test(roles, closing_the_handle_leaves_the_roles_to_the_next);
     tcase_add_test(roles, a_fork_child_has_not_its_parents_role_and_does_not_end_it);
     tcase_add_test(roles, who_says_that_it_reads_leaves_writing_to_the_next);
+    tcase_add_test(roles, who_is_refused_does_not_count_as_one_that_came);
+    tcase_add_test(roles, a_reserve_that_may_not_be_does_not_take_the_role);
+    tcase_add_test(roles, who_is_refused_does_not_wait_for_room);
     tcase_add_test(roles, options_other_than_sides_are_refused);
     TCase *denied = support_case(suite, "denied");
     tcase_add_test(denied, a_queue_made_where_membarrier_is_denied_has_fences);
