@@ -12,8 +12,10 @@ enum { DELIVERY_MOST = 254 }; /* counted in a byte; 255 means something else in 
 
 typedef struct dead_search {
     mproc_queue *queue;
-    uint64_t now, age;
-    size_t dead, open; /* open: taken or given back, and may yet become one */
+    uint64_t now; /* in what positions count: the head's bytes; ordered: arrival number * 8 */
+    uint64_t age;
+    size_t dead;
+    size_t leased, returned; /* may yet become one */
     mproc__queue_item item;
 } dead_search;
 
@@ -48,16 +50,19 @@ static bool dead_each(const mproc__arena *arena, uint32_t block, mproc__block_st
         search->dead++;
         dead_consider(search, block, state);
     }
-    search->open += state.state == MPROC__BLOCK_RETURNED ||
-                    (state.state == MPROC__BLOCK_LEASED && !mproc__queue_was_dead(search->queue, state));
+    search->leased += state.state == MPROC__BLOCK_LEASED && !mproc__queue_was_dead(search->queue, state);
+    search->returned += state.state == MPROC__BLOCK_RETURNED;
     return true;
 }
 
 static dead_search dead_find(mproc_queue *queue)
 {
-    uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_acquire);
-    dead_search search = {
-        .queue = queue, .now = mproc__position_bytes(head), .item = {.block = MPROC__NO_BLOCK}};
+    const mproc__queue_shared *shared = queue->shared;
+    uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
+    uint64_t next = atomic_load_explicit(&shared->order.next, memory_order_relaxed);
+    dead_search search = {.queue = queue,
+                          .now = queue->order == MPROC_ORDER_FIFO ? mproc__position_bytes(head) : next << 3,
+                          .item = {.block = MPROC__NO_BLOCK}};
     mproc__arena_each(&queue->arena, dead_each, &search);
     return search;
 }
@@ -73,15 +78,22 @@ int mproc__queue_dead_peek(mproc_queue *queue, mproc__queue_item *ret_item)
 {
     const mproc__queue_shared *shared = queue->shared;
     bool closed = dead_closed(queue); /* before the look at what is there */
+    /* For an item that a dead producer left queued and not counted. */
+    int rc = queue->order != MPROC_ORDER_FIFO ? mproc__order_ready(queue) : 0;
+    if (rc < 0)
+        return rc;
+    /* Before the look at the blocks: what an exclusive consumer, who has no lock, takes after this is seen as taken. */
+    bool discarded = atomic_load_explicit(&shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED;
+    bool empty = discarded || mproc__queue_is_sealed(shared) ||
+                 atomic_load_explicit(&shared->head, memory_order_acquire) ==
+                     atomic_load_explicit(&shared->tail, memory_order_acquire);
     dead_search search = dead_find(queue);
     if (search.item.block != MPROC__NO_BLOCK) {
         *ret_item = search.item;
         return 0;
     }
-    bool discarded = atomic_load_explicit(&shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED;
-    bool empty = discarded || atomic_load_explicit(&shared->head, memory_order_acquire) ==
-                                  atomic_load_explicit(&shared->tail, memory_order_acquire);
-    return closed && empty && search.open == 0 ? MPROC_EEND : -EAGAIN;
+    size_t open = search.leased + (discarded ? 0 : search.returned); /* those nobody takes any more */
+    return closed && empty && open == 0 ? MPROC_EEND : -EAGAIN;
 }
 
 int mproc__queue_dead_accept(mproc_queue *queue, int row, const mproc__queue_item *item)

@@ -286,8 +286,12 @@ void mproc__queue_accepted(mproc_queue *queue, const mproc__queue_item *item)
     mproc__queue_shared *shared = queue->shared;
     mproc__queue_post(queue, &shared->room);
     /* Joiners of a plain queue wait until it is drained; those of an acknowledged one for `done`. */
-    if (!queue->redeliver && item->next == atomic_load_explicit(&shared->get.tail_seen, memory_order_relaxed))
+    if (!queue->redeliver &&
+        item->next == atomic_load_explicit(&shared->get.tail_seen, memory_order_relaxed)) {
         mproc__queue_post(queue, &shared->done);
+        if (queue->keep_dead) /* a record's end is no block's, and may be the end of all */
+            mproc__queue_post(queue, &shared->dead);
+    }
     if (MPROC__UNLIKELY(atomic_load_explicit(&queue->shed_due, memory_order_relaxed)))
         mproc__queue_shed(queue);
 }

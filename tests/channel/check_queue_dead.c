@@ -114,6 +114,30 @@ START_TEST(dead_letters_come_oldest_first_whole_whatever_their_size)
 }
 END_TEST
 
+enum { MANY = 100 };
+
+/* The first and the last one put die, with few takes and many arrivals in between. */
+START_TEST(the_oldest_is_the_first_that_came_also_by_priority)
+{
+    mproc_queue *queue =
+        queue_make(MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .order = MPROC_ORDER_PRIORITY,
+                                                .max_deliveries = 1, .keep_dead = true));
+    ck_assert_ptr_nonnull(queue);
+    for (int i = 0; i < MANY; i++)
+        ck_assert_int_eq(
+            mproc_queue_put_priority(queue, &i, sizeof i, i == 0 || i == MANY - 1 ? 0 : 1, MPROC_NOW), 0);
+    for (int i = 0; i < 2; i++) {
+        mproc_loan loan = take(queue);
+        ck_assert_int_eq(*(const int *)loan.data, i == 0 ? 0 : MANY - 1);
+        ck_assert_int_eq(mproc_queue_give_back(queue, &loan), 0);
+    }
+    mproc_loan first = take_dead(queue), second = take_dead(queue);
+    ck_assert_int_eq(*(const int *)first.data, 0);
+    ck_assert_int_eq(*(const int *)second.data, MANY - 1);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
 START_TEST(a_dead_letter_that_is_given_back_is_one_still)
 {
     mproc_queue *queue = make_keeping(_i);
@@ -213,6 +237,70 @@ START_TEST(after_shutdown_the_dead_are_taken_and_then_comes_the_end)
         dead_counts(queue, 0, 1);
     else
         dead_counts(queue, 1, 0);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+/* Given back, and then discarded: nobody will take it, so it cannot die. */
+START_TEST(what_was_given_back_and_discarded_does_not_keep_the_end_away)
+{
+    mproc_queue *queue = make_keeping(_i);
+    ck_assert_int_eq(put_number(queue, 1), 0);
+    mproc_loan loan = take(queue);
+    ck_assert_int_eq(mproc_queue_give_back(queue, &loan), 0);
+    ck_assert_int_eq(dead_now(queue), -ETIMEDOUT);
+    ck_assert_int_eq(mproc_queue_shutdown(queue, true), 0);
+    ck_assert_int_eq(dead_now(queue), MPROC_EEND);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+/* The producer stopped, or died, between the tail store and the look at `sealed`. */
+START_TEST(a_record_behind_the_seal_does_not_keep_the_end_away)
+{
+    mproc_queue *queue =
+        queue_make(MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .redeliver = true, .keep_dead = true,
+                                                .exclusive = MPROC_ROLE_WRITE));
+    ck_assert_ptr_nonnull(queue);
+    ck_assert_int_eq(put_number(queue, 1), 0);
+    ck_assert_int_eq(mproc_queue_shutdown(queue, false), 0);
+    ck_assert_int_eq(dead_now(queue), -ETIMEDOUT);
+    atomic_store(&queue->shared->sealed, 1);
+    ck_assert_int_eq(dead_now(queue), MPROC_EEND);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+/* The producer died when the block was queued, and before the tail store. */
+START_TEST(an_item_that_is_not_yet_counted_keeps_the_end_away)
+{
+    mproc_queue *queue = make_keeping(_i);
+    ck_assert_int_eq(put_number(queue, 1), 0);
+    atomic_store(&queue->shared->order.stale, 1);
+    atomic_store(&queue->shared->tail, atomic_load(&queue->shared->head));
+    ck_assert_int_eq(mproc_queue_shutdown(queue, false), 0);
+    ck_assert_int_eq(dead_now(queue), -ETIMEDOUT);
+    ck_assert_int_eq(get_number(queue, MPROC_NOW), 1);
+    ck_assert_int_eq(dead_now(queue), MPROC_EEND);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+static int waits_for_ever(void *context)
+{
+    mproc_loan loan = MPROC_LOAN_INIT;
+    return mproc_queue_take_dead(context, MPROC_FOREVER, &loan) == MPROC_EEND ? 0 : 1;
+}
+
+START_TEST(who_waits_for_the_dead_wakes_when_a_get_empties_the_queue)
+{
+    mproc_queue *queue = make_keeping(_i);
+    ck_assert_int_eq(put_number(queue, 1), 0);
+    ck_assert_int_eq(mproc_queue_shutdown(queue, false), 0);
+    pid_t waiter = support_fork(waits_for_ever, queue);
+    ck_assert(support_until_asleep(waiter, 3000));
+    ck_assert_int_eq(get_number(queue, MPROC_NOW), 1);
+    ends_well(waiter);
     mproc_queue_close(&queue);
 }
 END_TEST
@@ -340,6 +428,7 @@ int main(int argc, char **argv)
     TCase *letters = support_case(suite, "letters");
     tcase_add_loop_test(letters, what_was_delivered_too_often_is_a_dead_letter_and_nothing_else, 0, all);
     tcase_add_loop_test(letters, dead_letters_come_oldest_first_whole_whatever_their_size, 0, all);
+    tcase_add_test(letters, the_oldest_is_the_first_that_came_also_by_priority);
     tcase_add_loop_test(letters, a_dead_letter_that_is_given_back_is_one_still, 0, all);
     tcase_add_loop_test(letters, a_value_that_died_can_be_read_as_one, 0, all);
     tcase_add_loop_test(letters, without_keep_dead_they_are_dropped_and_counted, 0, 2);
@@ -347,6 +436,10 @@ int main(int argc, char **argv)
     tcase_add_test(letters, dead_letters_are_room_until_they_are_done);
     TCase *end = support_case(suite, "end");
     tcase_add_loop_test(end, after_shutdown_the_dead_are_taken_and_then_comes_the_end, 0, 2);
+    tcase_add_loop_test(end, what_was_given_back_and_discarded_does_not_keep_the_end_away, 0, all);
+    tcase_add_test(end, a_record_behind_the_seal_does_not_keep_the_end_away);
+    tcase_add_loop_test(end, an_item_that_is_not_yet_counted_keeps_the_end_away, 4, all);
+    tcase_add_loop_test(end, who_waits_for_the_dead_wakes_when_a_get_empties_the_queue, 2, 3);
     tcase_add_loop_test(end, who_waits_for_the_dead_wakes_for_one_and_for_the_end, 0, 2);
     tcase_add_test(end, the_last_writers_end_ends_the_wait_for_dead_letters);
     TCase *deaths = support_case(suite, "deaths");
