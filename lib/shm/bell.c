@@ -165,6 +165,15 @@ int mproc__bell_fd(mproc__bell *bell, bool *ret_fresh)
     return made->epoll;
 }
 
+static void row_unwatch(const mproc__bell_net *net, watched_row *watched)
+{
+    if (watched->pidfd < 0)
+        return;
+    (void)epoll_ctl(net->epoll, EPOLL_CTL_DEL, watched->pidfd, NULL); /* a fork child may have a copy */
+    close(watched->pidfd);
+    watched->pidfd = -1;
+}
+
 /* The row's process has changed. Without a pidfd (no descriptor left, or it has ended already) its death is found by the
  * sweep that follows, or by whoever sleeps. */
 static void row_watch(mproc__bell_net *net, unsigned row, uint64_t identity)
@@ -172,10 +181,7 @@ static void row_watch(mproc__bell_net *net, unsigned row, uint64_t identity)
     watched_row *watched = &net->rows[row];
     pid_t pid = (pid_t)(identity & UINT32_MAX);
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = row};
-    if (watched->pidfd >= 0) {
-        (void)epoll_ctl(net->epoll, EPOLL_CTL_DEL, watched->pidfd, NULL); /* a fork child may have a copy */
-        close(watched->pidfd);
-    }
+    row_unwatch(net, watched);
     *watched = (watched_row){.identity = identity, .pidfd = -1};
     if (identity && pid != mproc__pid())
         watched->pidfd = mproc__pidfd_open(pid);
@@ -192,6 +198,19 @@ static void rows_watch(mproc__bell_net *net, const mproc__segment *segment)
         if (identity != net->rows[row].identity)
             row_watch(net, row, identity);
     }
+}
+
+/* The row's process has ended. If its life word is held all the same (it was overwritten, or the thread had more robust
+ * words than the kernel walks), nobody can ever bury it, and its pidfd would be readable for ever: it has been heard now.
+ * A sweeper that happens to hold the word rings, or its own death is heard. */
+static void row_ended(mproc__bell_net *net, mproc__segment *segment, unsigned row)
+{
+    mproc__row_shared *ended = &segment->shared->rows[row];
+    uint32_t word = atomic_load_explicit(mproc__robust_word(&ended->life), memory_order_acquire);
+    uint64_t identity = atomic_load_explicit(&ended->identity, memory_order_acquire);
+    /* With MPROC__IDENTITY_UNBURIED it is no other identity's, and a later try will bury it. */
+    if ((word & FUTEX_TID_MASK) && (identity & ~MPROC__IDENTITY_HANDED_BACK) == net->rows[row].identity)
+        row_unwatch(net, &net->rows[row]);
 }
 
 static uint32_t membership_of(const mproc__segment *segment)
@@ -212,18 +231,21 @@ static void net_look(mproc__bell_net *net, mproc__segment *segment)
     } while (mproc__segment_sweep(segment) > 0);
 }
 
-/* The edge goes with being told; the pidfds of the dead stay readable until their rows go. A burial rings, so it comes
- * first; who joined after the look and before the edge went has rung in vain, so the look is repeated. */
+/* The edge goes with being told; the pidfds of the dead stay readable until their rows go, or are given up. A burial rings,
+ * so it comes first; who joined after the look and before the edge went has rung in vain, so the look is repeated. */
 bool mproc__bell_quiet(mproc__bell *bell)
 {
-    struct epoll_event edges[MPROC__ROWS + 1];
+    struct epoll_event told[MPROC__ROWS + 1];
     mproc__bell_net *net = net_of(bell);
     if (!net)
         return false;
     pthread_mutex_lock(&net->lock);
     do {
         net_look(net, bell->segment);
-        (void)epoll_wait(net->epoll, edges, MPROC__ROWS + 1, 0);
+        int count = epoll_wait(net->epoll, told, MPROC__ROWS + 1, 0);
+        for (int i = 0; i < count; i++)
+            if (told[i].data.u64 != DATA_BELL)
+                row_ended(net, bell->segment, (unsigned)told[i].data.u64);
     } while (membership_of(bell->segment) != net->membership);
     atomic_store_explicit(&bell->shared->armed, 1, memory_order_seq_cst);
     pthread_mutex_unlock(&net->lock);

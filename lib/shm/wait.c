@@ -89,7 +89,7 @@ static int list_look(wait_list *list)
 static int list_wait(wait_list *list, size_t enough, mproc_deadline deadline)
 {
     mproc_deadline until = MPROC_NOW;
-    for (;; until = deadline) {
+    for (;;) {
         bool last = mproc__deadline_past(deadline);
         int polled = poll(list->polls, list->count, mproc__deadline_poll_ms(until));
         if (polled < 0 && errno == EINTR)
@@ -101,6 +101,7 @@ static int list_wait(wait_list *list, size_t enough, mproc_deadline deadline)
             return code;
         if (last)
             return mproc__fail_plain(-ETIMEDOUT);
+        until = deadline; /* not after EINTR: the first look must not sleep */
     }
 }
 

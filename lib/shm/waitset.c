@@ -18,7 +18,7 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 
-enum { MEMBERS_FIRST = 16 };
+enum { MEMBERS_FIRST = 16, EARLY = 2 };
 
 typedef struct set_member {
     mproc__handle *handle; /* a reference; NULL: the user's own descriptor */
@@ -147,16 +147,14 @@ static int waitset_wait_fd(mproc__handle *handle)
     return code < 0 ? mproc__handle_story(handle, code) : set->epoll;
 }
 
-/* A member that keeps something, from the cursor on, which moves behind it; NULL: none. Lock held. */
+/* A member that keeps something, looked for from the cursor on; NULL: none. Lock held. */
 static set_member *member_keeping(mproc_waitset *set)
 {
     for (size_t i = 0; i < set->capacity; i++) {
         size_t place = (set->cursor + i) % set->capacity;
         mproc__handle *handle = set->members[place].fd >= 0 ? set->members[place].handle : NULL;
-        if (handle && handle->ops->ready && handle->ops->ready(handle, false)) {
-            set->cursor = place + 1;
+        if (handle && handle->ops->ready && handle->ops->ready(handle, false))
             return &set->members[place];
-        }
     }
     return NULL;
 }
@@ -280,13 +278,15 @@ static bool next_kept(mproc_waitset *set, mproc_ready *ret_ready)
 {
     pthread_mutex_lock(&set->lock);
     set_member *member = member_keeping(set);
-    if (member)
+    if (member) { /* the next one is looked for behind it; to wait for the set takes no turn */
+        set->cursor = (size_t)(member - set->members) + 1;
         (void)member_tell(set, member, 0, ret_ready);
+    }
     pthread_mutex_unlock(&set->lock);
     return member;
 }
 
-/* One event of the epoll by the deadline. 1: told; 0: none, or it was early. */
+/* One event of the epoll by the deadline. 1: told; 0: none; EARLY: somebody was. */
 static int next_polled(mproc_waitset *set, mproc_deadline deadline, mproc_ready *ret_ready)
 {
     struct epoll_event event;
@@ -305,7 +305,20 @@ static int next_polled(mproc_waitset *set, mproc_deadline deadline, mproc_ready 
     pthread_mutex_unlock(&set->lock);
     if (left)
         mproc__handle_release(left);
-    return told;
+    return told ? 1 : EARLY;
+}
+
+/* Behind one that is early another may be ready: the kernel puts whom it has told of behind the others, so that as many
+ * looks as there are members reach all. 1: told; 0: nobody is. */
+static int polled_now(mproc_waitset *set, mproc_ready *ret_ready)
+{
+    pthread_mutex_lock(&set->lock);
+    size_t looks = set->count;
+    pthread_mutex_unlock(&set->lock);
+    int told = EARLY;
+    while (told == EARLY && looks-- > 0)
+        told = next_polled(set, MPROC_NOW, ret_ready);
+    return told == EARLY ? 0 : told;
 }
 
 /* Without sleeping. */
@@ -314,7 +327,7 @@ static int next_now(mproc_waitset *set, mproc_ready *ret_ready)
     bool kept_first = atomic_fetch_add_explicit(&set->turn, 1, memory_order_relaxed) & 1u;
     if (kept_first && next_kept(set, ret_ready))
         return 1;
-    int told = next_polled(set, MPROC_NOW, ret_ready);
+    int told = polled_now(set, ret_ready);
     return told == 0 && !kept_first ? next_kept(set, ret_ready) : told;
 }
 
@@ -337,7 +350,7 @@ int mproc_waitset_next(mproc_waitset *set, mproc_deadline deadline, mproc_ready 
             code = next_polled(set, deadline, ret_ready);
         if (code < 0)
             return mproc__handle_story(&set->handle, code);
-        if (code > 0)
+        if (code == 1)
             return 0;
         if (last)
             return mproc__fail_plain(-ETIMEDOUT);

@@ -12,6 +12,7 @@
 
 #include "platform/platform.h"
 #include "shm/bell.h"
+#include "shm/segment_inside.h"
 #include "support/support.h"
 
 enum { LONG_MS = 10000 };
@@ -197,6 +198,39 @@ START_TEST(without_descriptors_left_the_dead_are_buried_by_the_next_try)
 }
 END_TEST
 
+static int joins_and_loses_its_life_word(void *unused)
+{
+    (void)unused;
+    if (mproc__segment_join(segment) < 0)
+        return 1;
+    atomic_store(mproc__robust_word(&segment->shared->rows[segment->row].life), (uint32_t)getppid());
+    return joins_and_waits(NULL);
+}
+
+/* The kernel does not mark a word that says another thread's number, so this row stays. */
+START_TEST(one_that_nobody_can_bury_is_heard_once)
+{
+    make(0, true);
+    ck_assert_int_eq(pipe(to_parent), 0);
+    struct pollfd one = {.fd = bell_fd(), .events = POLLIN};
+    ck_assert(mproc__bell_quiet(&bell));
+    pid_t other = support_fork(joins_and_loses_its_life_word, NULL);
+    await(1);
+    ck_assert(mproc__bell_quiet(&bell));
+    ck_assert(!readable(one.fd));
+    kill(other, SIGKILL);
+    ck_assert_int_eq(poll(&one, 1, support_ms(LONG_MS)), 1);
+    ck_assert(mproc__bell_quiet(&bell));
+    ck_assert(!readable(one.fd));
+    ck_assert_int_eq(mproc__segment_row_pid(segment, 0), other);
+    ring();
+    ck_assert(readable(one.fd));
+    ck_assert_int_eq(support_reap(other, LONG_MS), 256 + SIGKILL);
+    drop();
+    close(to_parent[0]), close(to_parent[1]);
+}
+END_TEST
+
 static void *asks(void *argument)
 {
     *(int *)argument = bell_fd();
@@ -294,6 +328,7 @@ int main(int argc, char **argv)
     TCase *others = support_case(suite, "others");
     tcase_add_test(others, each_process_has_edges_of_its_own);
     tcase_add_test(others, who_joins_is_watched_and_who_dies_is_heard_and_forgotten);
+    tcase_add_test(others, one_that_nobody_can_bury_is_heard_once);
     tcase_add_test(others, without_descriptors_left_the_dead_are_buried_by_the_next_try);
     return support_run(suite, argc, argv);
 }

@@ -18,6 +18,7 @@
 #include <mproc/wait.h>
 #include "data/handle.h"
 #include "platform/platform.h"
+#include "support/faultloop.h"
 #include "support/support.h"
 
 /* ---- a handle for the tests ---- */
@@ -217,6 +218,54 @@ START_TEST(a_handle_that_holds_something_is_ready_though_its_descriptor_is_not)
 }
 END_TEST
 
+typedef struct scene {
+    const void *argument; /* the mode */
+    toy it;
+} scene;
+
+_Static_assert(sizeof(scene) <= FAULT_SCENE_BYTES, "the scene fits");
+
+static int scene_make(void *context)
+{
+    scene *s = context;
+    toy_make(&s->it, &toy_ops);
+    s->it.holds = true;
+    return 0;
+}
+
+static int scene_wait(void *context)
+{
+    scene *s = context;
+    mproc_wait_item item = {.handle = &s->it};
+    return wait_ms(&item, 1, *(const mproc_wait_mode *)s->argument, support_ms(8000), NULL);
+}
+
+static int scene_check(void *context, int rc)
+{
+    (void)context;
+    return rc == 0 ? 0 : 1;
+}
+
+static void scene_drop(void *context)
+{
+    scene *s = context;
+    mproc__handle_release(&s->it.handle);
+}
+
+/* The first look is interrupted before anybody has been asked, again and again: the wait must not sleep then. */
+START_TEST(an_interrupted_look_is_repeated_before_any_sleep)
+{
+    static const mproc_wait_mode modes[] = {MPROC_WAIT_ANY, MPROC_WAIT_ALL};
+    const fault_case fault = {.name = "wait",
+                              .argument = &modes[_i],
+                              .setup = scene_make,
+                              .call = scene_wait,
+                              .check = scene_check,
+                              .cleanup = scene_drop};
+    fault_interruptions(&fault);
+}
+END_TEST
+
 START_TEST(a_descriptor_that_is_early_does_not_end_the_wait)
 {
     toy it;
@@ -299,6 +348,7 @@ int main(int argc, char **argv)
     tcase_add_test(fds, signals_do_not_shorten_the_wait_over_hundreds_of_high_descriptors);
     TCase *handles = support_case(suite, "handles");
     tcase_add_test(handles, a_handle_that_holds_something_is_ready_though_its_descriptor_is_not);
+    tcase_add_loop_test(handles, an_interrupted_look_is_repeated_before_any_sleep, 0, 2);
     tcase_add_test(handles, a_descriptor_that_is_early_does_not_end_the_wait);
     TCase *bad = support_case(suite, "bad input");
     tcase_add_test(bad, items_that_make_no_sense_are_refused_by_their_number);

@@ -154,6 +154,48 @@ START_TEST(an_early_descriptor_is_not_told_of)
 }
 END_TEST
 
+/* The kernel tells of one at a time, and of the early ones first. */
+START_TEST(early_descriptors_do_not_hide_one_that_is_ready)
+{
+    mproc_ready ready;
+    toys_make(&toy_ops);
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(mproc_waitset_add(set, &toys[i], NULL), 0);
+        ck_assert_int_eq(eventfd_write(toys[i].fd, 1), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        toys[0].false_yes = toys[1].false_yes = 1;
+        ck_assert_int_eq(next(&ready), 0);
+        toys[0].false_yes = toys[1].false_yes = 100;
+        ck_assert_int_eq(next(&ready), 0);
+        ck_assert_ptr_eq(ready.handle, &toys[2]);
+    }
+    toys[2].false_yes = 100;
+    ck_assert_int_eq(next(&ready), -ETIMEDOUT);
+    toys_drop();
+}
+END_TEST
+
+START_TEST(to_wait_for_a_set_takes_no_turn_in_it)
+{
+    mproc_ready ready;
+    unsigned told[2] = {0};
+    toys_make(&toy_ops);
+    mproc_wait_item item = {.handle = set};
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_int_eq(mproc_waitset_add(set, &toys[i], &told[i]), 0);
+        toys[i].keeps = true;
+    }
+    for (int i = 0; i < 10; i++) {
+        ck_assert_int_eq(mproc_wait(&item, 1, MPROC_WAIT_ANY, MPROC_NOW, NULL), 0);
+        ck_assert_int_eq(next(&ready), 0);
+        ++*(unsigned *)ready.context;
+    }
+    ck_assert(told[0] == 5 && told[1] == 5);
+    toys_drop();
+}
+END_TEST
+
 START_TEST(what_ends_is_told_of_once_and_leaves)
 {
     mproc_ready ready;
@@ -218,8 +260,7 @@ END_TEST
 
 static void *adds_soon(void *argument)
 {
-    struct timespec pause = {.tv_nsec = 20000000};
-    nanosleep(&pause, NULL);
+    ck_assert(support_until_asleep(getpid(), support_ms(5000))); /* the main thread */
     (void)eventfd_write(toys[1].fd, 1);
     ck_assert_int_eq(mproc_waitset_add(set, &toys[1], argument), 0);
     return NULL;
@@ -351,6 +392,8 @@ int main(int argc, char **argv)
     tcase_add_test(turns, descriptors_are_told_of_each_in_its_turn);
     tcase_add_test(turns, one_that_keeps_something_starves_nobody_and_is_not_starved);
     tcase_add_test(turns, an_early_descriptor_is_not_told_of);
+    tcase_add_test(turns, early_descriptors_do_not_hide_one_that_is_ready);
+    tcase_add_test(turns, to_wait_for_a_set_takes_no_turn_in_it);
     tcase_add_test(turns, what_ends_is_told_of_once_and_leaves);
     tcase_add_test(turns, a_set_keeps_what_is_in_it_and_lets_go_of_what_leaves);
     tcase_add_test(turns, hundreds_come_and_go_in_one_set);
