@@ -34,7 +34,7 @@ static int name_unsupported(const char *address)
     static const char *const later[] = {"tcp:", "tls:"};
     for (size_t i = 0; i < MPROC__COUNT(later); i++)
         if (strncmp(address, later[i], strlen(later[i])) == 0)
-            return mproc__fail(MPROC_EPLACE, "%s: this goes over unix:PATH and unix:@NAME only", address);
+            return mproc__fail(MPROC_EPLACE, "%s: not supported here; unix:PATH and unix:@NAME are", address);
     return mproc__fail(-EINVAL, "'%s' is no address: unix:PATH or unix:@NAME is one", address);
 }
 
@@ -93,10 +93,11 @@ static int folder_lock(const char *path, int *ret_fd)
     return 0;
 }
 
-/* Whether somebody serves this socket. EAGAIN is a full backlog: alive. */
+/* Whether somebody has this socket. Asked by a socket of another type: EPROTOTYPE is alive, and its owner notices nothing,
+ * while a connect of its own type would be a client that has gone. */
 static bool name_is_served(const socket_name *name)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return true; /* in doubt, alive */
     bool served =

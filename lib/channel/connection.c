@@ -273,10 +273,13 @@ int mproc_connection_wrap(int fd, mproc_connection **ret_connection)
     if (type != SOCK_STREAM)
         return mproc__fail(-EINVAL, "descriptor %d is no stream socket", fd);
     int flags = fcntl(fd, F_GETFD);
-    if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)
+    if (flags < 0)
         return mproc__fail(-errno, "descriptor %d: %s", fd, mproc_strerror(-errno));
     snprintf(peer, sizeof peer, "the peer of descriptor %d", fd);
-    return mproc__connection_adopt(fd, NULL, peer, false, ret_connection);
+    int rc = mproc__connection_adopt(fd, NULL, peer, false, ret_connection);
+    if (rc == 0)
+        (void)fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+    return rc;
 }
 
 void mproc_connection_close(mproc_connection **connection)

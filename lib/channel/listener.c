@@ -24,7 +24,8 @@ struct mproc_listener {
     bool tcp;
     mproc__key *key; /* NULL: none */
     size_t max_message_bytes;
-    _Atomic uint64_t incarnation; /* whose handshakes and lock these are; 0: being made this process's own */
+    /* Whose handshakes and lock these are; its complement: being made that one's. */
+    _Atomic uint64_t incarnation;
     mproc__pending pending;
 };
 
@@ -65,10 +66,10 @@ static int peer_welcome(mproc_listener *listener, int fd, const mproc__origin *o
     mproc__handshake greeting;
     if (listener_is_watched(listener)) {
         int rc = mproc__pending_add(&listener->pending, fd, origin, listener->key);
-        if (rc == 0) /* what it has to say may be there already */
-            return listener_step(listener, listener->pending.count - 1, true, ret_connection);
-        close(fd);
-        return rc;
+        if (rc < 0)
+            return rc;
+        /* What it has to say may be there already. */
+        return listener_step(listener, listener->pending.count - 1, true, ret_connection);
     }
     /* A peer that has gone already may have left messages: they are still delivered. */
     (void)mproc__handshake_begin(&greeting, fd, NULL, false);
@@ -130,12 +131,13 @@ static int listener_turn(mproc_listener *listener, mproc_deadline deadline, mpro
 }
 
 /* A forked copy of a listener shares the socket; the handshakes that had begun are its parent's, and so may be whoever
- * holds the lock. One thread of the child makes both its own, others wait for that. */
+ * holds the lock. One thread of the child makes both its own, others wait for that. A child of that
+ * child, forked meanwhile and without that thread, finds the mark of another incarnation and begins anew. */
 static void listener_own(mproc_listener *listener)
 {
-    uint64_t mine = mproc__incarnation(), seen = listener->incarnation;
+    uint64_t mine = mproc__incarnation(), making = ~mine, seen = listener->incarnation;
     while (seen != mine) {
-        if (seen == 0 || !atomic_compare_exchange_strong(&listener->incarnation, &seen, 0)) {
+        if (seen == making || !atomic_compare_exchange_strong(&listener->incarnation, &seen, making)) {
             sched_yield();
             seen = listener->incarnation;
             continue;

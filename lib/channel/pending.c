@@ -45,11 +45,12 @@ void mproc__pending_init(mproc__pending *pending)
 
 static void watch_close(mproc__pending *pending)
 {
-    if (pending->watch >= 0)
-        close(pending->watch);
-    if (pending->timer >= 0)
-        close(pending->timer);
-    pending->watch = pending->timer = -1;
+    int watch = pending->watch, timer = pending->timer;
+    pending->watch = pending->timer = -1; /* first, as in pending_remove */
+    if (watch >= 0)
+        close(watch);
+    if (timer >= 0)
+        close(timer);
 }
 
 static int watch_add(mproc__pending *pending, int fd)
@@ -93,14 +94,15 @@ void mproc__pending_arm(mproc__pending *pending)
 static void pending_remove(mproc__pending *pending, size_t i, bool close_fd)
 {
     mproc__pending_peer *peer = pending->peer[i];
+    /* First: another thread may fork in between, and the child would close and free what is in the list (listener_own). */
+    pending->count--;
+    memmove(&pending->peer[i], &pending->peer[i + 1], (pending->count - i) * sizeof pending->peer[0]);
     if (pending->watch >= 0 && peer->begin_ns == BEGUN)
         (void)epoll_ctl(pending->watch, EPOLL_CTL_DEL, peer->fd, NULL);
     if (close_fd)
         close(peer->fd);
     mproc__handshake_end(&peer->handshake);
     free(peer);
-    pending->count--;
-    memmove(&pending->peer[i], &pending->peer[i + 1], (pending->count - i) * sizeof pending->peer[0]);
 }
 
 void mproc__pending_clear(mproc__pending *pending)
@@ -166,17 +168,17 @@ int mproc__pending_add(mproc__pending *pending, int fd, const mproc__origin *ori
 {
     int64_t now = mproc__now_ns();
     mproc__pending_peer *peer = calloc(1, sizeof *peer);
-    if (!peer)
+    if (!peer) {
+        close(fd);
         return mproc__fail(-ENOMEM, "no memory for a handshake");
+    }
     peer->fd = fd;
     peer->origin = *origin;
     peer->deadline = mproc_after_ms(MPROC__AUTH_SECONDS * 1000);
     peer->begin_ns = mproc__penalty_until(&pending->penalties, &origin->source, now);
     pending->peer[pending->count++] = peer;
     int rc = peer->begin_ns <= now ? peer_begin(pending, peer, key) : 0;
-    if (rc < 0)
-        pending_remove(pending, pending->count - 1, false);
-    return rc;
+    return rc < 0 ? pending_fail(pending, pending->count - 1, rc) : 0;
 }
 
 void mproc__pending_poll(const mproc__pending *pending, struct pollfd *ret_items)

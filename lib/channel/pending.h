@@ -48,7 +48,7 @@ int mproc__pending_watch(mproc__pending *pending, int listening_fd);
 /* Sets the timer of the watch, after each change. */
 void mproc__pending_arm(mproc__pending *pending);
 
-/* Takes fd when it succeeds. key NULL: there is none, and the peer says that it has none either. There must be room. */
+/* Takes fd, also when it fails. key NULL: there is none, and the peer says that it has none either. There must be room. */
 int mproc__pending_add(mproc__pending *pending, int fd, const mproc__origin *origin, const mproc__key *key);
 /* What to poll for peer number i at ret_items[i]. */
 void mproc__pending_poll(const mproc__pending *pending, struct pollfd *ret_items);

@@ -80,8 +80,10 @@ static int send_rest(mproc__stream *stream, const uint8_t *data, size_t size_byt
                 return *sent == 0 ? rc : send_cut(stream, *sent, total);
         } else if (errno != EINTR) {
             int rc = send_failed(stream, errno);
-            if (*sent > 0) /* what comes next would be taken for the rest of this message */
+            if (*sent > 0) { /* as in send_cut */
                 stream->send_code = -EPIPE;
+                shutdown(stream->fd, SHUT_WR);
+            }
             return rc;
         }
     }

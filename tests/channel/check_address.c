@@ -2,6 +2,7 @@
 #include "platform/base.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,8 +121,10 @@ START_TEST(a_served_socket_is_not_replaced)
     mproc__bound first, second;
     char *address = address_make("busy");
     ck_assert_int_eq(mproc__address_listen(address, 0, &first), 0);
+    struct pollfd one = {.fd = first.fd, .events = POLLIN};
     ck_assert_int_eq(mproc__address_listen(address, 0, &second), -EADDRINUSE);
     ck_assert_ptr_nonnull(strstr(story(), address));
+    ck_assert_int_eq(poll(&one, 1, 0), 0); /* its owner has no client by that */
     ck_assert(reachable(address));
     mproc__bound_close(&first);
     free(address);

@@ -372,6 +372,23 @@ START_TEST(what_is_no_stream_socket_is_not_wrapped)
 }
 END_TEST
 
+START_TEST(without_memory_a_socket_is_not_wrapped_and_stays_as_it_was)
+{
+    mproc_connection *connection = NULL;
+    int fds[2];
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    support_fail_allocation(1);
+    ck_assert_int_eq(mproc_connection_wrap(fds[0], &connection), -ENOMEM);
+    ck_assert(support_allocation_failed());
+    ck_assert_ptr_null(connection);
+    ck_assert_int_eq(fcntl(fds[0], F_GETFD), 0);
+    ck_assert_int_eq(mproc_connection_wrap(fds[0], &connection), 0);
+    ck_assert_int_eq(fcntl(fds[0], F_GETFD), FD_CLOEXEC);
+    mproc_connection_close(&connection);
+    close(fds[1]);
+}
+END_TEST
+
 /* ---- processes ---- */
 
 static int reads_second(void *context)
@@ -495,6 +512,7 @@ int main(int argc, char **argv)
     tcase_add_test(ends, a_try_to_send_into_a_full_socket_changes_nothing);
     tcase_add_test(ends, a_try_to_send_up_to_32_kib_changes_nothing);
     tcase_add_test(ends, what_is_no_stream_socket_is_not_wrapped);
+    tcase_add_test(ends, without_memory_a_socket_is_not_wrapped_and_stays_as_it_was);
     TCase *processes = support_case(suite, "processes");
     tcase_add_test(processes, two_processes_at_one_end_get_whole_messages);
     tcase_add_test(processes, a_killed_peer_is_an_end);

@@ -130,6 +130,29 @@ static int check_opened(void *context, int rc)
     return 23;
 }
 
+/* Its header and its body are written by themselves. */
+enum { LARGE_BYTES = 100000 };
+static const char large[LARGE_BYTES];
+static char received[LARGE_BYTES];
+
+static int send_large(void *context)
+{
+    scene *s = context;
+    return mproc_connection_send(s->near, large, sizeof large, SOON);
+}
+
+/* Either nothing of the message was sent and another can be, or the other end is told that it will not go on. */
+static int check_large(void *context, int rc)
+{
+    scene *s = context;
+    size_t size = 0;
+    bool cut = rc < 0 && send_near(s) < 0;
+    int got = mproc_connection_recv(s->far, received, sizeof received, SOON, &size);
+    if (cut)
+        return got == MPROC_EPROTOCOL ? 0 : 30;
+    return got == 0 && size == (rc < 0 ? 7 : sizeof large) ? 0 : 31;
+}
+
 static void cleanup(void *context)
 {
     scene *s = context;
@@ -149,6 +172,11 @@ static const fault_case cases[] = {
      .setup = setup_listening,
      .call = open_near,
      .check = check_opened,
+     .cleanup = cleanup},
+    {.name = "send of a large message",
+     .setup = setup_joined,
+     .call = send_large,
+     .check = check_large,
      .cleanup = cleanup},
 };
 

@@ -118,6 +118,22 @@ START_TEST(silent_clients_delay_nobody)
 }
 END_TEST
 
+START_TEST(a_client_that_has_gone_before_accept_is_named)
+{
+    char who[40];
+    snprintf(who, sizeof who, "(pid %d)", (int)getpid());
+    family = 0;
+    listen_with(KEY);
+    close(raw_connect());
+    ck_assert_int_eq(server_accept(), MPROC_EAUTH);
+    ck_assert_ptr_nonnull(strstr(story(), who));
+    int64_t pid = 0;
+    ck_assert_int_eq(mproc_error_number(mproc_last_error(), MPROC_ERROR_PID, &pid), 0);
+    ck_assert_int_eq(pid, getpid());
+    close_all();
+}
+END_TEST
+
 /* shows: AUTH-12 SEC-1 */
 START_TEST(a_silent_client_is_refused_after_five_seconds)
 {
@@ -133,7 +149,7 @@ START_TEST(a_silent_client_is_refused_after_five_seconds)
 }
 END_TEST
 
-/* shows: AUTH-12 */
+/* shows: AUTH-12 REMOTE-6 */
 START_TEST(a_client_that_leaves_in_its_handshake_is_reported_and_forgotten)
 {
     if (!family_use(_i))
@@ -435,6 +451,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(keyed, a_key_at_the_listener_only_is_told_to_both, 0, FAMILIES);
     tcase_add_loop_test(keyed, a_key_at_the_client_only_is_told_to_both, 0, FAMILIES);
     tcase_add_loop_test(keyed, silent_clients_delay_nobody, 0, FAMILIES);
+    tcase_add_test(keyed, a_client_that_has_gone_before_accept_is_named);
     tcase_add_test(keyed, a_silent_client_is_refused_after_five_seconds);
     tcase_add_loop_test(keyed, a_client_that_leaves_in_its_handshake_is_reported_and_forgotten, 0, FAMILIES);
     tcase_add_loop_test(keyed, garbage_instead_of_a_handshake_is_refused, 0, FAMILIES);

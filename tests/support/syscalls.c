@@ -71,6 +71,7 @@ static const fallible calls[] = {
     {SYS_renameat2, "renameat2", {ENOSPC, EACCES}, false},
     {SYS_sched_getaffinity, "sched_getaffinity", {EPERM}, false},
     {SYS_sendmsg, "sendmsg", {ENOMEM, EINTR, ENOBUFS}, true},
+    {SYS_sendto, "sendto", {ENOMEM, EINTR, ENOBUFS}, true}, /* send */
     {SYS_socket, "socket", {EMFILE, ENFILE, ENOMEM}, false},
     {SYS_socketpair, "socketpair", {EMFILE, ENFILE}, false},
     {SYS_statx, "statx", {ENOMEM, EACCES}, false},
