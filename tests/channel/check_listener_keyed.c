@@ -97,7 +97,7 @@ START_TEST(a_key_at_the_client_only_is_told_to_both)
 }
 END_TEST
 
-/* shows: AUTH-12 REMOTE-6 */
+/* shows: AUTH-12 */
 START_TEST(silent_clients_delay_nobody)
 {
     if (!family_use(_i))
@@ -149,7 +149,7 @@ START_TEST(a_silent_client_is_refused_after_five_seconds)
 }
 END_TEST
 
-/* shows: AUTH-12 REMOTE-6 */
+/* shows: AUTH-12 */
 START_TEST(a_client_that_leaves_in_its_handshake_is_reported_and_forgotten)
 {
     if (!family_use(_i))

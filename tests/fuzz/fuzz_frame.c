@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a connection makes of arbitrary bytes, in arbitrary pieces, with arbitrary descriptors: a Unix socket or TCP, bytes or
- * variants asked for. The reader of frames in front of a server must see the same frames in them. */
+ * variants asked for. The reader of frames in front of a server must see the same frames in the whole as in single bytes. */
 #include "platform/base.h"
 
 #include <netinet/in.h>

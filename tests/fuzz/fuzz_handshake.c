@@ -12,7 +12,10 @@
 #include "fuzz/fuzz.h"
 #include "platform/platform.h"
 
-enum { READ_MOST = 4096, INPUT_MOST = 16384 };
+enum {
+    READ_MOST = 2 * MPROC__HANDSHAKE_FRAME_BYTES, /* far below the 4 KiB that are allowed */
+    INPUT_MOST = 16384
+};
 
 static const mproc__key key = {.size_bytes = 16, .set = true, .bytes = "0123456789abcdef"};
 static const mproc__key none;
