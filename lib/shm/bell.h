@@ -24,7 +24,8 @@ typedef struct mproc__bell_shared {
     /* 1 from the first time that anybody asked for the descriptor: before that nobody need hear of new participants. */
     _Atomic uint32_t polled;
     /* 1: somebody has found nothing and may sleep in a poll. The poster that takes it away writes the descriptor; one that
-     * dies in between is a participant whose death those pollers hear. A poller that dies leaves it: one write too many. */
+     * dies in between is a participant whose death those pollers hear; one that is stopped in between holds those pollers up, as
+     * in eventcount.c. A poller that dies leaves it: one write too many. */
     _Atomic uint32_t armed;
 } mproc__bell_shared;
 
