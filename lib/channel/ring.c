@@ -22,10 +22,14 @@ uint64_t mproc__ring_size(uint64_t max_bytes, uint32_t max_items)
 
 static void ring_place(mproc__ring *ring, uint32_t k)
 {
-    ring->number = (uint64_t)k << MPROC__RING_SHIFT;
+    /* No ring's number meanwhile: a fork by another thread may copy this half done, and that child must not believe it. */
+    *(volatile uint64_t *)&ring->number = MPROC__RING_NUMBER;
+    atomic_thread_fence(memory_order_release);
     ring->bytes = ring->row + mproc__ring_begin(ring, k);
     ring->size_bytes = ring->first_bytes << k;
     ring->full_bytes = ring->size_bytes - (k < ring->last ? MPROC__RECORD_HEADER_BYTES : 0);
+    atomic_thread_fence(memory_order_release);
+    *(volatile uint64_t *)&ring->number = (uint64_t)k << MPROC__RING_SHIFT;
 }
 
 mproc__ring mproc__ring_first(uint8_t *bytes, uint64_t size_bytes, uint32_t max_items, bool grows)

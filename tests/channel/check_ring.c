@@ -2,8 +2,12 @@
 /* The ring's arithmetic, exhaustively on the smallest ring. */
 #include "platform/base.h"
 
+#include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "channel/ring.h"
 #include "support/support.h"
@@ -256,6 +260,53 @@ START_TEST(rings_of_a_row_lie_one_behind_the_other)
 }
 END_TEST
 
+/* A ring across two pages, what `number` says in the one behind: the first store to the front page stops here. */
+static mproc__ring *torn;
+static volatile uint64_t torn_number;
+
+static void torn_store(int signal_number)
+{
+    (void)signal_number;
+    torn_number = torn->number;
+    if (mprotect((void *)((uintptr_t)torn & ~(uintptr_t)4095), 4096, PROT_READ | PROT_WRITE) < 0)
+        _exit(100);
+}
+
+/* Another thread's fork copies a ring as it is between any two stores. */
+START_TEST(a_half_moved_ring_has_no_rings_number)
+{
+    uint8_t *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(pages, MAP_FAILED);
+    torn = (mproc__ring *)(void *)(pages + 4096 - offsetof(mproc__ring, number));
+    *torn = row_make();
+    torn_number = 0;
+    ck_assert(signal(SIGSEGV, torn_store) != SIG_ERR);
+    ck_assert_int_eq(mprotect(pages, 4096, PROT_READ), 0);
+    ck_assert(mproc__ring_move(torn, in_ring(1, 8, 1)));
+    signal(SIGSEGV, SIG_DFL);
+    ck_assert_uint_eq(torn_number, MPROC__RING_NUMBER);
+    ck_assert_uint_eq(torn->number, UINT64_C(1) << MPROC__RING_SHIFT);
+    ck_assert_ptr_eq(torn->bytes, row_memory + mproc__ring_begin(torn, 1));
+    munmap(pages, 8192);
+}
+END_TEST
+
+/* And what is copied so is taken for damage, and moved to where it must be. */
+START_TEST(a_half_moved_ring_heals_at_its_first_use)
+{
+    mproc__ring made = row_make();
+    mproc__ring_view view;
+    uint64_t head = at(16, 0), tail = head;
+    ck_assert_int_eq(row_put(&made, head, &tail, "seven", 5), 0);
+    made.number = MPROC__RING_NUMBER;
+    made.bytes = NULL;
+    uint64_t next = 0;
+    ck_assert_int_eq(mproc__ring_write(&made, head, tail, KIND, "x", 1, &next), MPROC_ECORRUPT);
+    ck_assert_int_eq(row_get(&made, head, tail, &view), 0);
+    ck_assert(view.size_bytes == 5 && memcmp(view.data, "seven", 5) == 0);
+}
+END_TEST
+
 /* Filled from every offset, of every size: it goes through all rings, holds what the last one does, and gives it back. */
 START_TEST(a_full_row_holds_what_its_last_ring_does)
 {
@@ -371,6 +422,8 @@ int main(int argc, char **argv)
     TCase *row = support_case(suite, "row");
     tcase_add_test(row, a_row_begins_with_a_small_ring_and_ends_with_the_large_one);
     tcase_add_test(row, rings_of_a_row_lie_one_behind_the_other);
+    tcase_add_test(row, a_half_moved_ring_has_no_rings_number);
+    tcase_add_test(row, a_half_moved_ring_heals_at_its_first_use);
     tcase_add_test(row, a_full_row_holds_what_its_last_ring_does);
     tcase_add_test(row, random_traffic_through_a_row_keeps_order_and_loses_nothing);
     tcase_add_test(row, a_damaged_link_is_corrupt_and_leads_nowhere);
