@@ -327,11 +327,14 @@ static bool sweep_each(const mproc__arena *arena, uint32_t block, mproc__block_s
     (void)arena;
     block_sweep *sweep = context;
     mproc_queue *queue = sweep->queue;
+    if (state.state == MPROC__BLOCK_RETURNED) {
+        /* Whoever gave it back, and that is not always its owner, may have died before the mark. */
+        atomic_fetch_add_explicit(&queue->shared->returned_marks, 1, memory_order_release);
+        return true;
+    }
     if (state.owner != sweep->row || (state.state == MPROC__BLOCK_QUEUED && queue->order != MPROC_ORDER_FIFO))
         return true;
-    if (state.state == MPROC__BLOCK_RETURNED)
-        atomic_fetch_add_explicit(&queue->shared->returned_marks, 1, memory_order_release);
-    else if (state.state == MPROC__BLOCK_LEASED && (queue->redeliver || mproc__queue_was_dead(queue, state)))
+    if (state.state == MPROC__BLOCK_LEASED && (queue->redeliver || mproc__queue_was_dead(queue, state)))
         (void)mproc__queue_block_return(queue, block, state);
     else if (state.state != MPROC__BLOCK_ORPHAN && state.state != MPROC__BLOCK_DEAD)
         /* By a swap: a loan that travelled may be done with by another process at this very moment, and the next owner

@@ -277,6 +277,39 @@ START_TEST(an_item_given_back_by_one_who_died_over_it_is_found)
 }
 END_TEST
 
+typedef struct lent {
+    mproc_queue *queue;
+    mproc_loan loan;
+} lent;
+
+static int gives_back_anothers_and_dies(void *context)
+{
+    lent *l = context;
+    mproc__block_state state, returned;
+    uint32_t block = (uint32_t)l->loan.id & 0xffffff;
+    if (mproc__queue_enter(l->queue) < 0 || !mproc__arena_get(&l->queue->arena, block, &state))
+        return 1;
+    returned = state;
+    returned.state = MPROC__BLOCK_RETURNED;
+    return mproc__arena_swap(&l->queue->arena, block, state, returned) ? kill(getpid(), SIGKILL) : 2;
+}
+
+/* The giver dies before the mark; the taker, whose name the block still bears, lives. */
+START_TEST(an_item_given_back_for_another_by_one_who_died_over_it_is_found)
+{
+    lent l = {make(true), MPROC_LOAN_INIT};
+    char byte[LARGE];
+    ck_assert_int_eq(put_number(l.queue, 1), 0);
+    ck_assert_int_eq(mproc_queue_take(l.queue, soon(), &l.loan), 0);
+    ck_assert_int_eq(support_reap(support_fork(gives_back_anothers_and_dies, &l), 5000), 256 + SIGKILL);
+    ck_assert_uint_eq(l.queue->shared->returned_marks, 0);
+    ck_assert_int_eq(mproc_queue_get(l.queue, byte, sizeof byte, MPROC_NOW, NULL), 0);
+    ck_assert_ptr_null(queue_verify(l.queue, 0));
+    ck_assert_int_eq(mproc_queue_join(l.queue, MPROC_NOW), 0);
+    mproc_queue_close(&l.queue);
+}
+END_TEST
+
 static int waits_for_item(void *context)
 {
     return get_number(context) == 1 ? 0 : 1;
@@ -459,6 +492,7 @@ int main(int argc, char **argv)
     tcase_add_test(deaths, an_item_that_kills_its_takers_is_dropped_in_the_end);
     tcase_add_test(deaths, a_plain_queue_loses_what_the_dead_had_taken_and_nothing_else);
     tcase_add_test(deaths, an_item_given_back_by_one_who_died_over_it_is_found);
+    tcase_add_test(deaths, an_item_given_back_for_another_by_one_who_died_over_it_is_found);
     tcase_add_test(deaths, the_death_of_a_taker_wakes_a_sleeping_consumer);
     tcase_add_test(deaths, the_death_of_the_last_taker_of_a_dropped_item_wakes_a_joiner);
     tcase_add_test(deaths, an_orderly_close_gives_open_loans_back);
