@@ -124,7 +124,8 @@ static void block_settled(mproc_queue *queue)
         return;
     if (atomic_load_explicit(&shared->head, memory_order_relaxed) ==
             atomic_load_explicit(&shared->tail, memory_order_relaxed) ||
-        atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED) {
+        atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED ||
+        mproc__queue_is_sealed(shared)) {
         mproc__queue_post(queue, &shared->done);
         mproc__queue_post(queue, &shared->dead);
     }

@@ -148,5 +148,10 @@ int mproc__queue_seal(mproc_queue *queue)
     if (atomic_load_explicit(&shared->tail, memory_order_acquire) != head)
         return -EAGAIN;
     bool told = (sealed & 1u) || atomic_compare_exchange_strong(&shared->sealed, &sealed, sealed | 1u);
-    return told ? MPROC_EEND : -EAGAIN;
+    if (!told)
+        return -EAGAIN;
+    /* Who met a late put's record waits for one that is none now. */
+    mproc__queue_post(queue, &shared->done);
+    mproc__queue_post(queue, &shared->dead);
+    return MPROC_EEND;
 }
