@@ -155,7 +155,8 @@ int mproc__queue_block_return(mproc_queue *queue, uint32_t block, mproc__block_s
     mproc__queue_shared *shared = queue->shared;
     bool dead = from.number >= queue->max_deliveries;
     if ((dead && !queue->keep_dead) ||
-        atomic_load_explicit(&shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED) {
+        (atomic_load_explicit(&shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED &&
+         !mproc__queue_was_dead(queue, from))) {
         atomic_fetch_add_explicit(&shared->dropped, 1, memory_order_relaxed);
         return mproc__queue_block_finish(queue, block, from);
     }
