@@ -59,11 +59,13 @@ int mproc_queue_expect(mproc_queue *queue, int pid)
     if (mproc__queue_role_came(queue, pid, start))
         return 0;
     int announced = mproc__segment_announce(queue->segment, pid, expect_mark, queue);
-    if (announced == -ESRCH)
-        expect_lost(queue, row);
-    else if (announced < 0)
+    if (announced == -ESRCH) {
+        if (!mproc__queue_role_came(queue, pid, start)) /* or it came and went since the last look */
+            expect_lost(queue, row);
+    } else if (announced < 0) {
         return mproc__queue_answer(queue, announced);
-    else if (mproc__queue_role_came(queue, pid, start))
+    } else if (mproc__queue_role_came(queue, pid, start)) {
         mproc__segment_unannounce(queue->segment, (unsigned)announced, pid, expect_unmark, queue);
+    }
     return 0;
 }
