@@ -82,6 +82,7 @@ static int queue_attach(mproc__segment *segment, mproc__handle **ret_handle)
     if (rc == 0 && queue->fenceless)
         rc = mproc__queue_barrier(queue);
     if (rc < 0) {
+        mproc__bell_close(&queue->bell);
         free(queue);
         return rc;
     }

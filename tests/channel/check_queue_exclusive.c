@@ -397,6 +397,33 @@ START_TEST(a_process_to_which_membarrier_is_denied_later_is_told_so)
 }
 END_TEST
 
+/* A queue that came from elsewhere, its descriptor and all. */
+static int denied_opener(void *context)
+{
+    mproc_queue *queue = context;
+    mproc__handle *handle;
+    if (!deny_membarrier())
+        return 10;
+    int before = dup(STDOUT_FILENO);
+    close(before);
+    if (mproc__queue_noun.attach(queue->segment, &handle) != -ENOSYS)
+        return 1;
+    int after = dup(STDOUT_FILENO);
+    close(after);
+    return after == before ? 0 : 2;
+}
+
+START_TEST(a_queue_that_cannot_be_opened_without_membarrier_leaves_no_descriptor)
+{
+    mproc_queue *queue = queue_make(
+        MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .exclusive = MPROC_ROLE_BOTH, .pollable = true));
+    ck_assert_ptr_nonnull(queue);
+    ck_assert(queue->fenceless);
+    ck_assert_int_eq(support_reap(support_fork(denied_opener, queue), 5000), 0);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
 /* ---- a shutdown in the middle of a put or get: the steps of a put, with what others do in between ---- */
 
 static void put_without_end(mproc_queue *queue, int value)
@@ -509,6 +536,7 @@ int main(int argc, char **argv)
     TCase *denied = support_case(suite, "denied");
     tcase_add_test(denied, a_queue_made_where_membarrier_is_denied_has_fences);
     tcase_add_test(denied, a_process_to_which_membarrier_is_denied_later_is_told_so);
+    tcase_add_test(denied, a_queue_that_cannot_be_opened_without_membarrier_leaves_no_descriptor);
     TCase *end = support_case(suite, "the end");
     tcase_add_loop_test(end, a_put_that_a_shutdown_overtook_is_put_while_nobody_was_told_of_the_end, 0, 2);
     tcase_add_loop_test(end, a_put_that_comes_after_the_end_was_told_is_none, 0, 2);
