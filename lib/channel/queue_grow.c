@@ -73,14 +73,19 @@ static void rings_release(mproc_queue *queue, uint32_t count)
  * by its first get behind the link, so that one does what another was killed before. */
 void mproc__queue_shed(mproc_queue *queue)
 {
+    atomic_store_explicit(&queue->shed_due, false, memory_order_seq_cst);
     uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_acquire);
     uint32_t count = mproc__position_ring(head);
+    /* Who is on its way to the next ring may have set what was just cleared, and not yet have moved the head. */
+    if (mproc__position_ring(atomic_load_explicit(&queue->shared->tail, memory_order_acquire)) > count)
+        atomic_store_explicit(&queue->shed_due, true, memory_order_relaxed);
     bool locks = (queue->exclusive & MPROC_ROLE_READ) != 0;
     bool due =
         count <= queue->ring.last && count > atomic_load_explicit(&queue->rings_shed, memory_order_relaxed);
-    if (due && locks && mproc__robust_acquire(&queue->shared->get.lock, MPROC_NOW) < 0)
+    if (due && locks && mproc__robust_acquire(&queue->shared->get.lock, MPROC_NOW) < 0) {
+        atomic_store_explicit(&queue->shed_due, true, memory_order_relaxed);
         return; /* a sweep is at work; the next get does it */
-    atomic_store_explicit(&queue->shed_due, false, memory_order_relaxed);
+    }
     if (due)
         rings_release(queue, count);
     if (due && locks)
