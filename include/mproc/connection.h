@@ -110,7 +110,7 @@ MPROC_API void mproc_listener_close(mproc_listener **listener);
 /* The next client. With a key the handshakes of all that wait run side by side, and one that is silent is refused after 5 s:
  * it delays nobody. 128 at a time: a further one takes the place of the first. Without a key the same holds over TCP, where the
  * client's first words are waited for. -ETIMEDOUT. MPROC_EAUTH, MPROC_EPROTOCOL, -EACCES: *one* client was refused, the story
- * says which and why; call again. */
+ * says which and why; call again. -EMFILE, -ENFILE: the client waits on. -ENOMEM: it may have been turned away. */
 MPROC_API MPROC_CHECK int mproc_listener_accept(mproc_listener *listener, mproc_deadline deadline,
                                                 mproc_connection **ret_connection);
 /* What a client opens: "unix:" and an absolute path, the abstract name, or "tcp:" with the real port. Valid until close; NULL for a wrong handle. */

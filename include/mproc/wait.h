@@ -23,9 +23,10 @@
  *
  * An event's or a queue's descriptor is written after what it tells of was done. A process that is killed between the two
  * is heard by those who poll or wait here when the kernel has taken it apart (0.2 ms; 170 ms for one of 2 GiB), and so is one
- * that had taken an item which others may have now; calls that sleep in the object itself hear it at once. Such a descriptor
- * is this process's own: what others find or clear makes it unreadable only at the next try here. It costs two descriptors
- * and one for each other process that uses the object. */
+ * that had taken an item which others may have now; calls that sleep in the object itself hear it at once. One that is
+ * stopped between the two holds up those who poll or wait until it goes on. Such a descriptor is this process's own: what
+ * others find or clear makes it unreadable only at the next try here. It costs two descriptors and one for each other process
+ * that uses the object. */
 #ifndef MPROC_WAIT_H
 #define MPROC_WAIT_H
 
@@ -51,8 +52,9 @@ typedef enum mproc_wait_mode { MPROC_WAIT_ANY, MPROC_WAIT_ALL } mproc_wait_mode;
 
 /* Waits until one of the items is ready (all: until each has been), and says of each in its `ready` and of how many in
  * *ret_count, which may be NULL. Ready: the call that the item is for would not wait; that may be an error or the end. Of a
- * listener and of a process by forkserver it may come a little early. A deadline in the past looks once. Signals do not
- * shorten the wait. No items: ANY waits to the deadline, ALL is done at once. Any number of items, descriptors of any number.
+ * connection whose message has only begun to come, of a listener, of a waitset and of a process by forkserver it may come
+ * early: try with MPROC_NOW. A deadline in the past looks once. Signals do not shorten the wait. No items: ANY waits to the
+ * deadline, ALL is done at once. Any number of items, descriptors of any number.
  * -ETIMEDOUT: none was ready (all: not each); `ready` and *ret_count are written all the same. Other errors leave them alone,
  * and their story names the item: what mproc_wait_fd answers; -EINVAL: neither handle nor events, an unknown mode, or more
  * items than RLIMIT_NOFILE; -EBADF: fd is not open; -ENOMEM. */
@@ -71,7 +73,8 @@ typedef struct mproc_ready {
 MPROC_API MPROC_CHECK int mproc_waitset_create(mproc_waitset **ret_set);
 MPROC_API void mproc_waitset_close(mproc_waitset **set);
 /* What mproc_wait_fd answers; -EEXIST: it is in the set. fd, which stays yours: events as for epoll_ctl(2), level triggered
- * unless they say EPOLLET; -EINVAL: none; -EBADF; -EPERM: a file that is always ready, which cannot be waited for. */
+ * unless they say EPOLLET; -EINVAL: none; -EBADF; -EPERM: a file that is always ready, which cannot be waited for.
+ * -ELOOP: sets in a circle, or more than five deep. -ENOSPC: /proc/sys/fs/epoll/max_user_watches. -ENOMEM. */
 MPROC_API int  mproc_waitset_add(mproc_waitset *set, void *handle, void *context);
 MPROC_API int  mproc_waitset_add_fd(mproc_waitset *set, int fd, uint32_t events, void *context);
 /* -ENOENT: it is not in the set. Remove a descriptor before you close it. */

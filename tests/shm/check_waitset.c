@@ -306,6 +306,29 @@ START_TEST(a_set_is_waited_for_like_anything_else)
 }
 END_TEST
 
+/* ---- bad input ---- */
+
+START_TEST(sets_in_a_circle_or_too_deep_are_refused)
+{
+    enum { DEEP = 12 };
+    mproc_waitset *sets[DEEP];
+    int code = 0, depth = 0;
+    for (int i = 0; i < DEEP; i++)
+        ck_assert_int_eq(mproc_waitset_create(&sets[i]), 0);
+    ck_assert_int_eq(mproc_waitset_add(sets[0], sets[1], NULL), 0);
+    ck_assert_int_eq(mproc_waitset_add(sets[1], sets[0], NULL), -ELOOP);
+    ck_assert_int_eq(mproc_waitset_remove(sets[0], sets[1]), 0);
+    while (code == 0 && depth + 1 < DEEP) {
+        code = mproc_waitset_add(sets[depth + 1], sets[depth], NULL);
+        depth += code == 0;
+    }
+    ck_assert_int_eq(code, -ELOOP);
+    ck_assert_int_eq(depth + 1, 5); /* sets */
+    for (int i = 0; i < DEEP; i++)
+        mproc_waitset_close(&sets[i]);
+}
+END_TEST
+
 static int uses_the_parents(void *unused)
 {
     (void)unused;
@@ -400,6 +423,7 @@ int main(int argc, char **argv)
     tcase_add_test(turns, what_another_thread_adds_ends_the_sleep);
     tcase_add_test(turns, a_set_is_waited_for_like_anything_else);
     TCase *bad = support_case(suite, "bad input");
+    tcase_add_test(bad, sets_in_a_circle_or_too_deep_are_refused);
     tcase_add_test(bad, a_fork_child_leaves_its_parents_set_alone);
     tcase_add_test(bad, what_makes_no_sense_is_refused);
     tcase_add_test(bad, without_memory_nothing_is_added);
