@@ -21,13 +21,15 @@
  *   done, give_back             no                  any      any        no                   works (2)
  *   join                        to its deadline     any      any        no                   works (2)
  *   role, expect                no                  any      any        no                   works (2): the child begins without
- *   drop, shutdown, counts      no                  any      any        no                   works (2)
+ *   drop, counts                no                  any      any        no                   works (2)
+ *   shutdown                    up to 5 s (4)       any      any        no                   works (2)
  *   loan_variant                no                  one      its own    no                   works
  *   close                       no                  one      any        no                   works: the parent's stays as it is
  *   (1) of the ring's locks, held for under a microsecond, even MPROC_NOW waits up to 20 ms: for a holder that lost its CPU,
  *       or makes the queue grow
  *   (2) of the home thread: -ECHILD
  *   (3) shm: up to 1 s, only where a cleaner that was stopped holds a lock on the file
+ *   (4) only where a holder of one of the ring's locks is stopped, or makes the queue grow by gigabytes
  *
  *   home       lives in           yes or no
  *   thread:    this process       yes
@@ -46,11 +48,12 @@
  * taker bounds by how many loans it keeps open.
  *
  * Exclusive sides. A side with one user takes no lock: each call is cheaper. The first thread that calls there (put, put_many,
- * put_variant, reserve, commit; get, get_many, get_variant, take) is that user, until it ends, its process dies or execs, it says
- * with mproc_queue_role that it has another role, or drops the last handle of its process; then the next caller is. From everybody else, a fork child or another thread as well,
- * these calls are -EBUSY, tell who it is (MPROC_ERROR_PID) and do nothing. All other calls are anybody's. One thread may
- * be the user of both sides. Where another thread of the process drops the last handle while the user lives, the queue's
- * memory stays mapped for good. -ENOSYS: membarrier(2), which the creator has, is denied to this process.
+ * put_variant, reserve, commit; get, get_many, get_variant, take, and mproc_wait and the first mproc_wait_fd of it) is that
+ * user, until it ends, its process dies or execs, it says with mproc_queue_role that it has another role, or drops the last
+ * handle of its process; then the next caller is. From everybody else, a fork child or another thread as well, these calls
+ * are -EBUSY, tell who it is (MPROC_ERROR_PID) and do nothing. All other calls are anybody's. One thread may be the user of
+ * both sides. Where another thread of the process drops the last handle while the user lives, the queue's memory stays
+ * mapped for good. -ENOSYS: membarrier(2), which the creator has, is denied to this process.
  *
  * Errors that every call may have: -EINVAL: no open queue, or a wrong argument. MPROC_ECORRUPT: its memory was overwritten
  * (found before anything is done with it). MPROC_ELIMIT: more than 120 processes use it. -ECHILD: see (2). */
@@ -169,7 +172,8 @@ MPROC_API int  mproc_queue_loan_variant(const mproc_loan *loan, mproc_variant *r
 MPROC_API int  mproc_queue_join(mproc_queue *queue, mproc_deadline deadline);
 /* The end. After it put answers MPROC_ECLOSED; get drains, then MPROC_EEND; all who sleep wake. discard: what is queued is
  * gone at once, and join waits only for what is taken. MPROC_EEND does not wait for items that others have taken and may
- * yet give back: join first if that matters. Again: the stronger one holds. */
+ * yet give back: join first if that matters. Again: the stronger one holds.
+ * -ETIMEDOUT: a holder of one of its locks is stopped, or makes it grow by gigabytes; nothing happened. */
 MPROC_API int  mproc_queue_shutdown(mproc_queue *queue, bool discard);
 /* Roles: who reads and who writes, so that nobody waits for the dead. A queue counts its readers and writers, a process (or
  * separately opened handle) once, from the moment that one declares a role or announces a writer, and then for ever. In one

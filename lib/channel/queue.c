@@ -10,7 +10,8 @@
 #include "shm/place.h"
 
 enum {
-    SHUTDOWN_LOCK_MS = 5000 /* the ring's locks are held for microseconds; longer means a stopped holder */
+    /* The ring's locks are held for microseconds; longer means a stopped holder, or a put that makes it grow by gigabytes */
+    SHUTDOWN_LOCK_MS = 5000
 };
 
 /* ---- life ---- */

@@ -420,7 +420,7 @@ static inline int mproc__queue_get_end(mproc_queue *queue, int rc, const mproc__
 int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item);
 /* Takes what peek found: a block becomes LEASED by row, then the head moves. MPROC_ECORRUPT. */
 int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *item);
-/* After the unlock: wakes who waits for room or the end. `head`: the new one. */
+/* After the unlock: wakes who waits for room or the end. */
 void mproc__queue_accepted(mproc_queue *queue, const mproc__queue_item *item);
 
 /* Spins for as long as that has paid lately; whether it saw something. `held`: a lock of the ring that the caller keeps
