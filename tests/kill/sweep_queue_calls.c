@@ -16,7 +16,7 @@ enum { BLOCK_BYTES = 1100, BUDGET = 8192, BATCH = 3, SURVIVOR = 100, PARKED = 20
 
 /* Shared by all processes of a round. */
 typedef struct notes {
-    _Atomic uint32_t back; /* the waiter */
+    _Atomic uint32_t parked, back; /* the waiter; there is none beside a blocked victim that is stopped */
 } notes;
 
 typedef struct start {
@@ -137,13 +137,17 @@ static int back(const scene *s, int code)
 
 static int wait_get(void *context, unsigned state)
 {
+    const scene *s = context;
     (void)state;
+    atomic_store(&s->notes->parked, 1);
     return back(context, get(context, MPROC_FOREVER));
 }
 
 static int wait_put(void *context, unsigned state)
 {
+    const scene *s = context;
     (void)state;
+    atomic_store(&s->notes->parked, 1);
     return back(context, put(context, PARKED, MPROC_FOREVER));
 }
 
@@ -426,6 +430,22 @@ static int close_check(void *context, unsigned state, bool returned)
 
 /* ---- calls that block ---- */
 
+static bool waiter_is_back_or_none(const scene *s)
+{
+    return !atomic_load(&s->notes->parked) || waiter_is_back(s);
+}
+
+/* The poster, who has ended with its handle open, is found dead, and nobody else. */
+static int blocked_meanwhile(void *context, unsigned state)
+{
+    const scene *s = context;
+    (void)state;
+    if (mproc__segment_sweep(s->queue->segment) > 1)
+        return 1;
+    int code = mproc_queue_join(s->queue, mproc_after_ms(KILL_SHORT_MS));
+    return code == 0 || code == -ETIMEDOUT ? 0 : 2;
+}
+
 static const char *const blocked_get_states[] = {"records", "acknowledged", NULL};
 static const start blocked_put_start = {.size_bytes = 8, .preload = 1, .max_items = 1};
 static const char *const blocked_put_states[] = {"full", NULL};
@@ -462,7 +482,7 @@ static int blocked_get_check(void *context, unsigned state, bool returned)
     (void)state;
     (void)returned;
     if (puts_since(s) != 1 || !kill_swept(s->queue->segment) || put(s, SURVIVOR, hard()) < 0 ||
-        !waiter_is_back(s))
+        !waiter_is_back_or_none(s))
         return 10;
     return drain(s) < 0 ? 11 : scene_use(s);
 }
@@ -496,9 +516,9 @@ static int blocked_put_check(void *context, unsigned state, bool returned)
     bool came = number == 1;
     if ((returned && !came && number != PARKED) || (number != 1 && number != PARKED))
         return 11;
-    if (came && get(s, hard()) != PARKED)
+    if (came && atomic_load(&s->notes->parked) && get(s, hard()) != PARKED)
         return 12;
-    if (!waiter_is_back(s))
+    if (!waiter_is_back_or_none(s))
         return 13;
     return drain(s) < 0 ? 14 : scene_use(s);
 }
@@ -519,10 +539,10 @@ const kill_case killsweep_queue_get_variant = {
     CALL("queue get variant", variant_states, variant_full_setup, variant_get_call, variant_get_check)};
 const kill_case killsweep_queue_shutdown = {
     CALL("queue shutdown", end_states, end_setup, end_call, end_check), .wait = wait_end, .wakes = end_wakes};
-/* Without stops: the poster is found dead there, as it should be, and what it put is somebody's already. */
 #define BLOCKED(title, names, making, calling, checking)                                                     \
     .operation = (title), .states = (names), .setup = (making), .teardown = scene_teardown,                  \
-    .prepare = scene_enter, .call = (calling), .check = (checking), .recover = scene_recover
+    .prepare = scene_enter, .call = (calling), .check = (checking), .recover = scene_recover,                \
+    .meanwhile = blocked_meanwhile
 
 const kill_case killsweep_queue_get_blocked = {
     BLOCKED("queue get blocked", blocked_get_states, variant_setup, blocked_get_call, blocked_get_check),
