@@ -25,7 +25,8 @@ static void ring_place(mproc__ring *ring, uint32_t k)
     /* No ring's number meanwhile: a fork by another thread may copy this half done, and that child must not believe it. */
     *(volatile uint64_t *)&ring->number = MPROC__RING_NUMBER;
     atomic_thread_fence(memory_order_release);
-    ring->bytes = ring->row + mproc__ring_begin(ring, k);
+    /* As a number: who only asks for sizes has a row at NULL, and that plus 0 is undefined, too. */
+    ring->bytes = (uint8_t *)((uintptr_t)ring->row + mproc__ring_begin(ring, k));
     ring->size_bytes = ring->first_bytes << k;
     ring->full_bytes = ring->size_bytes - (k < ring->last ? MPROC__RECORD_HEADER_BYTES : 0);
     atomic_thread_fence(memory_order_release);
