@@ -119,10 +119,14 @@ static mproc_deadline slice_of(mproc_deadline deadline, int slice_ms)
     return slice.ns < deadline.ns ? slice : deadline;
 }
 
-/* The end of a slice is "look again"; only the caller's own deadline is -ETIMEDOUT. */
-static int slice_code(int code, mproc_deadline deadline)
+/* The end of a slice, or an event that was there before the sleep, is "look again"; but not beyond the caller's deadline. A
+ * sweep posts the event: beside a dead row that cannot go yet (its process lingers, or damage made it up) every look is
+ * followed by one more, and a caller that asks nothing else than this code would look for ever. */
+static int look_code(int code, mproc_deadline deadline)
 {
-    return code == -ETIMEDOUT && !mproc__deadline_past(deadline) ? 0 : code;
+    if (code != -ETIMEDOUT && code != -EAGAIN)
+        return code;
+    return mproc__deadline_past(deadline) ? -ETIMEDOUT : 0;
 }
 
 /* Alone: what it would take with it when it is killed, nobody would miss. */
@@ -131,7 +135,7 @@ static int wait_sliced(mproc__segment *segment, mproc__eventcount_shared *event,
 {
     int code = mproc__futex_wait(&event->word, ticket, true, slice_of(deadline, SLICE_MS));
     mproc__segment_sweep(segment);
-    return slice_code(code, deadline);
+    return look_code(code == 0 ? -EAGAIN : code, deadline);
 }
 
 /* A life word woke us, and its wake reached only one sleeper. */
@@ -151,7 +155,7 @@ static int sleep_on(mproc__segment *segment, const watch_set *watch, mproc_deadl
         code = mproc__futex_waitv(watch->words, watch->count,
                                   watch->sliced ? slice_of(deadline, slice_ms) : deadline);
     while (code == -ETIMEDOUT && !mproc__deadline_past(deadline) && !mproc__segment_sweep(segment));
-    return watch->sliced ? slice_code(code, deadline) : code;
+    return code;
 }
 
 /* The index of the last word that woke us counts: with a life word among them, it is that of one. */
@@ -164,7 +168,7 @@ static int wait_watching(mproc__segment *segment, const watch_set *watch, mproc_
         spread(segment);
     else if (code == WATCHED_WATCH)
         watch_pass_on(segment->shared);
-    return code >= 0 || code == -EAGAIN ? 0 : code;
+    return code >= 0 ? 0 : look_code(code, deadline);
 }
 
 /* The membership that this thread saw when it last left mproc__segment_wait: read before the caller's latest look. */
