@@ -326,11 +326,14 @@ END_TEST
 
 /* ---- CONN-21 ---- */
 
-static int sends_late(mproc_call *call)
+/* Uses its end only when the parent has closed its copy of it. */
+static int answers(mproc_call *call)
 {
-    struct timespec pause = {.tv_nsec = 30000000};
-    nanosleep(&pause, NULL);
-    return mproc_connection_send(mproc_call_connection(call, 0), "mine", 4, soon());
+    mproc_connection *end = mproc_call_connection(call, 0);
+    char text[8];
+    size_t size;
+    int rc = mproc_connection_recv(end, text, sizeof text, soon(), &size);
+    return rc < 0 ? rc : mproc_connection_send(end, "mine", 4, soon());
 }
 
 /* shows: CONN-21 */
@@ -342,8 +345,9 @@ START_TEST(the_parent_closes_the_childs_end_as_soon_as_start_has_returned)
         char text[8];
         size_t size;
         ck_assert_int_eq(mproc_connection_pair(&ours, &theirs), 0);
-        mproc_process *child = start(_i, sends_late, MPROC_ARGS(theirs));
+        mproc_process *child = start(_i, answers, MPROC_ARGS(theirs));
         mproc_connection_close(&theirs);
+        ck_assert_int_eq(mproc_connection_send(ours, "closed", 6, soon()), 0);
         ck_assert_int_eq(mproc_connection_recv(ours, text, sizeof text, soon(), &size), 0);
         ck_assert_uint_eq(size, 4);
         ck_assert_int_eq(join(child), 0);
