@@ -22,14 +22,22 @@ static bool write_text(const char *path, const char *text)
     return done;
 }
 
-/* Not root: root of a user namespace in which only this user exists. */
-static bool namespace_own(void)
+static bool map_itself(const char *file, unsigned id)
 {
     char map[64];
-    snprintf(map, sizeof(map), "%u %u 1", (unsigned)geteuid(), (unsigned)geteuid());
-    if (geteuid() == 0)
+    snprintf(map, sizeof(map), "%u %u 1", id, id);
+    return write_text(file, map);
+}
+
+/* Not root: root of a user namespace in which only this user and this group exist. Without its group no file can be made
+ * there (EOVERFLOW). */
+static bool namespace_own(void)
+{
+    unsigned user = geteuid(), group = getegid();
+    if (user == 0)
         return unshare(CLONE_NEWNS) == 0;
-    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_text("/proc/self/uid_map", map);
+    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && map_itself("/proc/self/uid_map", user) &&
+           write_text("/proc/self/setgroups", "deny") && map_itself("/proc/self/gid_map", group);
 }
 
 bool named_own_directory(const char *options)
