@@ -89,10 +89,19 @@ static int inject(const trace *t, long number, uintptr_t first, uintptr_t second
     return registers.rax == 0 ? 0 : -1;
 }
 
+/* The whole pages that a range is in: at its ends there may be quiet bytes. */
+static struct iovec pages_of(const trace *t, unsigned range)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)t->ranges[range].iov_base;
+    uintptr_t end = start + t->ranges[range].iov_len + page - 1;
+    start -= start % page;
+    return (struct iovec){(void *)start, end - end % page - start};
+}
+
 static int set_rights(const trace *t, unsigned range, int rights)
 {
-    const struct iovec *r = &t->ranges[range];
-    return inject(t, SYS_mprotect, (uintptr_t)r->iov_base, r->iov_len, (uintptr_t)rights);
+    struct iovec pages = pages_of(t, range);
+    return inject(t, SYS_mprotect, (uintptr_t)pages.iov_base, pages.iov_len, (uintptr_t)rights);
 }
 
 /* All mappings; the last range is the list head. */
@@ -159,15 +168,20 @@ static void forget_change(trace *t)
     t->changed_bytes = 0;
 }
 
-/* Where in `now` an address is, and how much of the window around it. */
+static uintptr_t within(uintptr_t address, uintptr_t from, uintptr_t to)
+{
+    return address < from ? from : address > to ? to : address;
+}
+
+/* The window around an address, as far as it is in the range, and where that is in `now`. */
 static size_t window_of(const trace *t, unsigned range, uintptr_t address, struct iovec *ret_window)
 {
     size_t offset = 0;
     for (unsigned i = 0; i < range; i++)
         offset += t->ranges[i].iov_len;
     uintptr_t start = (uintptr_t)t->ranges[range].iov_base, end = start + t->ranges[range].iov_len;
-    uintptr_t from = address - start < WINDOW_BYTES ? start : address - WINDOW_BYTES;
-    uintptr_t to = end - address < 2 * WINDOW_BYTES ? end : address + 2 * WINDOW_BYTES;
+    uintptr_t from = within(address - WINDOW_BYTES, start, end);
+    uintptr_t to = within(address + 2 * WINDOW_BYTES, start, end);
     *ret_window = (struct iovec){(void *)from, to - from};
     return offset + (from - start);
 }
@@ -192,11 +206,22 @@ static bool window_changed(trace *t, unsigned range, uintptr_t address)
     return changed;
 }
 
+static bool is_in(const struct iovec *range, uintptr_t address)
+{
+    return address - (uintptr_t)range->iov_base < range->iov_len;
+}
+
+/* Of quiet bytes in a fenced page the range behind them, if that begins in it: a store to them may reach there. */
 static int range_of(const trace *t, uintptr_t address)
 {
     for (unsigned i = 0; i + 1 < t->range_count; i++)
-        if (address - (uintptr_t)t->ranges[i].iov_base < t->ranges[i].iov_len)
+        if (is_in(&t->ranges[i], address))
             return (int)i;
+    for (int i = (int)t->range_count - 2; i >= 0; i--) {
+        struct iovec pages = pages_of(t, (unsigned)i);
+        if (is_in(&pages, address))
+            return i;
+    }
     return -1;
 }
 

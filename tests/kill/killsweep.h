@@ -42,7 +42,8 @@ struct mproc__segment;
 
 enum {
     KILL_HARD_MS = 2000,    /* deadlines inside the callbacks: longer than LIVE, so that hanging is seen as such */
-    KILL_SHORT_MS = 20      /* deadlines in `meanwhile` */
+    KILL_SHORT_MS = 20,     /* deadlines in `meanwhile` */
+    KILL_EDGE_BYTES = 64    /* kill_quiet */
 };
 
 typedef struct kill_case {
@@ -76,6 +77,11 @@ typedef struct kill_case {
      * had returned 0. When there is a waiter, it may have taken its part already. */
     int (*check)(void *context, unsigned state, bool returned);
 } kill_case;
+
+/* In setup or prepare, of each round the same, addresses ascending: to these bytes only the victim writes, and nobody reads
+ * them before its call has committed, so that two kills between two stores to them are the same crash. A copy of MiBs to
+ * there makes marks at its first and last bytes only (KILL_EDGE_BYTES and up to as many more), and nobody compares it. */
+void kill_quiet(const void *data, size_t size_bytes);
 
 /* Sweeps until no row of the segment is a dead one's: the parked waiter may be half-way through the same sweep, and what a
  * call with MPROC_NOW then does not find is not lost. False: there still is one after KILL_HARD_MS. */

@@ -12,6 +12,15 @@
 
 flags_shared *kill_flags;
 
+void kill_quiet(const void *data, size_t size_bytes)
+{
+    uintptr_t from = mproc__round_up((uintptr_t)data + KILL_EDGE_BYTES, KILL_EDGE_BYTES);
+    uintptr_t to = (uintptr_t)data + size_bytes;
+    to = to < from ? from : (to - KILL_EDGE_BYTES) / KILL_EDGE_BYTES * KILL_EDGE_BYTES;
+    if (to > from && kill_flags->quiet_count < QUIET_MOST)
+        kill_flags->quiet[kill_flags->quiet_count++] = (struct iovec){(void *)from, to - from};
+}
+
 static void stay(void)
 {
     for (;;)

@@ -9,11 +9,15 @@
 #include "support/support.h"
 
 /* One page that all roles share beside the object; not compared. */
+enum { QUIET_MOST = 8 };
+
 typedef struct flags_shared {
     _Atomic int returned;     /* victim: 1 + what the call answered */
     _Atomic int recovered;    /* recoverer: the same */
     _Atomic uint32_t woke;    /* waiter: 1 + what the wait answered */
     _Atomic uint32_t went_on; /* victim, after a stop: as returned, with a wake */
+    unsigned quiet_count;     /* set by setup and prepare, before anything is traced; so the next */
+    struct iovec quiet[QUIET_MOST];
 } flags_shared;
 
 extern flags_shared *kill_flags;

@@ -75,6 +75,8 @@ static void start_traced(round_run *r, support_fn *fn, pid_t *ret_pid, trace *re
     patience_settle(r);
     trace_how how = {.pid = *ret_pid,
                      .returned = returned,
+                     .quiet = kill_flags->quiet,
+                     .quiet_count = kill_flags->quiet_count,
                      .settle = patience_settle,
                      .context = r,
                      .may_block = r->of->post && fn == role_victim,

@@ -67,6 +67,20 @@ static int add_range(trace *t, uintptr_t start, size_t length)
     return 0;
 }
 
+/* A mapping, less the quiet bytes in it. */
+static int add_mapping(trace *t, uintptr_t start, uintptr_t end)
+{
+    for (unsigned i = 0; i < t->how.quiet_count; i++) {
+        uintptr_t from = (uintptr_t)t->how.quiet[i].iov_base, to = from + t->how.quiet[i].iov_len;
+        if (from <= start || to >= end)
+            continue;
+        if (add_range(t, start, from - start) != 0)
+            return -1;
+        start = to;
+    }
+    return add_range(t, start, end - start);
+}
+
 /* All shared writable mappings (the fence takes the right from some) but the page with the flags. */
 static int find_ranges(trace *t)
 {
@@ -81,7 +95,7 @@ static int find_ranges(trace *t)
     while (result == 0 && fgets(line, sizeof(line), maps))
         if (sscanf(line, "%lx-%lx %7s", &start, &end, rights) == 3 && rights[1] == 'w' && rights[3] == 's' &&
             (flags < start || flags >= end))
-            result = add_range(t, start, end - start);
+            result = add_mapping(t, start, end);
     fclose(maps);
     return result;
 }

@@ -29,6 +29,8 @@ typedef enum trace_step {
 typedef struct trace_how {
     pid_t pid;                      /* stopped under ptrace, by a signal that it sent to itself right before its call */
     const _Atomic int *returned;    /* set by the process after its call, before its next system call */
+    const struct iovec *quiet;      /* bytes of shared mappings that are not looked at, in ascending order */
+    unsigned quiet_count;
     void (*settle)(void *context);  /* called after each system call of the process, so that others who were woken by it
                                      * have done what they do */
     void *context;
@@ -39,7 +41,8 @@ typedef struct trace_how {
 typedef struct trace {
     trace_how how;
     unsigned range_count;
-    struct iovec ranges[TRACE_RANGES + 2];      /* its shared mappings, robust list head, next instruction */
+    struct iovec ranges[TRACE_RANGES + 2];      /* its shared mappings less what is quiet, robust list head, next
+                                                 * instruction */
     uint8_t *before, *now;                      /* what they held a mark (stepping: a step) ago and hold now */
     size_t size_bytes;
     uint64_t steps;

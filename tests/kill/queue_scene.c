@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "platform/base.h"
+
+#include <string.h>
+
+#include "kill/queue_scene.h"
+
+enum { TURN_BYTES = 1000 };
+
+static uint8_t pattern[SCENE_BYTES_MOST + UINT8_MAX];
+
+/* Made beforehand, so that the swept call is the library's alone; no more than needed, for each fork copies what tells where
+ * it is. */
+static void pattern_make(size_t size_bytes)
+{
+    static size_t made;
+    for (; made < size_bytes + UINT8_MAX; made++)
+        pattern[made] = (uint8_t)made;
+}
+
+/* What is got. In the processes of a round only, which end with it. */
+static uint8_t *buffer(void)
+{
+    static uint8_t bytes[SCENE_BYTES_MOST];
+    return bytes;
+}
+
+mproc_deadline queue_hard(void)
+{
+    return mproc_after_ms(KILL_HARD_MS);
+}
+
+const uint8_t *queue_item(unsigned number)
+{
+    return pattern + number;
+}
+
+int queue_item_number(const queue_scene *s, const void *data, size_t size_bytes)
+{
+    if (size_bytes != s->size_bytes)
+        return -1;
+    if (size_bytes == 0)
+        return 0;
+    int number = *(const uint8_t *)data;
+    return memcmp(data, pattern + number, size_bytes) == 0 ? number : -1;
+}
+
+int queue_number(const queue_scene *s, unsigned number)
+{
+    return s->size_bytes == 0 ? 0 : (int)number;
+}
+
+int queue_put_number(const queue_scene *s, unsigned number, mproc_deadline deadline)
+{
+    return mproc_queue_put(s->queue, pattern + number, s->size_bytes, deadline);
+}
+
+int queue_get_number(const queue_scene *s, mproc_deadline deadline)
+{
+    size_t size_bytes = 0;
+    int rc = mproc_queue_get(s->queue, buffer(), s->size_bytes, deadline, &size_bytes);
+    return rc < 0 ? rc : queue_item_number(s, buffer(), size_bytes);
+}
+
+unsigned queue_puts_since(const queue_scene *s)
+{
+    return (mproc__position_items(s->queue->shared->tail) - s->tail_items) & 0xffffff;
+}
+
+unsigned queue_gets_since(const queue_scene *s)
+{
+    return (mproc__position_items(s->queue->shared->head) - s->head_items) & 0xffffff;
+}
+
+void queue_scene_begin(queue_scene *s)
+{
+    s->head_items = mproc__position_items(s->queue->shared->head);
+    s->tail_items = mproc__position_items(s->queue->shared->tail);
+}
+
+int queue_scene_make(queue_scene *s, const mproc_queue_options *options, size_t size_bytes, unsigned preload)
+{
+    pattern_make(size_bytes > TURN_BYTES ? size_bytes : TURN_BYTES);
+    s->size_bytes = size_bytes;
+    s->queue = queue_make(MPROC__HOME_HOST, options);
+    if (!s->queue)
+        return 1;
+    for (unsigned i = 0; i < preload; i++)
+        if (queue_put_number(s, i, queue_hard()) < 0)
+            return 2;
+    queue_scene_begin(s);
+    return 0;
+}
+
+/* By records, whatever the scene's size, and at last by the smallest ones. */
+int queue_scene_turn(const queue_scene *s)
+{
+    const mproc__ring *ring = &s->queue->ring;
+    bool is_record = s->size_bytes <= MPROC__RECORD_BYTES && !s->queue->by_block;
+    uint64_t need = mproc__record_bytes(is_record ? s->size_bytes : sizeof(mproc__descriptor_shared));
+    for (;;) {
+        uint64_t offset = mproc__position_bytes(s->queue->shared->tail) & (ring->size_bytes - 1);
+        uint64_t left = ring->size_bytes - offset;
+        if (left < need || left == MPROC__RECORD_HEADER_BYTES) /* an empty item always fits */
+            return 0;
+        size_t size_bytes = left > 2 * mproc__record_bytes(TURN_BYTES) ? TURN_BYTES : 0;
+        if (mproc_queue_put(s->queue, pattern, size_bytes, queue_hard()) < 0 ||
+            mproc_queue_get(s->queue, buffer(), TURN_BYTES, queue_hard(), NULL) < 0)
+            return 3;
+    }
+}
+
+void queue_scene_quiet(const queue_scene *s, unsigned blocks)
+{
+    const mproc__arena *arena = &s->queue->arena;
+    size_t each = mproc__round_up(sizeof(mproc__block_shared) + s->size_bytes, arena->granule_bytes);
+    if (s->size_bytes <= MPROC__RECORD_BYTES && !s->queue->by_block)
+        return;
+    for (unsigned i = 0; i < blocks && (i + 1) * each <= arena->granule_bytes * arena->granule_count; i++)
+        kill_quiet(arena->data + i * each + sizeof(mproc__block_shared), s->size_bytes);
+}
+
+int queue_scene_use(const queue_scene *s, bool closed)
+{
+    if (!closed && (queue_put_number(s, SCENE_SURVIVOR, queue_hard()) < 0 ||
+                    queue_get_number(s, queue_hard()) != queue_number(s, SCENE_SURVIVOR)))
+        return 20;
+    if (queue_get_number(s, MPROC_NOW) != (closed ? MPROC_EEND : -ETIMEDOUT))
+        return 21;
+    if (mproc_queue_join(s->queue, queue_hard()) < 0)
+        return 22;
+    return queue_verify(s->queue, 0) ? 23 : 0;
+}
+
+int queue_scene_enter(void *context, unsigned state)
+{
+    const queue_scene *s = context;
+    (void)state;
+    return mproc__queue_enter(s->queue) < 0;
+}
+
+int queue_scene_recover(void *context, unsigned state)
+{
+    const queue_scene *s = context;
+    (void)state;
+    mproc__segment_sweep(s->queue->segment);
+    return 0;
+}
+
+int queue_scene_meanwhile(void *context, unsigned state)
+{
+    const queue_scene *s = context;
+    (void)state;
+    if (mproc__segment_sweep(s->queue->segment) != 0)
+        return 1;
+    int code = mproc_queue_join(s->queue, mproc_after_ms(KILL_SHORT_MS));
+    return code == 0 || code == -ETIMEDOUT ? 0 : 2;
+}
