@@ -362,7 +362,7 @@ static void sweep_locked(mproc_queue *queue, unsigned row)
 
 /* Gives back what the process of a dead row left. May run twice, and half: each step is one swap, and what is settled no
  * longer answers to the row. When the consumers' lock is not to be had (its holder is stopped), the row is kept and
- * swept again. The wake-ups that the dead one owed are paid all the same: one who begins to sleep after this no longer
+ * swept again. The wake-ups that the dead one owed are paid all the same, once: one who begins to sleep after this no longer
  * finds a death to look at. */
 int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
 {
@@ -373,7 +373,8 @@ int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
     if (rc >= 0) {
         sweep_locked(&view, row);
         mproc__queue_unlock(&view.shared->get.lock);
-    }
+    } else if (rc == -ETIMEDOUT && mproc__segment_row_told(segment, row))
+        return rc;
     if (rc != -ETIMEDOUT)
         mproc__queue_role_clear(&view, row);
     mproc__eventcount_post(&view.shared->items, view.process_shared);

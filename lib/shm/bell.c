@@ -194,7 +194,7 @@ static void rows_watch(mproc__bell_net *net, const mproc__segment *segment)
     unsigned rows = mproc__segment_rows(segment);
     for (unsigned row = 0; row < rows; row++) {
         uint64_t identity = atomic_load_explicit(&segment->shared->rows[row].identity, memory_order_acquire) &
-                            ~(MPROC__IDENTITY_HANDED_BACK | MPROC__IDENTITY_UNBURIED);
+                            ~MPROC__IDENTITY_FLAGS;
         if (identity != net->rows[row].identity)
             row_watch(net, row, identity);
     }

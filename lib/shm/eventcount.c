@@ -16,7 +16,8 @@
 
 enum {
     SLICE_MS = 20,
-    SLICE_OF_WATCH_MS = 40, /* within the 50 ms that are promised: half the cost of 20, with 100 words to sleep on */
+    SLICE_OF_WATCH_MS =
+        40, /* within the 50 ms that are promised: half the cost of 20, with 100 words to sleep on */
     SLICE_OF_OTHERS_MS = 5000, /* of 100 sleepers under a thousandth of a CPU */
     WATCHED_WATCH = 2, /* index of the watch's word, or of the first life word where that is not there */
     WATCHED_MAX = MPROC__ROWS + 2
@@ -66,6 +67,11 @@ static void watch_life(watch_set *watch, mproc__row_shared *row)
         }
         if (word & FUTEX_OWNER_DIED) {
             watch->look_again = true;
+            return;
+        }
+        if (atomic_load_explicit(&row->identity, memory_order_acquire) & MPROC__IDENTITY_UNBURIED) {
+            /* By a sweeper. It gives the word back in a moment, changed or not, and its own death is told by its own word. */
+            watch->sliced = true;
             return;
         }
         if ((word & FUTEX_WAITERS) || atomic_compare_exchange_weak(life, &word, word | FUTEX_WAITERS)) {

@@ -15,7 +15,7 @@
 #include "shm/segment_inside.h"
 
 /* A sweeper holds the word of a handed-back row for microseconds; a stopped one would make its owner wait. */
-enum { RETAKE_MS = 1000, GENERATION_MASK = (1 << 30) - 1 };
+enum { RETAKE_MS = 1000, GENERATION_MASK = (1 << 28) - 1 };
 
 static uint32_t life_word(const mproc__row_shared *row)
 {
@@ -70,24 +70,38 @@ static bool row_lingers(const mproc__row_shared *row, uint64_t identity)
 }
 
 /* With the life word of a dead row held: gives back all that is the row's, then frees it. The order makes a death in
- * here harmless: before the identity is erased the next sweeper starts over; after it, the marked word wakes a sleeper,
- * who tells the others (eventcount.c), in case this one had not.
+ * here harmless: before the identity is erased the next sweeper starts over (`marked`: that is so), flags or not; after it,
+ * the marked word wakes a sleeper, who tells the others (eventcount.c), in case this one had not.
  *
  * What cannot be given back now (a lock of the object is held by a stopped process) keeps the row: a dead one with a free
- * life word, which makes a sleeper wake in slices and look (eventcount.c) until somebody could. True: something changed. */
-static bool row_bury(mproc__segment *segment, unsigned index, uint64_t identity)
+ * life word, which makes a sleeper wake in slices and look (eventcount.c) until somebody could. Whether it lingers is asked
+ * before the sweep, so that the last sweep comes after the last thread. True: something changed. */
+static bool row_bury(mproc__segment *segment, unsigned index, uint64_t identity, bool marked)
 {
     mproc__row_shared *row = &segment->shared->rows[index];
+    uint64_t dead = identity | MPROC__IDENTITY_UNBURIED;
+    if (marked)
+        dead &= ~(MPROC__IDENTITY_TOLD | MPROC__IDENTITY_SETTLED);
+    bool lingers = row_lingers(row, identity);
     /* Our own number is on the word now: without this, others would take the row for a living one's meanwhile. */
-    atomic_store_explicit(&row->identity, identity | MPROC__IDENTITY_UNBURIED, memory_order_release);
+    atomic_store_explicit(&row->identity, dead, memory_order_release);
     bool done = !segment->sweep || segment->sweep(segment, index, segment->sweep_context) >= 0;
-    uint64_t left = done && !row_lingers(row, identity) ? 0 : identity | MPROC__IDENTITY_UNBURIED;
-    if (left != identity) {
+    uint64_t left = dead | MPROC__IDENTITY_TOLD | (done ? MPROC__IDENTITY_SETTLED : 0);
+    if (done && !lingers)
+        left = 0;
+    if (left != identity || marked) {
         atomic_store_explicit(&row->identity, left, memory_order_release);
         mproc__membership_changed(segment->shared);
     }
     mproc__robust_release(&row->life);
     return done && left != identity;
+}
+
+bool mproc__segment_row_told(const mproc__segment *segment, unsigned row)
+{
+    return segment->shared &&
+           (atomic_load_explicit(&segment->shared->rows[row].identity, memory_order_relaxed) &
+            MPROC__IDENTITY_TOLD);
 }
 
 /* After the life word was taken with `code`: bury the row if it is dead, else give the word back. `gone`: identity of
@@ -99,7 +113,7 @@ static bool row_settle(mproc__segment *segment, unsigned index, int code, uint64
     uint64_t identity = atomic_load_explicit(&row->identity, memory_order_acquire);
     bool marked = code == MPROC_RECOVERED && !(identity & MPROC__IDENTITY_HANDED_BACK);
     if (identity && (marked || identity == gone))
-        return row_bury(segment, index, identity);
+        return row_bury(segment, index, identity, code == MPROC_RECOVERED);
     mproc__robust_release(&row->life);
     return false;
 }
@@ -117,6 +131,10 @@ static bool row_sweep(mproc__segment *segment, unsigned index)
     uint64_t identity = atomic_load_explicit(&row->identity, memory_order_acquire);
     uint32_t word = life_word(row);
     if (!identity || (word & FUTEX_TID_MASK) || row_is_own(segment, index))
+        return false;
+    /* To sweep it again would wake everybody, and they would sweep it again. */
+    bool settled = (identity & MPROC__IDENTITY_SETTLED) && !(word & FUTEX_OWNER_DIED);
+    if (settled && row_lingers(row, identity))
         return false;
     uint64_t gone = 0;
     if (identity & MPROC__IDENTITY_UNBURIED)

@@ -113,6 +113,9 @@ int mproc__segment_join(mproc__segment *segment);
  * sleepers do so several times a second. */
 typedef int mproc__sweep_fn(mproc__segment *segment, unsigned row, void *context);
 void mproc__segment_on_sweep(mproc__segment *segment, mproc__sweep_fn *fn, void *context);
+/* Within a sweep: an earlier one of the row came to its end, could not do all, and has woken whom the row owed a wake. What
+ * changes nothing then wakes nobody: else those who sleep would look, sweep and wake each other until it can be done. */
+bool mproc__segment_row_told(const mproc__segment *segment, unsigned row);
 /* Called when this process has taken a row, before the call that took it does anything else; must neither wait nor join.
  * NULL: nothing is called. */
 typedef void mproc__join_fn(mproc__segment *segment, void *context);

@@ -15,6 +15,13 @@
 /* The owner is dead, or gone without settling, and a sweep could not finish, or threads of the dead process are still on
  * their way out of a sleep. Nobody holds the life word. */
 #define MPROC__IDENTITY_UNBURIED (UINT64_C(1) << 62)
+/* A sweep of this dead row came to its end, and nobody who slept through it has still to be told of anything. Stored with the
+ * life word held, and believed only if that word was given back: a mark on it tells of a sweeper that died in there. */
+#define MPROC__IDENTITY_TOLD (UINT64_C(1) << 61)
+/* The same, and all that was the row's has been given back: the row waits for the end of its process, nothing else. */
+#define MPROC__IDENTITY_SETTLED (UINT64_C(1) << 60)
+#define MPROC__IDENTITY_FLAGS                                                                                \
+    (MPROC__IDENTITY_HANDED_BACK | MPROC__IDENTITY_UNBURIED | MPROC__IDENTITY_TOLD | MPROC__IDENTITY_SETTLED)
 /* No address of a program has this bit. */
 #define MPROC__STACK_CROWDED (UINT64_C(1) << 63)
 
@@ -24,7 +31,7 @@ typedef struct mproc__row_shared {
     /* Held by the thread that joined, from before the identity is written until after it is erased. Marked by the
      * kernel when that thread dies with it. Also taken for an instant by a sweeper of a dead row. */
     mproc__robust_shared life;
-    /* 0: free. Else pid | generation << 32 | unburied bit | handed-back bit. Stored last when a row is taken and erased
+    /* 0: free. Else pid | generation << 32 | MPROC__IDENTITY_FLAGS. Stored last when a row is taken and erased
      * first when it is left, so a reader that sees it sees the two fields below. A taker that dies before this store
      * leaves a marked life word and 0: the row is free. The generation tells a row from its next life. */
     _Atomic uint64_t identity;
@@ -82,7 +89,7 @@ enum {
 
 #define MPROC__SEGMENT_MAGIC UINT64_C(0x746d6765732d706d) /* "mp-segmt" in a little-endian dump */
 #define MPROC__ROOT_OFFSET   ((sizeof(mproc__header_shared) + MPROC__LINE - 1) / MPROC__LINE * MPROC__LINE)
-enum { MPROC__SEGMENT_VERSION = 5 };
+enum { MPROC__SEGMENT_VERSION = 6 };
 
 struct mproc__life;
 
