@@ -43,7 +43,8 @@ struct mproc__segment;
 enum {
     KILL_HARD_MS = 2000,    /* deadlines inside the callbacks: longer than LIVE, so that hanging is seen as such */
     KILL_SHORT_MS = 20,     /* deadlines in `meanwhile` */
-    KILL_EDGE_BYTES = 64    /* kill_quiet */
+    KILL_EDGE_BYTES = 64,   /* kill_quiet */
+    KILL_BESIDE_MOST = 4
 };
 
 typedef struct kill_case {
@@ -55,6 +56,11 @@ typedef struct kill_case {
     /* Controller: a fresh object in start state `state` (index into states). */
     int (*setup)(unsigned state, void **ret_context);
     void (*teardown)(void *context);
+    /* Others, each a process of its own from before the victim is forked to the end of the round: the `number`th of them,
+     * `beside_count` (KILL_BESIDE_MOST at most). It must come to rest by itself, in a sleep; what it finds wrong is for
+     * check to see. Or NULL. */
+    void (*beside)(void *context, unsigned state, unsigned number);
+    unsigned beside_count;
     /* Victim, before the window: do the operation once (lazy set-up out of the way), hold what it has to hold. Or NULL. */
     int (*prepare)(void *context, unsigned state);
     /* Victim: the one call. Must not block, unless there is `post`. */

@@ -62,7 +62,10 @@ typedef struct stopwatch {
 
 static int64_t round_queued_ms(const round_run *r)
 {
-    return queued_ms(getpid()) + (r->waiter > 0 ? queued_ms(r->waiter) : 0);
+    int64_t queued = queued_ms(getpid()) + (r->waiter > 0 ? queued_ms(r->waiter) : 0);
+    for (unsigned i = 0; i < r->beside_count; i++)
+        queued += queued_ms(r->beside[i]);
+    return queued;
 }
 
 static stopwatch stopwatch_start(const round_run *r)
@@ -75,13 +78,18 @@ static int stopwatch_ms(const stopwatch *watch)
     return (int)(now_ms() - watch->start_ms - (round_queued_ms(watch->of) - watch->queued_ms));
 }
 
+static bool is_at_rest(pid_t pid)
+{
+    char letter = trace_state(pid);
+    return letter != 'R' && letter != 'D';
+}
+
 /* Until the process sleeps or has ended. */
-static bool at_rest(pid_t pid)
+static bool comes_to_rest(pid_t pid)
 {
     int64_t end_ms = now_ms() + support_ms(KILL_HARD_MS);
     for (unsigned looks = 0; now_ms() < end_ms; looks++) {
-        char letter = trace_state(pid);
-        if (letter != 'R' && letter != 'D')
+        if (is_at_rest(pid))
             return true;
         if (looks < 100)
             sched_yield();
@@ -94,8 +102,16 @@ static bool at_rest(pid_t pid)
 void patience_settle(void *context)
 {
     round_run *r = context;
-    if (r->waiter > 0 && !r->posted && !at_rest(r->waiter))
+    if (r->waiter > 0 && !r->posted && !comes_to_rest(r->waiter))
         round_blame(r, "the waiter does not come to rest");
+    /* One may wake another: until all are found at rest in a row. */
+    for (unsigned i = 0, resting = 0; resting < r->beside_count; i = (i + 1) % r->beside_count) {
+        resting = is_at_rest(r->beside[i]) ? resting + 1 : 0;
+        if (resting == 0 && !comes_to_rest(r->beside[i])) {
+            round_blame(r, "number %u beside the victim does not come to rest", i);
+            return;
+        }
+    }
 }
 
 bool patience_await(_Atomic uint32_t *word)

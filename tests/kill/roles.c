@@ -42,6 +42,15 @@ int role_waiter(void *context)
     return 0;
 }
 
+int role_beside(void *context)
+{
+    round_run *r = context;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    r->of->beside(r->context, r->state, r->beside_count);
+    stay();
+    return 0;
+}
+
 int role_victim(void *context)
 {
     round_run *r = context;

@@ -24,6 +24,7 @@ extern flags_shared *kill_flags;
 
 /* ---- roles.c: what the processes do; context is a round_run ---- */
 int role_waiter(void *context);
+int role_beside(void *context);
 int role_victim(void *context);
 int role_recoverer(void *context);
 int role_poster(void *context);

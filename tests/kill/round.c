@@ -28,6 +28,15 @@ static bool stepping;
 
 /* ---- the parts of a round ---- */
 
+static void start_beside(round_run *r)
+{
+    while (r->beside_count < r->of->beside_count) {
+        r->beside[r->beside_count] = support_fork(role_beside, r);
+        r->beside_count++;
+        patience_settle(r);
+    }
+}
+
 /* Not beside a stopped victim whose post it might take. */
 static void start_waiter(round_run *r)
 {
@@ -219,6 +228,8 @@ static void end(round_run *r)
         support_kill(r->waiter);
     if (r->victim > 0)
         support_kill(r->victim);
+    for (unsigned i = 0; i < r->beside_count; i++)
+        support_kill(r->beside[i]);
     if (r->context)
         r->of->teardown(r->context);
     r->context = NULL;
@@ -235,6 +246,7 @@ void round_do(round_run *r)
         round_blame(r, "the start state could not be made: %d", answer);
         return;
     }
+    start_beside(r);
     if (!r->of->post)
         start_waiter(r);
     start_traced(r, role_victim, &r->victim, &r->victim_trace, &kill_flags->returned);

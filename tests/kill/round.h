@@ -29,6 +29,8 @@ typedef struct round_run {
     /* while it runs */
     void *context;
     pid_t waiter, victim, recoverer;
+    pid_t beside[KILL_BESIDE_MOST];
+    unsigned beside_count; /* of them there are, and who the next process is */
     bool posted, returned, unordered;
 } round_run;
 
