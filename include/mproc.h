@@ -15,6 +15,7 @@
 #include <mproc/queue.h>
 #include <mproc/connection.h>
 #include <mproc/process.h>
+#include <mproc/running.h>
 #include <mproc/future.h>
 #include <mproc/pool.h>
 #include <mproc/data.h>

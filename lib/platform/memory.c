@@ -42,12 +42,19 @@ static void room_visit(const char *directory, bool version_2, void *context)
         *room = left;
 }
 
-int mproc__memory_room(size_t bytes)
+int64_t mproc__memory_left(void)
 {
     int64_t available_kib = mproc__cgroup_keyed("/proc", "meminfo", "MemAvailable:");
     int64_t room = available_kib > 0 ? available_kib * 1024 : INT64_MAX;
 
     mproc__cgroup_walk("memory", room_visit, &room);
+    return room;
+}
+
+int mproc__memory_room(size_t bytes)
+{
+    int64_t room = mproc__memory_left();
+
     room -= ROOM_MARGIN_BYTES;
     if (room >= 0 && bytes <= (uint64_t)room)
         return 0;

@@ -94,6 +94,8 @@ int mproc__process_view_get(pid_t tid, mproc__process_view *ret_view);
 /* Whether `bytes` more may be taken without the OOM killer: looks at MemAvailable and the memory cgroup (v1 and v2, all
  * ancestors). 0 or -ENOMEM. A margin of 16 MiB stays free. */
 int mproc__memory_room(size_t bytes);
+/* How much that is, without the margin; INT64_MAX: not known. */
+int64_t mproc__memory_left(void);
 /* An anonymous memfd of that size, sealed against shrinking and growing, nothing reserved yet. Where memfd_create is denied or
  * missing, a file of /dev/shm without a name, which cannot be sealed. -ENOSYS: neither is to be had. */
 int mproc__memfd_create(const char *name, size_t size_bytes);

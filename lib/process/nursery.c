@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -275,12 +276,25 @@ int mproc__nursery_await(mproc__nursery *nursery, unsigned slot, const _Atomic b
     }
 }
 
-int mproc__nursery_exit_code(mproc__nursery *nursery, unsigned slot, int *ret_exit_code)
+static struct timeval timeval_of(int64_t us)
+{
+    return (struct timeval){.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+}
+
+int mproc__nursery_exit_code(mproc__nursery *nursery, unsigned slot, int *ret_exit_code,
+                             struct rusage *ret_usage)
 {
     mproc__slot_shared *shared = &nursery->shared->slots[slot];
     if (atomic_load_explicit(&shared->state, memory_order_acquire) != MPROC__SLOT_ENDED)
         return mproc__fail(MPROC_EDIED, "the program's nursery (pid %d) died with the child's exit code",
                            (int)nursery->pid);
     *ret_exit_code = shared->exit_code;
+    *ret_usage = (struct rusage){.ru_utime = timeval_of(shared->user_us),
+                                 .ru_stime = timeval_of(shared->system_us),
+                                 .ru_maxrss = shared->max_rss_kib,
+                                 .ru_minflt = shared->minor_faults,
+                                 .ru_majflt = shared->major_faults,
+                                 .ru_nvcsw = shared->voluntary_switches,
+                                 .ru_nivcsw = shared->involuntary_switches};
     return 0;
 }

@@ -22,16 +22,19 @@
 #include "shm/segment.h"
 
 enum {
-    MPROC__SLOTS = 4096 /* children at a time; 128 KiB of slots, touched as used */
+    MPROC__SLOTS = 4096 /* children at a time; 192 KiB of slots, touched as used */
 };
 
 /* One child of the nursery. state:      written by the nursery (RUNNING at fork, ENDED last, release), by the
  * owner only while no child has the slot.
  *             A reader that sees RUNNING for ever has outlived the nursery: its row is dead then.
- * exit_code:  written by the nursery before ENDED; read after an acquire of ENDED. */
+ * the rest:   written by the nursery before ENDED; read after an acquire of ENDED. What it had used in all: a
+ *             struct rusage without the fields that Linux leaves empty. */
 typedef struct mproc__slot_shared {
     _Atomic uint32_t state;
     int32_t exit_code;
+    int64_t user_us, system_us;
+    int32_t max_rss_kib, minor_faults, major_faults, voluntary_switches, involuntary_switches;
 } mproc__slot_shared;
 enum { MPROC__SLOT_FREE, MPROC__SLOT_RUNNING, MPROC__SLOT_ENDED };
 
@@ -67,8 +70,10 @@ bool mproc__nursery_told(mproc__nursery *nursery, unsigned slot);
  * away, which may have another child by then. */
 int mproc__nursery_await(mproc__nursery *nursery, unsigned slot, const _Atomic bool *collected,
                          mproc_deadline deadline);
-/* After that: how it ended, or MPROC_EDIED. */
-int mproc__nursery_exit_code(mproc__nursery *nursery, unsigned slot, int *ret_exit_code);
+/* After that: how it ended and what it had used, or MPROC_EDIED. */
+struct rusage;
+int mproc__nursery_exit_code(mproc__nursery *nursery, unsigned slot, int *ret_exit_code,
+                             struct rusage *ret_usage);
 bool mproc__nursery_lives(mproc__nursery *nursery);
 void mproc__nursery_keep(mproc__nursery *nursery);
 void mproc__nursery_release(mproc__nursery *nursery);

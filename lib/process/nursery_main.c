@@ -83,14 +83,31 @@ static void commands_run(bool owner_lives)
 
 /* ---- ends ---- */
 
+static int32_t narrowed(long number)
+{
+    return number < INT32_MAX ? (int32_t)number : INT32_MAX;
+}
+
+static void usage_write(const struct rusage *usage, mproc__slot_shared *slot)
+{
+    slot->user_us = (int64_t)usage->ru_utime.tv_sec * 1000000 + usage->ru_utime.tv_usec;
+    slot->system_us = (int64_t)usage->ru_stime.tv_sec * 1000000 + usage->ru_stime.tv_usec;
+    slot->max_rss_kib = narrowed(usage->ru_maxrss);
+    slot->minor_faults = narrowed(usage->ru_minflt);
+    slot->major_faults = narrowed(usage->ru_majflt);
+    slot->voluntary_switches = narrowed(usage->ru_nvcsw);
+    slot->involuntary_switches = narrowed(usage->ru_nivcsw);
+}
+
 /* Children are few and ends are rare beside forks, so a walk finds the slot. */
-static void child_ended(pid_t pid, int exit_code)
+static void child_ended(pid_t pid, int exit_code, const struct rusage *usage)
 {
     for (unsigned i = 0; i < nursery.used; i++)
         if (nursery.slots[i].pid == pid) {
             mproc__slot_shared *slot = &nursery.shared->slots[i];
             nursery.slots[i].pid = 0;
             slot->exit_code = exit_code;
+            usage_write(usage, slot);
             atomic_store_explicit(&slot->state, MPROC__SLOT_ENDED, memory_order_release);
             mproc__eventcount_post(&nursery.shared->ended, true);
             return;
@@ -102,7 +119,7 @@ static void children_reap(void)
     struct rusage usage;
     int exit_code;
     for (pid_t pid; (pid = mproc__supervise_reap(&exit_code, &usage)) > 0;)
-        child_ended(pid, exit_code);
+        child_ended(pid, exit_code, &usage);
 }
 
 /* The owner is dead. What it had sent before still counts: a child may have been given to watch in its last

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,7 +25,7 @@ static bool process_runs(const mproc_process *process)
 }
 
 /* First line of every call: the right kind of handle, and of this process. */
-static int process_check(const mproc_process *process)
+int mproc__process_check(const mproc_process *process)
 {
     int rc = mproc__handle_check(process, MPROC_TYPE_PROCESS);
     if (rc == 0 && process->incarnation != mproc__incarnation())
@@ -75,7 +76,7 @@ static int process_describe(const mproc__handle *handle, char *buffer, size_t si
 static int process_wait_fd(mproc__handle *handle)
 {
     mproc_process *process = MPROC__CONTAINER(handle, mproc_process, handle);
-    int rc = process_check(process);
+    int rc = mproc__process_check(process);
     if (rc < 0)
         return mproc__handle_story(handle, rc);
     if (process->kind == MPROC__PROCESS_SELF)
@@ -165,11 +166,13 @@ static bool child_reap(mproc_process *process)
     siginfo_t info = {0};
     int rc;
     do
-        rc = waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED);
+        /* libc's has no place for what it used */
+        rc = (int)syscall(SYS_waitid, P_PIDFD, process->pidfd, &info, WEXITED, &process->usage);
     while (rc < 0 && errno == EINTR);
     if (rc < 0)
         return mproc__pidfd_exit_code(process->pidfd, &process->exit_code) == 0;
     process->exit_code = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+    process->usage_told = true;
     return true;
 }
 
@@ -179,11 +182,13 @@ static bool exit_code_take(mproc_process *process)
     case MPROC__PROCESS_CHILD:
         return child_reap(process);
     case MPROC__PROCESS_SERVED: /* with its nursery dead it may have come to this process, a subreaper */
-        return mproc__nursery_exit_code(process->nursery, process->slot, &process->exit_code) == 0 ||
-               child_reap(process);
+        process->usage_told = mproc__nursery_exit_code(process->nursery, process->slot, &process->exit_code,
+                                                       &process->usage) == 0;
+        return process->usage_told || child_reap(process);
     case MPROC__PROCESS_THREAD:
         pthread_join(process->thread, NULL);
         process->exit_code = process->thread_code;
+        process->usage_told = true;
         return true;
     default: /* a parent is somebody else's child */
         return mproc__pidfd_exit_code(process->pidfd, &process->exit_code) == 0;
@@ -218,7 +223,7 @@ void mproc__process_collect(mproc_process *process)
 
 int mproc_process_join(mproc_process *process, mproc_deadline deadline, int *ret_exit_code)
 {
-    int rc = process_check(process);
+    int rc = mproc__process_check(process);
     if (rc < 0)
         return rc;
     if (process->kind == MPROC__PROCESS_SELF || process == mproc__thread_self())
@@ -241,7 +246,7 @@ int mproc_process_join(mproc_process *process, mproc_deadline deadline, int *ret
 
 bool mproc_process_is_alive(const mproc_process *process)
 {
-    if (process_check(process) < 0)
+    if (mproc__process_check(process) < 0)
         return false;
     return process->kind == MPROC__PROCESS_SELF || process_runs(process);
 }
@@ -269,7 +274,7 @@ static void stop_ask(mproc_process *process)
 
 int mproc_process_signal(mproc_process *process, int signal_number)
 {
-    int rc = process_check(process);
+    int rc = mproc__process_check(process);
     if (rc < 0)
         return rc;
     if (process->kind == MPROC__PROCESS_THREAD) {
@@ -305,7 +310,7 @@ static int thread_stop(mproc_process *process, mproc_deadline deadline)
 
 int mproc_process_stop(mproc_process *process, mproc_deadline deadline)
 {
-    int rc = process_check(process);
+    int rc = mproc__process_check(process);
     if (rc < 0)
         return rc;
     if (process->kind >= MPROC__PROCESS_SELF || process == mproc__thread_self())

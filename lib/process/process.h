@@ -9,6 +9,7 @@
 #define MPROC__PROCESS_PROCESS_H
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <mproc/process.h>
 #include "data/handle.h"
@@ -41,10 +42,13 @@ struct mproc_process {
     _Atomic bool collected;       /* set last; exit_code and exit_lost stand still then */
     int exit_code;
     bool exit_lost; /* somebody else has reaped it and the kernel does not tell */
+    bool usage_told;
+    struct rusage usage; /* what it had used in all; of a thread: written by it before thread_ended */
 
     pthread_t thread; /* threads only, from here */
     mproc_fn *fn;
     mproc_variant args; /* owned; read by the thread */
+    _Atomic pid_t thread_tid; /* 0: not begun */
     int thread_code;    /* written by the thread before thread_ended */
     _Atomic uint32_t thread_ended;
     _Atomic int thread_fd; /* an eventfd, readable from then on; -1: nobody has asked for it */
@@ -54,6 +58,8 @@ struct mproc_process {
 };
 
 mproc_process *mproc__process_new(mproc__process_kind kind); /* NULL: no memory, with a story */
+/* First in every call: the right kind of handle, and of this process. */
+int mproc__process_check(const mproc_process *process);
 /* Waits until it has ended: 0, -ETIMEDOUT. */
 int mproc__process_wait(mproc_process *process, mproc_deadline deadline);
 /* Of an ended one: takes its exit code and lets go of slot, watcher and list. Any thread, any number of

@@ -43,6 +43,7 @@ int mproc__thread_fd(mproc_process *process)
 static void thread_leave(void *argument)
 {
     mproc_process *process = argument;
+    (void)getrusage(RUSAGE_THREAD, &process->usage);
     atomic_store_explicit(&process->thread_ended, 1, memory_order_seq_cst);
     mproc__futex_wake(&process->thread_ended, INT_MAX, false);
     thread_tell(process);
@@ -52,6 +53,7 @@ static void *thread_run(void *argument)
 {
     mproc_process *process = argument;
     thread_self = process;
+    atomic_store_explicit(&process->thread_tid, mproc__tid(), memory_order_relaxed);
     pthread_cleanup_push(thread_leave, process);
     process->thread_code = mproc__child_call(process->name, process->stop_word, process->fn, process->args);
     pthread_cleanup_pop(1);
