@@ -92,12 +92,25 @@ int queue_scene_make(queue_scene *s, const mproc_queue_options *options, size_t 
     return 0;
 }
 
+/* Where all are blocks, in one step: blocks would have it begin elsewhere in the arena. */
+static void turn_at_once(mproc_queue *queue)
+{
+    mproc__queue_shared *shared = queue->shared;
+    uint64_t end =
+        mproc__position_advance(shared->tail, queue->ring.size_bytes - MPROC__RECORD_HEADER_BYTES, 0);
+    shared->put.head_seen = shared->get.tail_seen = shared->head = shared->tail = end;
+}
+
 /* By records, whatever the scene's size, and at last by the smallest ones. */
 int queue_scene_turn(const queue_scene *s)
 {
     const mproc__ring *ring = &s->queue->ring;
-    bool is_record = s->size_bytes <= MPROC__RECORD_BYTES && !s->queue->by_block;
+    bool is_record = s->size_bytes <= MPROC__RECORD_BYTES;
     uint64_t need = mproc__record_bytes(is_record ? s->size_bytes : sizeof(mproc__descriptor_shared));
+    if (s->queue->by_block) {
+        turn_at_once(s->queue);
+        return 0;
+    }
     for (;;) {
         uint64_t offset = mproc__position_bytes(s->queue->shared->tail) & (ring->size_bytes - 1);
         uint64_t left = ring->size_bytes - offset;

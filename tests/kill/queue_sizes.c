@@ -5,12 +5,9 @@
 
 enum { BOUND = 2, ROOM = 3 };
 
-static const size_t sizes[] = {0, 64, 4 << 10, 64 << 10, 1 << 20, SCENE_BYTES_MOST};
-
 #define STARTS(size)                                                                                         \
     size "-empty", size "-one-item", size "-one-slot-free", size "-full", size "-wrap-around", size "-closed"
-const char *const queue_sizes_states[] = {
-    STARTS("0B"), STARTS("64B"), STARTS("4KiB"), STARTS("64KiB"), STARTS("1MiB"), STARTS("8MiB"), NULL};
+const char *const queue_sizes_states[] = {QUEUE_STATES(STARTS)};
 
 static const queue_start put_starts[] = {
     {.preload = 0},
@@ -37,28 +34,36 @@ const queue_start *queue_get_start(unsigned state)
     return &get_starts[state % MPROC__COUNT(get_starts)];
 }
 
-int queue_sizes_make(queue_scene *s, bool put, unsigned state)
+size_t queue_size(unsigned state, unsigned starts)
 {
-    const queue_start *start = put ? queue_put_start(state) : queue_get_start(state);
-    size_t size_bytes = sizes[state / MPROC__COUNT(put_starts)];
+    static const size_t sizes[] = {0, 64, 4 << 10, 64 << 10, 1 << 20, SCENE_BYTES_MOST};
+    return sizes[state / starts];
+}
+
+int queue_start_make(queue_scene *s, const queue_start *start, size_t size_bytes, queue_put_fn *put)
+{
     unsigned items = start->bounded ? BOUND : ROOM;
     size_t least = items * (size_bytes + sizeof(mproc__block_shared));
     int rc = queue_scene_make(
         s,
-        MPROC_WITH(mproc_queue_options, .max_items = items,
+        MPROC_WITH(mproc_queue_options, .max_items = items, .redeliver = start->redeliver,
                    .max_bytes = least < MPROC__RING_BYTES_LEAST ? MPROC__RING_BYTES_LEAST : least),
-        size_bytes, start->wrap ? 0 : start->preload);
+        size_bytes, 0);
     if (rc == 0 && start->wrap)
         rc = queue_scene_turn(s);
-    for (unsigned i = 0; rc == 0 && start->wrap && i < start->preload; i++)
-        rc = queue_put_number(s, i, queue_hard()) < 0 ? 4 : 0;
-    if (rc == 0 && start->closed && mproc_queue_shutdown(s->queue, false) < 0)
-        rc = 5;
-    if (rc == 0) {
-        queue_scene_begin(s);
-        queue_scene_quiet(s, items);
-    }
-    return rc;
+    for (unsigned i = 0; rc == 0 && i < start->preload; i++)
+        rc = put ? put(s, i) : queue_put_number(s, i, queue_hard());
+    if (rc == 0 && start->closed)
+        rc = mproc_queue_shutdown(s->queue, false);
+    queue_scene_begin(s);
+    queue_scene_quiet(s, items);
+    return rc < 0 ? 4 : rc;
+}
+
+int queue_sizes_make(queue_scene *s, bool puts, unsigned state)
+{
+    const queue_start *start = puts ? queue_put_start(state) : queue_get_start(state);
+    return queue_start_make(s, start, queue_size(state, MPROC__COUNT(put_starts)), NULL);
 }
 
 int queue_sizes_put(const queue_scene *s, unsigned state)
