@@ -16,6 +16,7 @@
 #include <mproc/connection.h>
 #include <mproc/process.h>
 #include <mproc/running.h>
+#include <mproc/program.h>
 #include <mproc/future.h>
 #include <mproc/pool.h>
 #include <mproc/data.h>

@@ -187,6 +187,19 @@ int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *f
     return mproc__fd_write_all(socket, (const char *)data + put, size_bytes - (size_t)put, deadline);
 }
 
+int mproc__fd_above_standard(int fd)
+{
+    int moved, error;
+
+    if (fd < 0 || fd > 2)
+        return fd;
+    moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    error = errno;
+    close(fd);
+    errno = error;
+    return moved;
+}
+
 /* Takes the descriptors out of a received message. Those that do not fit are closed; returns how many came. */
 static size_t message_take_fds(struct msghdr *message, int *ret_fds, size_t capacity)
 {
@@ -202,7 +215,7 @@ static size_t message_take_fds(struct msghdr *message, int *ret_fds, size_t capa
 
             memcpy(&fd, CMSG_DATA(header) + at, sizeof(fd));
             if (count < capacity)
-                ret_fds[count] = fd;
+                ret_fds[count] = mproc__fd_above_standard(fd);
             else
                 close(fd);
         }
@@ -211,12 +224,17 @@ static size_t message_take_fds(struct msghdr *message, int *ret_fds, size_t capa
 }
 
 /* A message with more descriptors than the caller or the process (EMFILE) has room for is refused whole. */
-static int message_check_fds(const struct msghdr *message, int *fds, size_t count, size_t capacity)
+static int message_check_fds(const struct msghdr *message, const int *fds, size_t count, size_t capacity)
 {
-    if (count <= capacity && !(message->msg_flags & MSG_CTRUNC))
+    bool whole = count <= capacity && !(message->msg_flags & MSG_CTRUNC);
+
+    for (size_t i = 0; i < count && i < capacity; i++)
+        whole = whole && fds[i] >= 0;
+    if (whole)
         return 0;
     for (size_t i = 0; i < count && i < capacity; i++)
-        close(fds[i]);
+        if (fds[i] >= 0)
+            close(fds[i]);
     return mproc__fail(-EMSGSIZE, "more descriptors came than there is room for");
 }
 

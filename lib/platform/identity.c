@@ -182,6 +182,12 @@ int mproc__pidfd_signal(int pidfd, int signal_number)
     return syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, 0) == 0 ? 0 : -errno;
 }
 
+int mproc__pidfd_signal_group(int pidfd, int signal_number)
+{
+    enum { TO_GROUP = 4 }; /* PIDFD_SIGNAL_PROCESS_GROUP, of headers newer than some that this is built with */
+    return syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, TO_GROUP) == 0 ? 0 : -errno;
+}
+
 int mproc__pidfd_ended(int pidfd)
 {
     struct pollfd item = {.fd = pidfd, .events = POLLIN};

@@ -122,6 +122,8 @@ int mproc__memfd_create(const char *name, size_t size_bytes)
         return memory_failed(-1, size_bytes, "memfd_create");
     if (!sealable && (fd = nameless_file_open()) < 0)
         return fd;
+    if ((fd = mproc__fd_above_standard(fd)) < 0)
+        return memory_failed(-1, size_bytes, "fcntl(F_DUPFD_CLOEXEC)");
     if (truncate_whole(fd, size_bytes) != 0)
         return memory_failed(fd, size_bytes, "ftruncate");
     /* Sealed, so that no peer can take pages away under a reader, which would be SIGBUS. */

@@ -70,6 +70,9 @@ int mproc__process_times(pid_t pid, uint64_t *ret_start_ticks, uint64_t *ret_sta
 pid_t mproc__process_of_thread(pid_t tid);
 int mproc__pidfd_open(pid_t pid);
 int mproc__pidfd_signal(int pidfd, int signal_number);
+/* To the process group that it leads, or led: also when it has ended and others of the group live. -ESRCH: none does;
+ * -EINVAL: before Linux 6.9. */
+int mproc__pidfd_signal_group(int pidfd, int signal_number);
 /* 1: has ended (also as a zombie), 0: runs. */
 int mproc__pidfd_ended(int pidfd);
 /* How it ended, -N for signal N, also when a stranger has reaped it. Negative: unknown (before Linux 6.15), or not reaped. */
@@ -117,6 +120,9 @@ int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *f
 ssize_t mproc__fd_recv(int socket, void *buffer, size_t size_bytes, int *ret_fds, size_t capacity,
                        size_t *ret_fd_count, mproc_deadline deadline);
 int mproc__fd_poll(int fd, short events, mproc_deadline deadline); /* 0 ready, -ETIMEDOUT */
+/* Moves a descriptor from 0 to 2 (others stay): a program with a closed standard stream gives it back its number some time,
+ * and would overwrite what the library keeps there. -1 with errno: it is closed. */
+int mproc__fd_above_standard(int fd);
 /* Closes every descriptor from `first` up except those in keep[] (ascending). */
 void mproc__fd_close_others(int first, const int *keep, size_t keep_count);
 /* A name of a new private directory (mode 0700) for sockets, below $XDG_RUNTIME_DIR, /run/user or /tmp. */

@@ -21,23 +21,12 @@ typedef struct boot_report {
 
 /* ---- parent: before there is a child ---- */
 
-int mproc__boot_above_standard(int fd)
-{
-    if (fd < 0 || fd > 2)
-        return fd;
-    int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    int error = errno;
-    close(fd);
-    errno = error;
-    return moved;
-}
-
 int mproc__boot_pair(int type, int ret_sockets[2])
 {
     if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ret_sockets) < 0)
         return mproc__fail(-errno, "start: no socket pair to talk to the child: %s", mproc_strerror(-errno));
-    ret_sockets[0] = mproc__boot_above_standard(ret_sockets[0]);
-    ret_sockets[1] = mproc__boot_above_standard(ret_sockets[1]);
+    ret_sockets[0] = mproc__fd_above_standard(ret_sockets[0]);
+    ret_sockets[1] = mproc__fd_above_standard(ret_sockets[1]);
     if (ret_sockets[0] >= 0 && ret_sockets[1] >= 0)
         return 0;
     int code = -errno;
@@ -207,6 +196,8 @@ static int await_report(int socket, int pidfd, boot_report *ret_report, int *ret
     ssize_t got = mproc__fd_recv(socket, ret_report, sizeof *ret_report, ret_fd, 1, &fd_count, MPROC_NOW);
     if (fd_count == 0)
         *ret_fd = -1;
+    if (got == -EMSGSIZE)
+        return mproc__fail(-EMFILE, "start: no descriptor for the child");
     if (got != sizeof *ret_report)
         return child_died();
     ret_report->text[sizeof ret_report->text - 1] = '\0';
@@ -220,6 +211,25 @@ int mproc__boot_await(int socket, int pidfd)
     return await_report(socket, pidfd, &report, &none);
 }
 
+int mproc__boot_await_program(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd, bool *ret_told)
+{
+    boot_report report = {0};
+    int fd;
+    *ret_told = false;
+    int rc = await_report(socket, nursery_pidfd, &report, &fd);
+    if (rc < 0) {
+        *ret_told = report.code < 0;
+        return rc;
+    }
+    if (fd >= 0)
+        fd = mproc__fd_above_standard(fd);
+    if (fd < 0)
+        return mproc__fail(-EMFILE, "start_program: no descriptor for the program");
+    *ret_pid = report.pid;
+    *ret_pidfd = fd;
+    return 0;
+}
+
 int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd)
 {
     boot_report report;
@@ -229,7 +239,7 @@ int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *
         return rc;
     if (fd < 0)
         return mproc__fail(-EMFILE, "start: no descriptor for the child");
-    fd = mproc__boot_above_standard(fd);
+    fd = mproc__fd_above_standard(fd);
     if (fd < 0)
         return mproc__fail(-errno, "start: no descriptor for the child: %s", mproc_strerror(-errno));
     *ret_pid = report.pid;
@@ -320,8 +330,8 @@ void mproc__boot_report(int socket, int code)
     (void)send(socket, &report, sizeof report, MSG_NOSIGNAL);
 }
 
-void mproc__boot_hello(int socket, int pidfd)
+void mproc__boot_hello(int socket, pid_t pid, int pidfd)
 {
-    boot_report report = {.pid = (int32_t)mproc__pid()};
+    boot_report report = {.pid = (int32_t)pid};
     (void)mproc__fd_send(socket, &report, sizeof report, &pidfd, 1, MPROC_FOREVER);
 }

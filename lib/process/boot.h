@@ -49,9 +49,6 @@ typedef struct mproc__boot_load {
 } mproc__boot_load;
 
 /* ---- parent ---- */
-/* Moves a descriptor from 0 to 2: a program with a closed standard stream gives it back its number some time,
- * and would overwrite what the library keeps there. -1 with errno: it is closed. */
-int mproc__boot_above_standard(int fd);
 int mproc__boot_pair(int type, int ret_sockets[2]); /* close-on-exec, neither below 3 */
 void mproc__boot_self(const mproc__launch_options *options, mproc__self *ret_self);
 int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret_load);
@@ -68,10 +65,13 @@ int mproc__boot_await(int socket, int pidfd);
 /* A nursery's child's first word: 0 with who it is (pidfd now the caller's), or as above. */
 int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd);
 
+/* The same for a program: *ret_told: what failed is the nursery's answer, and no child is left. */
+int mproc__boot_await_program(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd, bool *ret_told);
+
 /* ---- child ---- */
 int mproc__boot_receive(int socket, mproc__boot_load *ret_load);
 int mproc__boot_await_go(int socket);
 void mproc__boot_report(int socket, int code); /* with this thread's story; 0: all is well */
-void mproc__boot_hello(int socket, int pidfd);
+void mproc__boot_hello(int socket, pid_t pid, int pidfd);
 
 #endif

@@ -138,7 +138,7 @@ static void step_hello(int socket)
     int pidfd = mproc__pidfd_open(mproc__pid());
     if (pidfd < 0)
         child_fail(socket, mproc__fail(pidfd, "the child's first steps: pidfd: %s", mproc_strerror(pidfd)));
-    mproc__boot_hello(socket, pidfd);
+    mproc__boot_hello(socket, mproc__pid(), pidfd);
     close(pidfd);
 }
 

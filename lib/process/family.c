@@ -10,6 +10,7 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/family.h"
+#include "process/program.h"
 
 static struct {
     pthread_mutex_t lock;
@@ -43,6 +44,7 @@ static void family_forget(void)
         if (process->pidfd >= 0)
             close(process->pidfd);
         process->pidfd = -1;
+        mproc__program_hang_up(process->program);
         if (!process->next) {
             process->next = family.forgotten;
             family.forgotten = family.first;
@@ -91,6 +93,7 @@ static void family_exit(void)
         mproc__family_unlock();
         if (!process)
             break;
+        mproc__program_hang_up(process->program); /* one that writes to us would never end */
         mproc__process_wait(process, MPROC_FOREVER);
         mproc__process_collect(process);
         mproc__handle_release(&process->handle);

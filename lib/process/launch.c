@@ -114,8 +114,7 @@ static int launch_undo(launch *child, int code)
 static int launch_finish(const mproc__launch_options *options, const mproc__boot_load *load, launch *child)
 {
     child->pidfd = mproc__pidfd_open(child->pid);
-    if (child->pidfd >= 0 && child->pidfd < 3 &&
-        (child->pidfd = mproc__boot_above_standard(child->pidfd)) < 0)
+    if (child->pidfd >= 0 && child->pidfd < 3 && (child->pidfd = mproc__fd_above_standard(child->pidfd)) < 0)
         child->pidfd = -errno;
     if (child->pidfd == -ESRCH)
         return launch_undo(child, mproc__fail(MPROC_EDIED, "start: the child ended in its first steps"));

@@ -172,7 +172,7 @@ void mproc__nursery_clear_forgotten(void)
 static int nursery_command(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd)
 {
     mproc__nursery_command command = {.verb = verb, .slot = slot};
-    int rc = mproc__fd_send(nursery->socket, &command, sizeof command, &fd, 1, MPROC_FOREVER);
+    int rc = mproc__fd_send(nursery->socket, &command, sizeof command, &fd, fd >= 0, MPROC_FOREVER);
     if (rc == -EPIPE || rc == -ECONNRESET)
         return mproc__fail(MPROC_EDIED, "start: the program's nursery (pid %d) has died", (int)nursery->pid);
     if (rc == 0)
@@ -242,6 +242,37 @@ int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__la
         close(sockets[0]);
     }
     mproc__boot_load_clear(&load, false);
+    return rc;
+}
+
+/* A child whose pid did not arrive shall not run on. */
+static void program_undo(mproc__nursery *nursery, unsigned slot)
+{
+    (void)nursery_command(nursery, MPROC__NURSERY_KILL, slot, -1);
+    (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
+}
+
+int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int socket, pid_t *ret_pid,
+                           int *ret_pidfd, bool *ret_begun)
+{
+    _Atomic uint32_t *state = &nursery->shared->slots[slot].state;
+    mproc_error story;
+    bool told;
+    atomic_store_explicit(state, MPROC__SLOT_FREE, memory_order_release);
+    *ret_begun = false;
+    int rc = nursery_command(nursery, MPROC__NURSERY_PROGRAM, slot, socket);
+    close(socket);
+    if (rc < 0)
+        return rc;
+    rc = mproc__boot_await_program(mine, nursery->pidfd, ret_pid, ret_pidfd, &told);
+    *ret_begun = atomic_load_explicit(state, memory_order_acquire) != MPROC__SLOT_FREE;
+    if (rc == 0 || told)
+        return rc;
+    mproc__story_copy(mproc__story(), &story);
+    program_undo(nursery, slot);
+    mproc__story_copy(&story, mproc__story());
+    if (rc == MPROC_EDIED && !*ret_begun && mproc__nursery_lives(nursery))
+        rc = mproc__fail(-EMFILE, "start_program: the nursery has no room for descriptors");
     return rc;
 }
 

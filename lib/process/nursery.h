@@ -8,7 +8,8 @@
  * serves no forkserver.
  *
  *      owner                              nursery
- *      command message, post command  ->  START slot + boot socket; WATCH slot + pidfd; UNWATCH slot
+ *      command message, post command  ->  START or PROGRAM slot + boot socket; WATCH slot + pidfd;
+ *                                         UNWATCH slot; KILL slot
  *      reads slots                    <-  slot: ended, how; post ended
  *      (dies)                         ->  life word wakes it: SIGKILL to all, reap, exit
  *
@@ -49,7 +50,15 @@ typedef struct mproc__nursery_shared {
     _Alignas(MPROC__LINE) mproc__slot_shared slots[MPROC__SLOTS];
 } mproc__nursery_shared;
 
-enum { MPROC__NURSERY_START, MPROC__NURSERY_WATCH, MPROC__NURSERY_UNWATCH };
+/* PROGRAM: as START, what is started is a program (program.h). KILL: SIGKILL to the slot's child, which is ENDED then in any
+ * case; for a start whose answer did not arrive. */
+enum {
+    MPROC__NURSERY_START,
+    MPROC__NURSERY_WATCH,
+    MPROC__NURSERY_UNWATCH,
+    MPROC__NURSERY_PROGRAM,
+    MPROC__NURSERY_KILL
+};
 typedef struct mproc__nursery_command {
     uint32_t verb, slot;
 } mproc__nursery_command;
@@ -64,6 +73,10 @@ void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot);
 /* Starts a child by the forkserver method. MPROC_EDIED when it was the nursery that died: again. */
 int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__launch_options *options,
                          pid_t *ret_pid, int *ret_pidfd);
+/* Starts an external program: `socket` for the nursery, with its request waiting on it; `mine` for the answer. As above, but
+ * MPROC_EDIED only says "again" with *ret_begun false. */
+int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int socket, pid_t *ret_pid,
+                           int *ret_pidfd, bool *ret_begun);
 /* Whether the end of a slot's child has been told, or nobody lives who could. */
 bool mproc__nursery_told(mproc__nursery *nursery, unsigned slot);
 /* Waits for that: 0, -ETIMEDOUT. `collected` (or NULL) turns true when another thread has given the slot

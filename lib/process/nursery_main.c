@@ -13,6 +13,7 @@
 #include "process/boot.h"
 #include "process/child.h"
 #include "process/nursery.h"
+#include "process/program.h"
 #include "process/supervise.h"
 
 typedef struct nursery_slot {
@@ -56,6 +57,28 @@ static void slot_start(unsigned index, int socket)
     close(socket);
 }
 
+/* The slot is RUNNING before there may be a program: with it FREE the owner knows, also after our death, that none was
+ * begun. */
+static void slot_program(unsigned index, int socket)
+{
+    _Atomic uint32_t *state = &nursery.shared->slots[index].state;
+    atomic_store_explicit(state, MPROC__SLOT_RUNNING, memory_order_release);
+    nursery.slots[index].pid = mproc__program_serve(socket);
+    if (nursery.slots[index].pid == 0)
+        atomic_store_explicit(state, MPROC__SLOT_FREE, memory_order_release);
+    close(socket);
+}
+
+static void slot_kill(unsigned index)
+{
+    if (nursery.slots[index].pid > 0) {
+        kill(nursery.slots[index].pid, SIGKILL); /* not reaped yet: no other has that pid */
+        return;
+    }
+    atomic_store_explicit(&nursery.shared->slots[index].state, MPROC__SLOT_ENDED, memory_order_release);
+    mproc__eventcount_post(&nursery.shared->ended, true);
+}
+
 static void command_run(const mproc__nursery_command *command, int fd, bool owner_lives)
 {
     if (command->slot >= MPROC__SLOTS)
@@ -67,6 +90,10 @@ static void command_run(const mproc__nursery_command *command, int fd, bool owne
         nursery.slots[command->slot].pidfd = fd;
     else if (command->verb == MPROC__NURSERY_START && fd >= 0 && owner_lives)
         slot_start(command->slot, fd);
+    else if (command->verb == MPROC__NURSERY_PROGRAM && fd >= 0 && owner_lives)
+        slot_program(command->slot, fd);
+    else if (command->verb == MPROC__NURSERY_KILL)
+        slot_kill(command->slot);
     else if (fd >= 0)
         close(fd);
 }
@@ -76,9 +103,14 @@ static void commands_run(bool owner_lives)
     mproc__nursery_command command;
     size_t fd_count;
     int fd = -1;
-    while (mproc__fd_recv(nursery.socket, &command, sizeof command, &fd, 1, &fd_count, MPROC_NOW) ==
-           sizeof command)
-        command_run(&command, fd_count ? fd : -1, owner_lives);
+    for (;;) {
+        ssize_t got = mproc__fd_recv(nursery.socket, &command, sizeof command, &fd, 1, &fd_count, MPROC_NOW);
+        /* -EMSGSIZE: no room for the descriptor. Its sender sees the end of it; the next command may do without. */
+        if (got == sizeof command)
+            command_run(&command, fd_count ? fd : -1, owner_lives);
+        else if (got != -EMSGSIZE)
+            break;
+    }
 }
 
 /* ---- ends ---- */

@@ -14,6 +14,7 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/family.h"
+#include "process/program.h"
 
 static bool process_runs(const mproc_process *process)
 {
@@ -44,6 +45,7 @@ static void process_destroy(mproc__handle *handle)
     if (process->thread_fd >= 0)
         close(process->thread_fd);
     mproc__nursery_release(process->nursery);
+    mproc__program_free(process->program);
     mproc_variant_clear(&process->args);
     pthread_mutex_destroy(&process->collect_lock);
     mproc__handle_fini(handle);
@@ -69,6 +71,8 @@ static int process_describe(const mproc__handle *handle, char *buffer, size_t si
     else
         snprintf(end, sizeof end, "ended with %d%s", process->exit_code,
                  signal_text(process->exit_code, signal_name, sizeof signal_name));
+    if (process->program)
+        return snprintf(buffer, size_bytes, "program %s pid %d %s", process->name, (int)process->pid, end);
     return snprintf(buffer, size_bytes, "process %s pid %d by %s %s", process->name, (int)process->pid,
                     methods[process->method], end);
 }
@@ -123,6 +127,7 @@ void mproc_process_close(mproc_process **process)
         mproc__family_lock();
         closing->closed = true;
         mproc__family_unlock();
+        mproc__program_hang_up(closing->program);
         if (mproc__process_ended(closing))
             mproc__process_collect(closing);
     }
@@ -308,6 +313,12 @@ static int thread_stop(mproc_process *process, mproc_deadline deadline)
     return 0;
 }
 
+static int stop_signal(const mproc_process *process, int signal_number)
+{
+    return process->program ? mproc__program_signal(process, signal_number)
+                            : mproc__pidfd_signal(process->pidfd, signal_number);
+}
+
 int mproc_process_stop(mproc_process *process, mproc_deadline deadline)
 {
     int rc = mproc__process_check(process);
@@ -319,9 +330,11 @@ int mproc_process_stop(mproc_process *process, mproc_deadline deadline)
     stop_ask(process);
     if (process->kind == MPROC__PROCESS_THREAD)
         return thread_stop(process, deadline);
-    (void)mproc__pidfd_signal(process->pidfd, SIGTERM);
-    if (mproc__process_wait(process, earlier(deadline, mproc_after_ms(process->grace_ms))) < 0)
-        (void)mproc__pidfd_signal(process->pidfd, SIGKILL);
+    (void)stop_signal(process, SIGTERM);
+    /* Also to what a program has left in its group. */
+    if (mproc__process_wait(process, earlier(deadline, mproc_after_ms(process->grace_ms))) < 0 ||
+        process->program)
+        (void)stop_signal(process, SIGKILL);
     if (mproc__process_wait(process, deadline) < 0)
         return mproc__handle_fail(&process->handle, -ETIMEDOUT,
                                   "process %s (pid %d) was sent SIGKILL and is not gone yet", process->name,

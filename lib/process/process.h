@@ -36,7 +36,8 @@ struct mproc_process {
     uint32_t grace_ms;
     unsigned slot;
     _Atomic uint32_t *stop_word;
-    mproc__nursery *nursery; /* its watcher or server; NULL: a thread */
+    mproc__nursery *nursery;        /* its watcher or server; NULL: a thread */
+    struct mproc__program *program; /* program.h; NULL: it runs a function. Set at start */
 
     pthread_mutex_t collect_lock; /* guards collecting */
     _Atomic bool collected;       /* set last; exit_code and exit_lost stand still then */
@@ -67,6 +68,12 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline);
 void mproc__process_collect(mproc_process *process);
 /* Whether collecting would not wait. */
 bool mproc__process_ended(const mproc_process *process);
+
+/* ---- start.c ---- */
+enum { MPROC__GRACE_MS = 2000 };
+/* Takes a slot, begins the child in it, and puts it on the family's list; or undoes it all. */
+int mproc__process_enlist(mproc_process *process, int (*begin)(mproc_process *process, void *context),
+                          void *context);
 
 /* ---- thread.c ---- */
 int mproc__thread_start(mproc_process *process, mproc_fn *fn, mproc_variant args);

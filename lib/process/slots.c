@@ -25,8 +25,6 @@ static struct {
 static int slots_map(void)
 {
     int fd = mproc__memfd_create("mproc:stop", SLOTS_BYTES);
-    if (fd >= 0 && (fd = mproc__boot_above_standard(fd)) < 0)
-        fd = -errno;
     if (fd < 0)
         return mproc__fail(fd, "start: no shared memory for stop words: %s", mproc_strerror(fd));
     int rc = mproc__memory_reserve(fd, 0, SLOTS_BYTES);

@@ -10,7 +10,11 @@
 #include "platform/story.h"
 #include "process/family.h"
 
-enum { GRACE_MS = 2000 };
+/* What is to run. */
+typedef struct start_target {
+    mproc_fn *fn;
+    mproc_variant args;
+} start_target;
 
 /* ---- by method ---- */
 
@@ -120,15 +124,13 @@ static void slot_give(mproc_process *process)
     mproc__family_unlock();
 }
 
-static int start_listed(mproc_process *process, mproc_fn *fn, mproc_variant args)
+int mproc__process_enlist(mproc_process *process, int (*begin)(mproc_process *process, void *context),
+                          void *context)
 {
     int rc = slot_take(process);
     if (rc < 0)
         return rc;
-    if (process->kind == MPROC__PROCESS_THREAD)
-        rc = mproc__thread_start(process, fn, args);
-    else
-        rc = start_child(process, fn, args);
+    rc = begin(process, context);
     if (rc < 0) {
         if (process->kind == MPROC__PROCESS_CHILD && process->nursery)
             mproc__nursery_unwatch(process->nursery, process->slot);
@@ -139,6 +141,13 @@ static int start_listed(mproc_process *process, mproc_fn *fn, mproc_variant args
     mproc__family_add(process);
     mproc__family_unlock();
     return 0;
+}
+
+static int start_begin(mproc_process *process, void *context)
+{
+    const start_target *target = context;
+    return process->kind == MPROC__PROCESS_THREAD ? mproc__thread_start(process, target->fn, target->args)
+                                                  : start_child(process, target->fn, target->args);
 }
 
 int mproc_process_start(mproc_fn *fn, mproc_variant args, const mproc_process_options *options,
@@ -159,10 +168,10 @@ int mproc_process_start(mproc_fn *fn, mproc_variant args, const mproc_process_op
     if (!process)
         return -ENOMEM;
     process->method = method;
-    process->grace_ms = options && options->grace_ms ? options->grace_ms : GRACE_MS;
+    process->grace_ms = options && options->grace_ms ? options->grace_ms : MPROC__GRACE_MS;
     rc = name_choose(process, options ? options->name : NULL);
     if (rc == 0)
-        rc = start_listed(process, fn, args);
+        rc = mproc__process_enlist(process, start_begin, &(start_target){fn, args});
     if (rc == 0)
         *ret_process = process;
     else

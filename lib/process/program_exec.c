@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The nursery's side of a program's start: the record, vfork, the program's first steps, exec.
+ *
+ * Between vfork and exec the child runs in the nursery's memory, which sleeps meanwhile: system calls only, and nothing is
+ * left behind but errno. Steps, each where it is because of a hazard:
+ *
+ *  1  session or process group: before anything can be signalled for it.
+ *  2  directory: a descriptor that the caller opened, so that a directory that was renamed, or is on a dead server, holds
+ *     up nobody here.
+ *  3  streams and given descriptors, from copies above all their numbers, so that none overwrites another.
+ *  4  all others closed; the pipe that tells of a failure is the last of the kept.
+ *  5  SIGKILL for the nursery's death, behind everything that would clear it; one that was killed before shows in getppid.
+ *  6  default dispositions, then the empty mask: no handler of the nursery runs here.
+ *  7  exec, as execvp searches, but a file that is no program is an error and not a shell's script.
+ *
+ * A failing step writes its name and errno into a pipe that exec closes. vfork alone would tell by memory; but the thread
+ * sanitizer makes it a fork. */
+#include "platform/base.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "platform/story.h"
+#include "process/boot.h"
+#include "process/program.h"
+
+typedef enum exec_step {
+    STEP_SESSION,
+    STEP_GROUP,
+    STEP_DIRECTORY,
+    STEP_STREAM,
+    STEP_DESCRIPTOR,
+    STEP_PARENT_DEATH,
+    STEP_EXEC
+} exec_step;
+static const char *const step_names[] = {
+    [STEP_SESSION] = "a session of its own",
+    [STEP_GROUP] = "a process group of its own",
+    [STEP_DIRECTORY] = "its directory",
+    [STEP_STREAM] = "its standard streams",
+    [STEP_DESCRIPTOR] = "the given descriptors",
+    [STEP_PARENT_DEATH] = "parent-death signal",
+    [STEP_EXEC] = "running it",
+};
+
+typedef struct exec_failure {
+    exec_step step;
+    int error;
+} exec_failure;
+
+typedef struct exec_request {
+    mproc__program_record *record; /* mapped, this process's own copy */
+    size_t mapped_bytes;
+    char **argv, **environment, **paths;
+    int fds[MPROC__PROGRAM_FIXED_FDS + MPROC_PROGRAM_FDS]; /* above all targets; -1: not there */
+    int failure_fd;                                        /* above those */
+    pid_t nursery;
+} exec_request;
+
+/* ---- in the child ---- */
+
+_Noreturn static void child_fail(const exec_request *request, exec_step step)
+{
+    exec_failure failure = {step, errno};
+    while (write(request->failure_fd, &failure, sizeof failure) < 0 && errno == EINTR) {
+    }
+    _exit(127);
+}
+
+static void child_group(const exec_request *request)
+{
+    if (request->record->group == MPROC_GROUP_SESSION && setsid() < 0)
+        child_fail(request, STEP_SESSION);
+    if (request->record->group == MPROC_GROUP_OWN && setpgid(0, 0) < 0)
+        child_fail(request, STEP_GROUP);
+}
+
+static void child_fds(const exec_request *request)
+{
+    const mproc__program_record *record = request->record;
+    int keep[MPROC_PROGRAM_FDS + 1];
+    for (int i = 0; i < 3; i++)
+        if (request->fds[i] < 0)
+            close(i);
+        else if (dup2(request->fds[i], i) < 0)
+            child_fail(request, STEP_STREAM);
+    for (uint32_t i = 0; i < record->pass_count; i++) {
+        keep[i] = record->pass[i];
+        if (dup2(request->fds[MPROC__PROGRAM_FIXED_FDS + i], record->pass[i]) < 0)
+            child_fail(request, STEP_DESCRIPTOR);
+    }
+    keep[record->pass_count] = request->failure_fd;
+    mproc__fd_close_others(3, keep, record->pass_count + 1);
+}
+
+static void child_watch_parent(const exec_request *request)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        child_fail(request, STEP_PARENT_DEATH);
+    if (getppid() != request->nursery)
+        _exit(127);
+}
+
+/* What does not lie where it was looked for is looked for at the next place; what is forbidden is told if nothing better
+ * comes. */
+static void child_exec(const exec_request *request)
+{
+    int error = ENOENT;
+    for (char **path = request->paths; *path; path++) {
+        execve(*path, request->argv, request->environment);
+        if (errno == EACCES)
+            error = EACCES;
+        else if (errno != ENOENT && errno != ENOTDIR && errno != ESTALE && errno != ENODEV &&
+                 errno != ETIMEDOUT) {
+            error = errno;
+            break;
+        }
+    }
+    errno = error;
+    child_fail(request, STEP_EXEC);
+}
+
+_Noreturn static void child_run(const exec_request *request)
+{
+    child_group(request);
+    if (request->fds[MPROC__PROGRAM_DIRECTORY] >= 0 && fchdir(request->fds[MPROC__PROGRAM_DIRECTORY]) < 0)
+        child_fail(request, STEP_DIRECTORY);
+    child_fds(request);
+    child_watch_parent(request);
+    mproc__signals_reset();
+    child_exec(request);
+    _exit(127);
+}
+
+/* ---- the record ---- */
+
+/* Pointers over offsets, from the front: they are no larger. */
+static char **array_relocate(char *base, uint64_t array, uint32_t count)
+{
+    _Static_assert(sizeof(char *) <= sizeof(uint64_t), "");
+    uint64_t offset;
+    char *pointer;
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(&offset, base + array + i * sizeof offset, sizeof offset);
+        pointer = base + offset;
+        memcpy(base + array + i * sizeof pointer, &pointer, sizeof pointer);
+    }
+    pointer = NULL;
+    memcpy(base + array + count * sizeof pointer, &pointer, sizeof pointer);
+    return (char **)(void *)(base + array);
+}
+
+static int record_map(exec_request *request, int memfd)
+{
+    struct stat status;
+    if (fstat(memfd, &status) < 0 || (size_t)status.st_size < sizeof(mproc__program_record))
+        return mproc__fail(MPROC_EPROTOCOL, "start_program: the nursery got no record");
+    char *base = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, memfd, 0);
+    if (base == MAP_FAILED)
+        return mproc__fail(-errno, "start_program: mapping the record: %s", mproc_strerror(-errno));
+    mproc__program_record *record = (mproc__program_record *)(void *)base;
+    request->record = record;
+    request->mapped_bytes = (size_t)status.st_size;
+    if (record->magic != MPROC__PROGRAM_MAGIC || record->size_bytes != sizeof *record ||
+        record->total_bytes > request->mapped_bytes || record->pass_count > MPROC_PROGRAM_FDS)
+        return mproc__fail(MPROC_EPROTOCOL,
+                           "start_program: the record is another build's (was the library replaced "
+                           "while the program ran?)");
+    request->argv = array_relocate(base, record->argv, record->argv_count);
+    request->environment = array_relocate(base, record->environment, record->environment_count);
+    request->paths = array_relocate(base, record->paths, record->path_count);
+    return 0;
+}
+
+/* Puts the received descriptors in their places, each in a copy above all numbers that the program shall find them by. */
+static int fds_place(exec_request *request, int *received, size_t count)
+{
+    const mproc__program_record *record = request->record;
+    int above = 3;
+    size_t next = 1; /* behind the record's */
+    for (uint32_t i = 0; i < record->pass_count; i++)
+        if (record->pass[i] >= above)
+            above = record->pass[i] + 1;
+    for (uint32_t i = 0; i < MPROC__PROGRAM_FIXED_FDS + record->pass_count; i++) {
+        if (i < MPROC__PROGRAM_FIXED_FDS && !(record->fd_mask & 1u << i))
+            continue;
+        if (next == count)
+            return mproc__fail(MPROC_EPROTOCOL, "start_program: %zu descriptors came, that is too few",
+                               count);
+        int fd = received[next];
+        if (fd < above) {
+            received[next] = fcntl(fd, F_DUPFD_CLOEXEC, above);
+            int error = errno;
+            close(fd);
+            if (received[next] < 0)
+                return mproc__fail(error == EINVAL ? -EMFILE : -error,
+                                   "start_program: the nursery has no room for descriptor %d", above - 1);
+        }
+        request->fds[i] = received[next++];
+    }
+    return 0;
+}
+
+/* ---- the start ---- */
+
+static int failure_pipe(exec_request *request, int *ret_read_fd)
+{
+    int fds[2], above = 3;
+    for (size_t i = 0; i < MPROC__COUNT(request->fds); i++)
+        if (request->fds[i] >= above)
+            above = request->fds[i] + 1;
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return mproc__fail(-errno, "start_program: pipe in the nursery: %s", mproc_strerror(-errno));
+    request->failure_fd = fcntl(fds[1], F_DUPFD_CLOEXEC, above);
+    int error = errno;
+    close(fds[1]);
+    *ret_read_fd = fds[0];
+    if (request->failure_fd >= 0)
+        return 0;
+    close(fds[0]);
+    return mproc__fail(error == EINVAL ? -EMFILE : -error,
+                       "start_program: the nursery has no room for a descriptor");
+}
+
+static void child_reap(pid_t pid)
+{
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+}
+
+static int failure_tell(const exec_request *request, const exec_failure *failure)
+{
+    const char *name = request->argv[0], *text = mproc_strerror(-failure->error);
+    if (failure->step == STEP_EXEC && failure->error == ENOENT && request->paths[1])
+        return mproc__fail(-ENOENT, "start_program '%s': no such program in PATH", name);
+    return mproc__fail(-failure->error, "start_program '%s': %s: %s", name, step_names[failure->step], text);
+}
+
+/* Everything is blocked meanwhile, so that no handler of this process runs in the child. */
+static pid_t child_fork(const exec_request *request)
+{
+    sigset_t mask;
+    mproc__signals_block(&mask);
+    pid_t pid = vfork();
+    if (pid == 0)
+        child_run(request);
+    int error = errno;
+    mproc__signals_restore(&mask);
+    errno = error;
+    return pid;
+}
+
+/* 0: exec has closed the pipe; else what the child wrote. */
+static ssize_t failure_read(int fd, exec_failure *ret_failure)
+{
+    ssize_t got;
+    do
+        got = read(fd, ret_failure, sizeof *ret_failure);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+/* The child's exec, or its failure: then it is gone. */
+static int child_start(exec_request *request, pid_t *ret_pid)
+{
+    exec_failure failure;
+    int read_fd = -1;
+    int rc = failure_pipe(request, &read_fd);
+    if (rc < 0)
+        return rc;
+    request->nursery = getpid();
+    pid_t pid = child_fork(request);
+    if (pid < 0)
+        rc = mproc__fail(-errno, "start_program: fork in the nursery: %s", mproc_strerror(-errno));
+    close(request->failure_fd);
+    if (pid > 0 && failure_read(read_fd, &failure) == sizeof failure) {
+        child_reap(pid);
+        rc = failure_tell(request, &failure);
+    }
+    close(read_fd);
+    *ret_pid = pid;
+    return rc;
+}
+
+/* The pidfd is taken by the parent, of a child that it has not waited for: it cannot be another's. */
+static int child_announce(int socket, pid_t pid)
+{
+    int pidfd = mproc__pidfd_open(pid);
+    if (pidfd < 0) {
+        kill(pid, SIGKILL);
+        child_reap(pid);
+        return mproc__fail(pidfd, "start_program: pidfd in the nursery: %s", mproc_strerror(pidfd));
+    }
+    mproc__boot_hello(socket, pid, pidfd);
+    close(pidfd);
+    return 0;
+}
+
+static int request_receive(int socket, int *received, size_t capacity, size_t *ret_count)
+{
+    char byte;
+    ssize_t got = mproc__fd_recv(socket, &byte, 1, received, capacity, ret_count, MPROC_NOW);
+    if (got == -EMSGSIZE)
+        return mproc__fail(-EMFILE, "start_program: the nursery has no room for the descriptors");
+    if (got != 1 || *ret_count == 0)
+        return mproc__fail(MPROC_EPROTOCOL, "start_program: the nursery got no record");
+    return 0;
+}
+
+pid_t mproc__program_serve(int socket)
+{
+    exec_request request = {.failure_fd = -1};
+    int received[1 + MPROC__PROGRAM_FIXED_FDS + MPROC_PROGRAM_FDS];
+    size_t count = 0;
+    pid_t pid = 0;
+    for (size_t i = 0; i < MPROC__COUNT(request.fds); i++)
+        request.fds[i] = -1;
+    int rc = request_receive(socket, received, MPROC__COUNT(received), &count);
+    if (rc == 0)
+        rc = record_map(&request, received[0]);
+    if (rc == 0)
+        rc = fds_place(&request, received, count);
+    if (rc == 0)
+        rc = child_start(&request, &pid);
+    if (rc == 0)
+        rc = child_announce(socket, pid);
+    if (rc < 0)
+        mproc__boot_report(socket, rc);
+    for (size_t i = 0; i < count; i++)
+        if (received[i] >= 0)
+            close(received[i]);
+    if (request.record)
+        munmap(request.record, request.mapped_bytes);
+    return rc < 0 ? 0 : pid;
+}
