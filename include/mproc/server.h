@@ -11,7 +11,9 @@
  * client that is silent, slow or sends garbage costs its own connection and delays nobody.
  *
  * Who may come: processes of the server's own user (SO_PEERCRED), before a byte of theirs is read; and, when a key is set,
- * those that prove it (HMAC-SHA-256, both ways). A handshake takes at most 5 s. Both sides must have a key, or none.
+ * those that prove it (HMAC-SHA-256, both ways, bound to the server's address, so that nobody in between can pass it on). A
+ * handshake takes at most 5 s; a process that failed waits for its next one, 50 ms at first, 800 ms at most, and nobody waits
+ * with it. Both sides must have a key, or none.
  *
  * Objects live in memory: they go with the server. Handles from before a restart get MPROC_ESTALE. Tokens of locks grow
  * over restarts as long as the wall clock is not set back.

@@ -19,8 +19,7 @@ int mproc__handshake_send(int fd, const uint8_t *message, size_t size_bytes)
     return mproc__fd_write_all(fd, frame, MPROC__FRAME_HEADER_BYTES + size_bytes, MPROC_NOW);
 }
 
-/* The server's own address, as the kernel has it: both ends are told the same bytes. A pair without names has none. */
-static void handshake_bind(mproc__auth *auth, int fd)
+void mproc__handshake_bind(mproc__auth *auth, int fd)
 {
     union {
         struct sockaddr any;
@@ -113,7 +112,7 @@ int mproc__handshake_client(int fd, const mproc__key *key, bool client_first, mp
     mproc__auth auth;
     mproc__auth_init(&auth, false, key);
     auth.client_first = client_first;
-    handshake_bind(&auth, fd);
+    mproc__handshake_bind(&auth, fd);
     int rc = client_first ? handshake_feed(&auth, fd, NULL, 0) : 0;
     while (rc == 0)
         rc = client_read(&auth, fd, deadline);
@@ -128,7 +127,7 @@ int mproc__handshake_begin(mproc__handshake *handshake, int fd, const mproc__key
     handshake->used = 0;
     mproc__auth_init(&handshake->auth, true, key);
     handshake->auth.client_first = client_first;
-    handshake_bind(&handshake->auth, fd);
+    mproc__handshake_bind(&handshake->auth, fd);
     return handshake_feed(&handshake->auth, fd, NULL, 0);
 }
 

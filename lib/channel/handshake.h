@@ -12,6 +12,10 @@ enum { MPROC__HANDSHAKE_FRAME_BYTES = MPROC__FRAME_HEADER_BYTES + MPROC__AUTH_ME
 /* Sends one handshake message, which fits into the buffer of a socket that carried nothing yet: never waits. */
 int mproc__handshake_send(int fd, const uint8_t *message, size_t size_bytes);
 
+/* Binds the handshake to the server's own address, as the kernel has it: both ends are told the same bytes. A pair without
+ * names has none. Begin and client do it. */
+void mproc__handshake_bind(mproc__auth *auth, int fd);
+
 /* The client's whole part, blocking. On failure the peer has been told why; the caller closes. 0; MPROC_EAUTH;
  * MPROC_EPROTOCOL; -ETIMEDOUT. */
 int mproc__handshake_client(int fd, const mproc__key *key, bool client_first, mproc_deadline deadline);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "channel/address.h"
+#include "channel/handshake.h"
 #include "manager/line.h"
 #include "platform/platform.h"
 #include "platform/story.h"
@@ -167,6 +168,7 @@ static int line_connect(mproc__line *line, const char *address, const mproc__key
     if (rc < 0)
         return rc;
     mproc__auth_init(&shake.auth, false, key);
+    mproc__handshake_bind(&shake.auth, line->fd);
     rc = shake_hands(&shake);
     mproc__auth_fini(&shake.auth);
     line->reader.max_bytes = REPLY_BYTES;

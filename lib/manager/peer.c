@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One connection of the server: handshake, requests in, replies out. Whatever its client does wrong ends this
+/* One connection of the server: greeting, requests in, replies out. Whatever its client does wrong ends this
  * connection and nothing else. */
 #include "platform/base.h"
 
@@ -33,18 +33,10 @@ void mproc__peer_end(mproc__peer *peer)
     peer->server->peer_count--;
 }
 
-static void auth_free(mproc__peer *peer)
-{
-    if (peer->auth)
-        mproc__auth_fini(peer->auth);
-    free(peer->auth);
-    peer->auth = NULL;
-}
-
 void mproc__peer_free(mproc__peer *peer)
 {
     mproc__link_remove(&peer->in_peers);
-    auth_free(peer);
+    mproc__peer_key_end(peer);
     mproc__frame_reader_fini(&peer->reader);
     mproc__outbox_fini(&peer->out);
     mproc__table_fini(&peer->client.holds);
@@ -53,7 +45,7 @@ void mproc__peer_free(mproc__peer *peer)
 
 /* ---- sending ---- */
 
-static void interest_set(mproc__peer *peer, uint32_t interest)
+void mproc__peer_interest(mproc__peer *peer, uint32_t interest)
 {
     if (peer->interest == interest)
         return;
@@ -83,7 +75,7 @@ void mproc__peer_flush(mproc__peer *peer)
         mproc__outbox_took(&peer->out, sent < 0 ? 0 : (size_t)sent);
     }
     bool more = mproc__outbox_left(&peer->out) > 0;
-    interest_set(peer, (reads(peer) ? EPOLLIN : 0) | (more ? EPOLLOUT : 0));
+    mproc__peer_interest(peer, (reads(peer) ? EPOLLIN : 0) | (more ? EPOLLOUT : 0));
     if (peer->state == MPROC__PEER_DEAD || !peer->paused || !reads(peer))
         return;
     /* Requests that came before the pause are in the reader's buffer: no event will tell of them. */
@@ -167,21 +159,9 @@ static void answer_send(mproc__client *client, const mproc__answer *answer)
         shutdown(peer->fd, SHUT_RDWR);
 }
 
-/* ---- handshake ---- */
+/* ---- greeting ---- */
 
-static void handshake_late(mproc__timer *timer)
-{
-    mproc__peer *peer = MPROC__CONTAINER(timer, mproc__peer, timer);
-    uint8_t message[MPROC__AUTH_MESSAGE_BYTES];
-    if (peer->state != MPROC__PEER_READY) {
-        size_t size = mproc__auth_refusal(MPROC__AUTH_LATE, message);
-        if (mproc__wire_append_raw(&peer->out, MPROC__FRAME_AUTH, message, size) == 0)
-            mproc__peer_flush(peer);
-    }
-    mproc__peer_end(peer);
-}
-
-static int greet(mproc__peer *peer)
+int mproc__peer_greet(mproc__peer *peer)
 {
     mproc__envelope greeting = {.kind = MPROC__WIRE_GREETING,
                                 .version = MPROC__WIRE_VERSION,
@@ -189,26 +169,8 @@ static int greet(mproc__peer *peer)
                                 .life = peer->server->registry.life,
                                 .max_message_bytes = peer->server->max_message_bytes};
     peer->state = MPROC__PEER_HELLO;
-    peer->reader.max_bytes = MPROC__WIRE_HANDSHAKE_BYTES;
-    auth_free(peer);
+    mproc__peer_key_end(peer);
     return envelope_send(peer, &greeting, NULL);
-}
-
-/* Returns < 0 when the connection has to end; the peer has been told. */
-static int auth_message(mproc__peer *peer, const void *data, size_t size_bytes)
-{
-    uint8_t out[MPROC__AUTH_MESSAGE_BYTES];
-    size_t out_bytes = 0;
-    int code = mproc__auth_step(peer->auth, data, size_bytes, out, &out_bytes);
-    if (code < 0)
-        mproc__log(MPROC_LOG_WARNING, "refused process %d: %s", (int)peer->pid, mproc__story()->text);
-    if (out_bytes > 0) {
-        int rc = mproc__wire_append_raw(&peer->out, MPROC__FRAME_AUTH, out, out_bytes);
-        if (rc < 0)
-            return rc;
-        peer_dirty(peer);
-    }
-    return code == 1 ? greet(peer) : code;
 }
 
 static int hello(mproc__peer *peer, const mproc__envelope *envelope)
@@ -253,15 +215,6 @@ static int manager_message(mproc__peer *peer, const void *data, size_t size_byte
 
 static void peer_frame(mproc__peer *peer, unsigned kind, const void *data, size_t size_bytes)
 {
-    if (peer->state == MPROC__PEER_AUTH) {
-        int rc = kind == MPROC__FRAME_AUTH ? auth_message(peer, data, size_bytes)
-                                           : mproc__fail(MPROC_EPROTOCOL, "authentication must come first");
-        if (rc < 0) {
-            mproc__peer_flush(peer);
-            mproc__peer_end(peer);
-        }
-        return;
-    }
     int rc = kind == MPROC__FRAME_MANAGER
                  ? manager_message(peer, data, size_bytes)
                  : mproc__fail(MPROC_EPROTOCOL, "frames of kind %u are not expected here", kind);
@@ -320,7 +273,9 @@ void mproc__peer_event(mproc__peer *peer, uint32_t events)
         peer_dirty(peer);
     if (!mproc__link_alone(&peer->in_busy))
         return; /* has requests left over: they come first */
-    if (events & EPOLLIN)
+    if ((events & EPOLLIN) && peer->state == MPROC__PEER_AUTH)
+        mproc__peer_key_step(peer);
+    else if (events & EPOLLIN)
         peer_read(peer);
     else if (events & (EPOLLHUP | EPOLLERR))
         mproc__peer_end(peer);
@@ -349,20 +304,11 @@ static void watch_process(mproc__peer *peer)
 
 static int peer_start(mproc__peer *peer)
 {
-    mproc_server *server = peer->server;
-    peer->auth = malloc(sizeof *peer->auth);
-    if (!peer->auth)
-        return mproc__fail(-ENOMEM, "no memory for a client");
-    mproc__auth_init(peer->auth, true, server->key);
-    int rc =
-        mproc__timers_set(&server->registry.timers, &peer->timer, mproc_after_ms(MPROC__AUTH_SECONDS * 1000));
-    if (rc == 0)
-        rc = watch(server, peer->fd, &peer->socket, EPOLLIN);
+    int rc = watch(peer->server, peer->fd, &peer->socket, 0);
     if (rc < 0)
         return rc;
-    peer->interest = EPOLLIN;
     watch_process(peer);
-    return auth_message(peer, NULL, 0);
+    return mproc__peer_key_start(peer);
 }
 
 int mproc__peer_create(mproc_server *server, int fd, pid_t pid)
@@ -378,10 +324,9 @@ int mproc__peer_create(mproc_server *server, int fd, pid_t pid)
     peer->fd = fd;
     peer->pidfd = -1;
     peer->pid = pid;
-    peer->timer.fired = handshake_late;
     peer->max_reply_bytes = MPROC__WIRE_HANDSHAKE_BYTES;
     mproc__client_init(&peer->client, ++server->last_session, answer_send);
-    mproc__frame_reader_init(&peer->reader, MPROC__AUTH_MESSAGE_BYTES);
+    mproc__frame_reader_init(&peer->reader, MPROC__WIRE_HANDSHAKE_BYTES);
     mproc__link_init(&peer->in_busy);
     mproc__link_init(&peer->in_dirty);
     mproc__link_append(&server->peers, &peer->in_peers);

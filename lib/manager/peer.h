@@ -7,8 +7,9 @@
 
 #include <mproc/server.h>
 #include "channel/address.h"
-#include "channel/auth.h"
 #include "channel/frame.h"
+#include "channel/handshake.h"
+#include "channel/penalty.h"
 #include "data/handle.h"
 #include "manager/served.h"
 
@@ -45,7 +46,8 @@ struct mproc_server {
     mproc__source stop_source;
     mproc__server_listener listeners[MPROC__LISTENERS];
     size_t listener_count;
-    mproc__timer accept_timer; /* set while accepting pauses for want of descriptors */
+    mproc__penalties penalties; /* of those who failed to prove the key */
+    mproc__timer accept_timer;  /* set while accepting pauses for want of descriptors */
     mproc__registry registry;
     /* All living; with requests left over; with replies to send; to be freed. */
     mproc__link peers, busy, dirty, dead;
@@ -69,9 +71,10 @@ typedef struct mproc__peer {
     int pidfd; /* of who connected; -1: not to be had */
     pid_t pid;
     uint32_t interest;  /* what epoll watches fd for */
-    mproc__timer timer; /* the handshake's */
-    bool paused;        /* requests are left unread until the client has read more replies */
-    mproc__auth *auth;  /* while the handshake lasts */
+    mproc__timer timer; /* the handshake's: when it may begin, then when it must be over */
+    mproc_deadline handshake_deadline;
+    bool paused;                 /* requests are left unread until the client has read more replies */
+    mproc__handshake *handshake; /* until the key is proved */
     mproc__frame_reader reader;
     mproc__outbox out;
     size_t max_reply_bytes;
@@ -87,9 +90,20 @@ void mproc__peer_event(mproc__peer *peer, uint32_t events);
 /* Goes on with requests that were left over. */
 void mproc__peer_continue(mproc__peer *peer);
 void mproc__peer_flush(mproc__peer *peer);
+void mproc__peer_interest(mproc__peer *peer, uint32_t interest);
+/* The key is proved: who the server is, and what it allows. */
+int mproc__peer_greet(mproc__peer *peer);
 /* Ends the session now; the memory stays until mproc__peer_free, because events of this turn may still name
  * it. */
 void mproc__peer_end(mproc__peer *peer);
 void mproc__peer_free(mproc__peer *peer);
+
+/* ---- peer_key.c ---- */
+/* Begins the handshake, or waits first: a process that failed lately does so until its penalty is over, unread. When it
+ * leaves meanwhile, the socket tells. -ENOMEM: the connection has to end. */
+int mproc__peer_key_start(mproc__peer *peer);
+/* Something can be read, and the key is not proved yet. */
+void mproc__peer_key_step(mproc__peer *peer);
+void mproc__peer_key_end(mproc__peer *peer); /* wipes; harmless when it is over */
 
 #endif
