@@ -27,6 +27,8 @@ void mproc__proc_text_end(mproc__proc_text *text);
  * file, is gone; -EACCES; -EFBIG: more than MPROC__PROC_FILE_BYTES; -ENOMEM; else -errno. No story. */
 enum { MPROC__PROC_FILE_BYTES = 256 << 20 };
 int mproc__proc_read(int directory_fd, const char *file, mproc__proc_text *text);
+/* By one read where it fits: stat and status. */
+int mproc__proc_read_record(int directory_fd, const char *file, mproc__proc_text *text);
 /* The same of a link's target. */
 int mproc__proc_link(int directory_fd, const char *file, mproc__proc_text *text);
 

@@ -48,33 +48,46 @@ static int code_of(int error)
     return error == EPERM ? -EACCES : -error;
 }
 
-/* A short read is no end: some files are given page by page. */
-static int fd_read(int fd, mproc__proc_text *text)
+/* Files of one record are given whole, so that less than there was room for is the end; others are given page by page. */
+static int fd_read(int fd, bool one_record, mproc__proc_text *text)
 {
     for (;;) {
         int rc = text->length + 1 < text->capacity ? 0 : text_grow(text);
         if (rc < 0)
             return rc;
-        ssize_t bytes = read(fd, text->bytes + text->length, text->capacity - text->length - 1);
+        size_t room = text->capacity - text->length - 1;
+        ssize_t bytes = read(fd, text->bytes + text->length, room);
         if (bytes < 0 && errno == EINTR)
             continue;
         if (bytes <= 0)
             return bytes == 0 ? 0 : code_of(errno);
         text->length += (size_t)bytes;
+        if (one_record && (size_t)bytes < room)
+            return 0;
     }
 }
 
-int mproc__proc_read(int directory_fd, const char *file, mproc__proc_text *text)
+static int file_read(int directory_fd, const char *file, bool one_record, mproc__proc_text *text)
 {
     text->length = 0;
     text->bytes[0] = '\0';
     int fd = openat(directory_fd, file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return code_of(errno);
-    int rc = fd_read(fd, text);
+    int rc = fd_read(fd, one_record, text);
     close(fd);
     text->bytes[text->length] = '\0';
     return rc;
+}
+
+int mproc__proc_read(int directory_fd, const char *file, mproc__proc_text *text)
+{
+    return file_read(directory_fd, file, false, text);
+}
+
+int mproc__proc_read_record(int directory_fd, const char *file, mproc__proc_text *text)
+{
+    return file_read(directory_fd, file, true, text);
 }
 
 int mproc__proc_link(int directory_fd, const char *file, mproc__proc_text *text)

@@ -153,13 +153,13 @@ int64_t mproc__proc_key_number(const char *text, size_t length, const char *key,
 
 typedef struct status_key {
     const char *key;
-    size_t offset;
+    size_t bytes, offset;
     unsigned numbers;
 } status_key;
 
 #define STATUS_KEY(key, member, numbers)                                                                     \
     {                                                                                                        \
-        key ":", offsetof(mproc__proc_status, member), numbers                                               \
+        key ":", sizeof(key), offsetof(mproc__proc_status, member), numbers                                  \
     }
 /* In the file's order. */
 static const status_key status_keys[] = {
@@ -195,10 +195,10 @@ void mproc__proc_status_parse(const char *text, size_t length, mproc__proc_statu
     *ret_status = (mproc__proc_status){0};
     for (const char *at = text; mproc__proc_line_next(&at, text + length, &line);)
         for (size_t i = 0; i < MPROC__COUNT(status_keys); i++) {
-            size_t bytes = strlen(status_keys[i].key);
-            if ((size_t)(line.end - line.begin) >= bytes &&
-                memcmp(line.begin, status_keys[i].key, bytes) == 0) {
-                status_take(&status_keys[i], line.begin + bytes, line.end, ret_status);
+            const status_key *key = &status_keys[i];
+            if ((size_t)(line.end - line.begin) >= key->bytes && *line.begin == *key->key &&
+                memcmp(line.begin, key->key, key->bytes) == 0) {
+                status_take(key, line.begin + key->bytes, line.end, ret_status);
                 break;
             }
         }

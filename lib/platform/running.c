@@ -86,11 +86,11 @@ static int64_t cpu_ns_of(int64_t pid)
 /* stat, then status: what is left in `text`. */
 static int view_read(mproc__proc_text *text, mproc__running_view *ret_view)
 {
-    int rc = mproc__proc_read(ret_view->directory_fd, "stat", text);
+    int rc = mproc__proc_read_record(ret_view->directory_fd, "stat", text);
     if (rc == 0 && !mproc__proc_stat_parse(text->bytes, text->length, &ret_view->stat))
         rc = text->length == 0 ? -ESRCH : -EPROTO;
     if (rc == 0)
-        rc = mproc__proc_read(ret_view->directory_fd, "status", text);
+        rc = mproc__proc_read_record(ret_view->directory_fd, "status", text);
     if (rc == 0)
         mproc__proc_status_parse(text->bytes, text->length, &ret_view->status);
     return rc == 0 && text->length == 0 ? -ESRCH : rc;

@@ -31,7 +31,7 @@ static int row_read(int proc_fd, int64_t pid, mproc__proc_text *text, row *ret_r
     char path[40];
     mproc__proc_stat stat;
     snprintf(path, sizeof path, "%lld/stat", (long long)pid);
-    int rc = mproc__proc_read(proc_fd, path, text);
+    int rc = mproc__proc_read_record(proc_fd, path, text);
     *ret_row = (row){.which = {.pid = pid}};
     if (rc == -EACCES)
         return 0;

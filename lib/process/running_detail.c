@@ -222,7 +222,7 @@ static int thread_visit(mproc__look *look, int directory_fd, int64_t tid, void *
     char path[40];
     mproc__proc_stat stat;
     snprintf(path, sizeof path, "%lld/stat", (long long)tid);
-    int rc = mproc__proc_read(directory_fd, path, look->text);
+    int rc = mproc__proc_read_record(directory_fd, path, look->text);
     if (rc < 0 || !mproc__proc_stat_parse(look->text->bytes, look->text->length, &stat))
         return rc == -ESRCH ? 0 : rc;
     const char state[2] = {stat.state, '\0'};
@@ -298,7 +298,7 @@ static int parts_take(uint32_t parts, mproc__look *look, mproc_variant *ret_dict
     mproc_variant_clear(&denied);
     /* Parts of one that ended meanwhile are empty: that is not what it was. */
     if (rc == 0 &&
-        (mproc__proc_read(look->view->directory_fd, "stat", look->text) < 0 || !look->text->length))
+        (mproc__proc_read_record(look->view->directory_fd, "stat", look->text) < 0 || !look->text->length))
         rc = -ESRCH;
     return rc;
 }

@@ -3,8 +3,10 @@
 #include "platform/base.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,6 +69,80 @@ START_TEST(the_limit_that_decided_on_the_cpus_is_named)
 }
 END_TEST
 
+/* ---- control groups of our own: as root where they can be made ---- */
+
+static bool text_write(const char *folder, const char *file, const char *text)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    FILE *stream = fopen(path, "we");
+    bool good = stream && fputs(text, stream) >= 0;
+    return stream && fclose(stream) == 0 && good;
+}
+
+/* Makes a group, gives it its limits (file, text, file, text, ..., NULL) and enters it: whether that could be done. */
+static bool group_enter(const char *folder, const char *const *limits)
+{
+    char number[16];
+    if (mkdir(folder, 0755) != 0)
+        return false;
+    snprintf(number, sizeof number, "%d", (int)getpid());
+    for (; *limits; limits += 2)
+        if (!text_write(folder, limits[0], limits[1]))
+            return false;
+    return text_write(folder, "cgroup.procs", number);
+}
+
+typedef struct group {
+    char first[128], second[128]; /* version 1: of cpu and of memory; version 2: the second */
+} group;
+
+enum { NOT_HERE = 77, LIMIT_BYTES = 64 << 20 };
+
+static int looks_from_a_group(void *context)
+{
+    static const char *const cpu_1[] = {"cpu.cfs_period_us", "100000", "cpu.cfs_quota_us", "50000", NULL};
+    static const char *const memory_1[] = {"memory.limit_in_bytes", "67108864", NULL};
+    static const char *const both_2[] = {"cpu.max", "50000 100000", "memory.max", "67108864", NULL};
+    const group *of = context;
+    mproc_machine machine = {.size = sizeof machine};
+    unsetenv("MPROC_CPU_COUNT");
+    bool entered =
+        group_enter(of->second, both_2) ||
+        (group_enter(of->first, cpu_1) && (rmdir(of->second), true) && group_enter(of->second, memory_1));
+    if (!entered)
+        return NOT_HERE;
+    if (mproc_machine_get(&machine) != 0)
+        return 1;
+    if (machine.group_cpus < 0.49 || machine.group_cpus > 0.51 || machine.usable_cpus != 1)
+        return 2;
+    if (machine.affinity_cpus > 1 && machine.cpu_limit != MPROC_CPU_LIMIT_GROUP)
+        return 3;
+    if (machine.group_limit_bytes != LIMIT_BYTES)
+        return 4;
+    if (machine.group_used_bytes < 0 || machine.group_used_bytes > LIMIT_BYTES)
+        return 5;
+    return machine.usable_bytes > 0 && machine.usable_bytes <= LIMIT_BYTES ? 0 : 6;
+}
+
+static bool removed(void *folder)
+{
+    return rmdir(folder) == 0 || errno == ENOENT;
+}
+
+START_TEST(limits_of_control_groups_are_told)
+{
+    group of;
+    bool unified = access("/sys/fs/cgroup/cgroup.procs", F_OK) == 0;
+    snprintf(of.first, sizeof of.first, "/sys/fs/cgroup/cpu/mproc-machine-%d", (int)getpid());
+    snprintf(of.second, sizeof of.second, "/sys/fs/cgroup/%smproc-machine-%d", unified ? "" : "memory/",
+             (int)getpid());
+    int status = support_reap(support_fork(looks_from_a_group, &of), 5000);
+    ck_assert(support_until(removed, of.first, 5000) && support_until(removed, of.second, 5000));
+    ck_assert_msg(status == 0 || status == NOT_HERE, "status %d", status);
+}
+END_TEST
+
 START_TEST(the_percentage_is_of_all_cpus_between_two_readings)
 {
     mproc_machine before = {.busy_ns = 1000, .idle_ns = 5000}, after = {.busy_ns = 2000, .idle_ns = 8000};
@@ -98,6 +174,7 @@ int main(int argc, char **argv)
     TCase *all = support_case(suite, "machine");
     tcase_add_test(all, the_machine_has_what_the_system_says);
     tcase_add_test(all, the_limit_that_decided_on_the_cpus_is_named);
+    tcase_add_test(all, limits_of_control_groups_are_told);
     tcase_add_test(all, the_percentage_is_of_all_cpus_between_two_readings);
     tcase_add_test(all, no_struct_and_no_size_are_refused);
     return support_run(suite, argc, argv);

@@ -350,6 +350,45 @@ START_TEST(a_hidden_process_is_refused_not_gone)
 }
 END_TEST
 
+static int rests_in_a_namespace(void *context)
+{
+    const int *ready_fd = context;
+    if (unshare(CLONE_NEWPID) != 0)
+        return NOT_HERE;
+    pid_t first = fork();
+    if (first == 0) {
+        char own[16];
+        int bytes = snprintf(own, sizeof own, "%d", (int)getpid());
+        _exit(write(*ready_fd, own, (size_t)bytes) == bytes ? rest(NULL) : 1);
+    }
+    return rest(NULL);
+}
+
+START_TEST(a_process_of_an_inner_pid_namespace_has_the_pid_that_it_has_here)
+{
+    int fds[2];
+    char inner[16] = "";
+    mproc_running child;
+    mproc_running_stats stats;
+    size_t count = 0;
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+    pid_t outer = support_fork(rests_in_a_namespace, &fds[1]);
+    close(fds[1]);
+    if (read(fds[0], inner, sizeof inner - 1) > 0) { /* else: it was not allowed */
+        ck_assert_str_eq(inner, "1");
+        ck_assert_int_eq(mproc_running_children((mproc_running){.pid = outer}, true, &child, 1, &count), 0);
+        ck_assert_uint_eq(count, 1);
+        ck_assert_int_ne(child.pid, 1);
+        ck_assert_int_eq(get(child, &stats), 0);
+        ck_assert_int_eq(stats.parent_pid, outer);
+    } else {
+        ck_assert_int_ne(geteuid(), 0);
+    }
+    close(fds[0]);
+    support_children_kill();
+}
+END_TEST
+
 START_TEST(the_proc_of_another_pid_namespace_is_not_believed)
 {
     allowed(support_reap(support_fork(foreign, NULL), 10000));
@@ -432,6 +471,7 @@ int main(int argc, char **argv)
     tcase_add_test(one, the_cpu_percentage_is_of_the_time_between_two_readings);
     TCase *hiding = support_case(suite, "hiding");
     tcase_add_test(hiding, a_hidden_process_is_refused_not_gone);
+    tcase_add_test(hiding, a_process_of_an_inner_pid_namespace_has_the_pid_that_it_has_here);
     tcase_add_test(hiding, the_proc_of_another_pid_namespace_is_not_believed);
     TCase *input = support_case(suite, "input");
     tcase_add_test(input, bad_input_is_its_own_error);
