@@ -15,6 +15,8 @@
 #include "kill/roles.h"
 #include "platform/platform.h"
 
+enum { COPY_MIB_MS = 3 };
+
 static int live_ms;
 
 void patience_set(int live)
@@ -140,6 +142,15 @@ static int reap(pid_t pid, int limit_ms, int64_t *ret_queued_ms)
     return WIFSIGNALED(status) ? 256 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* What it may take beside that: MiBs are put and got several times, each of them into memory not touched before. */
+static int copies_ms(void)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < kill_flags->quiet_count; i++)
+        bytes += kill_flags->quiet[i].iov_len;
+    return (int)(bytes >> 20) * COPY_MIB_MS;
+}
+
 /* A process that does fn and ends: its answer, or -1 when it hangs. Slowness is a failure of its own. */
 int patience_helper(round_run *r, const char *who, support_fn *fn)
 {
@@ -149,7 +160,7 @@ int patience_helper(round_run *r, const char *who, support_fn *fn)
     int took_ms = stopwatch_ms(&watch) - (int)helper_queued_ms;
     if (answer < 0)
         round_blame(r, "%s hangs", who);
-    else if (answer == 0 && took_ms > live_ms) {
+    else if (answer == 0 && took_ms > live_ms + copies_ms()) {
         r->slow = true;
         round_blame(r, "%s took %d ms", who, took_ms);
     }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "platform/base.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "kill/queue_scene.h"
 
@@ -82,6 +84,9 @@ int queue_scene_make(queue_scene *s, const mproc_queue_options *options, size_t 
 {
     pattern_make(size_bytes > TURN_BYTES ? size_bytes : TURN_BYTES);
     s->size_bytes = size_bytes;
+    s->notes = mmap(NULL, sizeof(*s->notes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (s->notes == MAP_FAILED)
+        return 3;
     s->queue = queue_make(MPROC__HOME_HOST, options);
     if (!s->queue)
         return 1;
@@ -119,7 +124,7 @@ int queue_scene_turn(const queue_scene *s)
         size_t size_bytes = left > 2 * mproc__record_bytes(TURN_BYTES) ? TURN_BYTES : 0;
         if (mproc_queue_put(s->queue, pattern, size_bytes, queue_hard()) < 0 ||
             mproc_queue_get(s->queue, buffer(), TURN_BYTES, queue_hard(), NULL) < 0)
-            return 3;
+            return 5;
     }
 }
 
@@ -131,6 +136,47 @@ void queue_scene_quiet(const queue_scene *s, unsigned blocks)
         return;
     for (unsigned i = 0; i < blocks && (i + 1) * each <= arena->granule_bytes * arena->granule_count; i++)
         kill_quiet(arena->data + i * each + sizeof(mproc__block_shared), s->size_bytes);
+}
+
+static int back(const queue_scene *s, int answer)
+{
+    atomic_store(&s->notes->back, 1);
+    mproc__futex_wake(&s->notes->back, 1, true);
+    return answer;
+}
+
+int queue_parked_get(const queue_scene *s)
+{
+    atomic_store(&s->notes->parked, 1);
+    return back(s, queue_get_number(s, MPROC_FOREVER));
+}
+
+int queue_parked_put(const queue_scene *s)
+{
+    atomic_store(&s->notes->parked, 1);
+    return back(s, queue_put_number(s, SCENE_PARKED, MPROC_FOREVER));
+}
+
+bool queue_parked_is_back(const queue_scene *s)
+{
+    mproc_deadline until = queue_hard();
+    while (!atomic_load(&s->notes->back) && !mproc__deadline_past(until))
+        mproc__futex_wait(&s->notes->back, 0, true, until);
+    return atomic_load(&s->notes->back) != 0;
+}
+
+bool queue_parked_is_back_or_none(const queue_scene *s)
+{
+    return !atomic_load(&s->notes->parked) || queue_parked_is_back(s);
+}
+
+int queue_drain(const queue_scene *s)
+{
+    int count = 0, last = -1, number;
+    for (; (number = queue_get_number(s, MPROC_NOW)) >= 0; last = number, count++)
+        if (number <= last)
+            return -1;
+    return number == -ETIMEDOUT ? count : -1;
 }
 
 int queue_scene_use(const queue_scene *s, bool closed)
@@ -145,27 +191,37 @@ int queue_scene_use(const queue_scene *s, bool closed)
     return queue_verify(s->queue, 0) ? 23 : 0;
 }
 
+void queue_scene_teardown(void *context)
+{
+    queue_scene *s = context;
+    mproc_queue_close(&s->queue);
+    munmap(s->notes, sizeof(*s->notes));
+    free(s);
+}
+
+static mproc_queue *queue_of(void *context)
+{
+    return *(mproc_queue **)context;
+}
+
 int queue_scene_enter(void *context, unsigned state)
 {
-    const queue_scene *s = context;
     (void)state;
-    return mproc__queue_enter(s->queue) < 0;
+    return mproc__queue_enter(queue_of(context)) < 0;
 }
 
 int queue_scene_recover(void *context, unsigned state)
 {
-    const queue_scene *s = context;
     (void)state;
-    mproc__segment_sweep(s->queue->segment);
+    mproc__segment_sweep(queue_of(context)->segment);
     return 0;
 }
 
 int queue_scene_meanwhile(void *context, unsigned state)
 {
-    const queue_scene *s = context;
     (void)state;
-    if (mproc__segment_sweep(s->queue->segment) != 0)
+    if (mproc__segment_sweep(queue_of(context)->segment) != 0)
         return 1;
-    int code = mproc_queue_join(s->queue, mproc_after_ms(KILL_SHORT_MS));
+    int code = mproc_queue_join(queue_of(context), mproc_after_ms(KILL_SHORT_MS));
     return code == 0 || code == -ETIMEDOUT ? 0 : 2;
 }

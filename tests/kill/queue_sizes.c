@@ -9,7 +9,7 @@ enum { BOUND = 2, ROOM = 3 };
     size "-empty", size "-one-item", size "-one-slot-free", size "-full", size "-wrap-around", size "-closed"
 const char *const queue_sizes_states[] = {QUEUE_STATES(STARTS)};
 
-static const queue_start put_starts[] = {
+static const queue_start put_starts[QUEUE_STARTS] = {
     {.preload = 0},
     {.preload = 1},
     {.preload = 1, .bounded = true},
@@ -18,7 +18,7 @@ static const queue_start put_starts[] = {
     {.preload = 1, .closed = true, .expected = MPROC_ECLOSED},
 };
 
-static const queue_start get_starts[] = {
+static const queue_start get_starts[QUEUE_STARTS] = {
     {.expected = -ETIMEDOUT},        {.preload = 1},
     {.preload = 1, .bounded = true}, {.preload = 2, .bounded = true},
     {.preload = 1, .wrap = true},    {.preload = 1, .closed = true},
@@ -26,12 +26,12 @@ static const queue_start get_starts[] = {
 
 const queue_start *queue_put_start(unsigned state)
 {
-    return &put_starts[state % MPROC__COUNT(put_starts)];
+    return &put_starts[state % QUEUE_STARTS];
 }
 
 const queue_start *queue_get_start(unsigned state)
 {
-    return &get_starts[state % MPROC__COUNT(get_starts)];
+    return &get_starts[state % QUEUE_STARTS];
 }
 
 size_t queue_size(unsigned state, unsigned starts)
@@ -63,7 +63,7 @@ int queue_start_make(queue_scene *s, const queue_start *start, size_t size_bytes
 int queue_sizes_make(queue_scene *s, bool puts, unsigned state)
 {
     const queue_start *start = puts ? queue_put_start(state) : queue_get_start(state);
-    return queue_start_make(s, start, queue_size(state, MPROC__COUNT(put_starts)), NULL);
+    return queue_start_make(s, start, queue_size(state, QUEUE_STARTS), NULL);
 }
 
 int queue_sizes_put(const queue_scene *s, unsigned state)

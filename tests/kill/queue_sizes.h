@@ -27,7 +27,8 @@ size_t queue_size(unsigned state, unsigned starts);
 typedef int queue_put_fn(const queue_scene *s, unsigned number);
 int queue_start_make(queue_scene *s, const queue_start *start, size_t size_bytes, queue_put_fn *put);
 
-/* Put and get of bytes: the starts, and the victim's calls, which put the item after the preload and get item 0. */
+/* Put and get: the starts, and the victim's calls with bytes, which put the item after the preload and get item 0. */
+enum { QUEUE_STARTS = 6 };
 extern const char *const queue_sizes_states[];
 const queue_start *queue_put_start(unsigned state);
 const queue_start *queue_get_start(unsigned state);

@@ -53,9 +53,8 @@ static int get_setup(unsigned state, void **ret_context)
 static void scene_teardown(void *context)
 {
     scene *s = context;
-    mproc_queue_close(&s->base.queue);
     munmap(s->notes, sizeof *s->notes);
-    free(s);
+    queue_scene_teardown(s);
 }
 
 static void count(_Atomic uint32_t *word)

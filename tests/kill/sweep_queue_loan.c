@@ -84,13 +84,6 @@ static int take_setup(unsigned state, void **ret_context)
     return scene_make(&take_starts[state % STARTS], queue_size(state, STARTS), ret_context);
 }
 
-static void loan_teardown(void *context)
-{
-    scene *s = context;
-    mproc_queue_close(&s->base.queue);
-    free(s);
-}
-
 /* ---- the calls ---- */
 
 static bool is_closed(const scene *s)
@@ -237,7 +230,7 @@ static int give_back_check(void *context, unsigned state, bool returned)
 }
 
 #define LOAN(name, making)                                                                                   \
-    .operation = (name), .states = states, .setup = (making), .teardown = loan_teardown,                     \
+    .operation = (name), .states = states, .setup = (making), .teardown = queue_scene_teardown,              \
     .recover = queue_scene_recover, .meanwhile = queue_scene_meanwhile
 
 const kill_case killsweep_queue_reserve = {LOAN("queue reserve", empty_setup), .prepare = queue_scene_enter,
@@ -252,8 +245,8 @@ const kill_case killsweep_queue_give_back = {LOAN("queue give back", one_setup),
                                              .call = give_back, .check = give_back_check};
 
 #define SIZES(name, of)                                                                                      \
-    .operation = (name " by size"), .states = of##_states, .setup = of##_setup, .teardown = loan_teardown,   \
-    .meanwhile = queue_scene_meanwhile
+    .operation = (name " by size"), .states = of##_states, .setup = of##_setup,                              \
+    .teardown = queue_scene_teardown, .meanwhile = queue_scene_meanwhile
 
 const kill_case killsweep_queue_reserve_sizes = {SIZES("queue reserve", reserve), .prepare = enter,
                                                  .call = reserve, .check = reserve_check};

@@ -28,13 +28,6 @@ static int get_setup(unsigned state, void **ret_context)
     return queue_sizes_make(&s->base, false, state);
 }
 
-static void scene_teardown(void *context)
-{
-    scene *s = context;
-    mproc_queue_close(&s->base.queue);
-    free(s);
-}
-
 /* Everything that was put and not taken, in order, then the end or nothing. */
 static bool drains(const queue_scene *s, unsigned from, unsigned to)
 {
@@ -158,9 +151,10 @@ static int get_check(void *context, unsigned state, bool returned)
 }
 
 #define SIZES(title, of)                                                                                     \
-    .operation = (title), .states = queue_sizes_states, .setup = of##_setup, .teardown = scene_teardown,     \
-    .prepare = queue_scene_enter, .call = of##_call, .recover = queue_scene_recover,                         \
-    .meanwhile = queue_scene_meanwhile, .wait = of##_wait, .wakes = of##_wakes, .check = of##_check
+    .operation = (title), .states = queue_sizes_states, .setup = of##_setup,                                 \
+    .teardown = queue_scene_teardown, .prepare = queue_scene_enter, .call = of##_call,                       \
+    .recover = queue_scene_recover, .meanwhile = queue_scene_meanwhile, .wait = of##_wait,                   \
+    .wakes = of##_wakes, .check = of##_check
 
 const kill_case killsweep_queue_put_sizes = {SIZES("queue put by size", put)};
 const kill_case killsweep_queue_get_sizes = {SIZES("queue get by size", get)};
