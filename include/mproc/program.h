@@ -15,10 +15,12 @@
  * Never a shell: each string of argv is one argument, whatever is in it. A program is a process handle like any other
  * (process.h): join, signal, stop, close, mproc_wait. It is a child of the nursery, the library's own small process: its start
  * costs the same from a program of any size, it is killed when this process dies for any reason, and so is what it started,
- * however it detached itself. A set-user-ID program only is not, should the nursery die first.
+ * however it detached itself. Should the nursery be killed first, set-user-ID programs and what programs had started live on.
  *
  * The program finds: the streams, environment and directory of the options; every other descriptor closed; default signal
- * dispositions and an empty mask.
+ * dispositions and an empty mask; umask, limits, priority, CPUs, user and groups of the caller at this moment. Capabilities,
+ * seccomp filters, namespaces and cgroup are of the moment when the nursery was made, at the first start: a program that gives
+ * up such rights does so before.
  *
  *                    blocks            threads              processes         in a signal handler  after fork
  *   start_program    until it runs     any, at once         one family each   no                   a new family
@@ -75,6 +77,10 @@ typedef struct mproc_program_options {
     const int  *fds;                /* stay open in the program, by the same numbers, 3 and up; others are closed */
     size_t      fd_count;
     mproc_program_group group;
+    bool        set_umask;          /* it is `umask`, 0 to 0777; else the caller's */
+    unsigned    umask;
+    const char *user;               /* for root: a name or a number, with the groups of that user; NULL: the caller's */
+    const char *user_group;         /* for root: a name or a number, in place of the user's first group */
     uint32_t    grace_ms;           /* mproc_process_stop: between SIGTERM and SIGKILL; 0: 2000 */
 } mproc_program_options;
 
@@ -85,6 +91,7 @@ typedef struct mproc_program_options {
  *   -ENOEXEC   no program; a script needs its #! line   -E2BIG   more than the system takes as arguments
  *   -ENAMETOOLONG  the name
  *   -EBADF     a descriptor that is not open            -EINVAL  argv, options, a number in `fds` below 3
+ *   -EPERM     another user, without being root         -ENOENT  no such user or group
  *   MPROC_ELIMIT   4096 children live, or too many `fds`
  *   MPROC_EDIED    the nursery was killed just now; whether the program had begun is not known, it does not run any more
  *   -EAGAIN, -EMFILE, -ENOMEM, ...  the system's */

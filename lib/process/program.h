@@ -19,6 +19,7 @@
 
 #include <mproc/program.h>
 #include "process/process.h"
+#include "process/program_surroundings.h"
 
 #define MPROC__PROGRAM_MAGIC 0x6d707267u /* "mprg" */
 
@@ -42,6 +43,7 @@ typedef struct mproc__program_record {
     uint32_t group;
     uint32_t pass_count;
     int32_t pass[MPROC_PROGRAM_FDS]; /* ascending, each once */
+    mproc__program_surroundings surroundings;
 } mproc__program_record;
 
 /* What came of a program's output. */

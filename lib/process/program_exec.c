@@ -9,9 +9,10 @@
  *     up nobody here.
  *  3  streams and given descriptors, from copies above all their numbers, so that none overwrites another.
  *  4  all others closed; the pipe that tells of a failure is the last of the kept.
- *  5  SIGKILL for the nursery's death, behind everything that would clear it; one that was killed before shows in getppid.
- *  6  default dispositions, then the empty mask: no handler of the nursery runs here.
- *  7  exec, as execvp searches, but a file that is no program is an error and not a shell's script.
+ *  5  umask, limits and the like, behind the descriptors that a lower limit would refuse; then the user.
+ *  6  SIGKILL for the nursery's death, behind the change of user, which clears it; a nursery killed before shows in getppid.
+ *  7  default dispositions, then the empty mask: no handler of the nursery runs here.
+ *  8  exec, as execvp searches, but a file that is no program is an error and not a shell's script.
  *
  * A failing step writes its name and errno into a pipe that exec closes. vfork alone would tell by memory; but the thread
  * sanitizer makes it a fork. */
@@ -38,17 +39,15 @@ typedef enum exec_step {
     STEP_DIRECTORY,
     STEP_STREAM,
     STEP_DESCRIPTOR,
+    STEP_USER,
     STEP_PARENT_DEATH,
     STEP_EXEC
 } exec_step;
 static const char *const step_names[] = {
-    [STEP_SESSION] = "a session of its own",
-    [STEP_GROUP] = "a process group of its own",
-    [STEP_DIRECTORY] = "its directory",
-    [STEP_STREAM] = "its standard streams",
-    [STEP_DESCRIPTOR] = "the given descriptors",
-    [STEP_PARENT_DEATH] = "parent-death signal",
-    [STEP_EXEC] = "running it",
+    [STEP_SESSION] = "a session of its own",     [STEP_GROUP] = "a process group of its own",
+    [STEP_DIRECTORY] = "its directory",          [STEP_STREAM] = "its standard streams",
+    [STEP_DESCRIPTOR] = "the given descriptors", [STEP_USER] = "its user and groups",
+    [STEP_PARENT_DEATH] = "parent-death signal", [STEP_EXEC] = "running it",
 };
 
 typedef struct exec_failure {
@@ -101,6 +100,12 @@ static void child_fds(const exec_request *request)
     mproc__fd_close_others(3, keep, record->pass_count + 1);
 }
 
+static void child_user(const mproc__program_surroundings *of, const exec_request *request)
+{
+    if (!mproc__program_user_put(&of->caller) || (of->user_named && !mproc__program_user_put(&of->user)))
+        child_fail(request, STEP_USER);
+}
+
 static void child_watch_parent(const exec_request *request)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
@@ -134,6 +139,9 @@ _Noreturn static void child_run(const exec_request *request)
     if (request->fds[MPROC__PROGRAM_DIRECTORY] >= 0 && fchdir(request->fds[MPROC__PROGRAM_DIRECTORY]) < 0)
         child_fail(request, STEP_DIRECTORY);
     child_fds(request);
+    mproc__program_surroundings_put(&request->record->surroundings,
+                                    request->record->group != MPROC_GROUP_SAME);
+    child_user(&request->record->surroundings, request);
     child_watch_parent(request);
     mproc__signals_reset();
     child_exec(request);
@@ -207,6 +215,20 @@ static int fds_place(exec_request *request, int *received, size_t count)
         request->fds[i] = received[next++];
     }
     return 0;
+}
+
+/* A program may be given descriptors of numbers that the caller's limit allows now and the nursery's did not when it was
+ * made. */
+static void limit_raise(const exec_request *request, struct rlimit *ret_before)
+{
+    struct rlimit wanted = request->record->surroundings.limits[RLIMIT_NOFILE];
+    getrlimit(RLIMIT_NOFILE, ret_before);
+    wanted.rlim_cur += 64; /* copies, and the pipe that tells of a failure, are above them all */
+    if (wanted.rlim_cur > ret_before->rlim_max)
+        wanted.rlim_cur = ret_before->rlim_max;
+    wanted.rlim_max = ret_before->rlim_max;
+    if (wanted.rlim_cur > ret_before->rlim_cur)
+        setrlimit(RLIMIT_NOFILE, &wanted);
 }
 
 /* ---- the start ---- */
@@ -315,6 +337,17 @@ static int request_receive(int socket, int *received, size_t capacity, size_t *r
     return 0;
 }
 
+static int request_start(exec_request *request, int *received, size_t count, pid_t *ret_pid)
+{
+    struct rlimit before;
+    limit_raise(request, &before);
+    int rc = fds_place(request, received, count);
+    if (rc == 0)
+        rc = child_start(request, ret_pid);
+    setrlimit(RLIMIT_NOFILE, &before);
+    return rc;
+}
+
 pid_t mproc__program_serve(int socket)
 {
     exec_request request = {.failure_fd = -1};
@@ -327,9 +360,7 @@ pid_t mproc__program_serve(int socket)
     if (rc == 0)
         rc = record_map(&request, received[0]);
     if (rc == 0)
-        rc = fds_place(&request, received, count);
-    if (rc == 0)
-        rc = child_start(&request, &pid);
+        rc = request_start(&request, received, count, &pid);
     if (rc == 0)
         rc = child_announce(socket, pid);
     if (rc < 0)

@@ -242,8 +242,10 @@ int mproc__program_record_make(const char *const argv[], const mproc_program_opt
         memcpy(record->pass, fds->pass, sizeof record->pass);
         record->group = options ? (uint32_t)options->group : MPROC_GROUP_SAME;
         record->total_bytes = pack.size_bytes;
-        rc = memfd_fill(&pack, ret_memfd);
+        rc = mproc__program_surroundings_take(options, &record->surroundings);
     }
+    if (rc == 0)
+        rc = memfd_fill(&pack, ret_memfd);
     free(pack.bytes);
     return rc;
 }
