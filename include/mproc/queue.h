@@ -47,13 +47,19 @@
  * to 1 MiB, at most 4 KiB); each doubling costs up to 1 KiB. A taken small message is copied to private memory, which the
  * taker bounds by how many loans it keeps open.
  *
- * Exclusive sides. A side with one user takes no lock: each call is cheaper. The first thread that calls there (put, put_many,
+ * Who is alone. A thread whose calls of one side (puts, or gets) were for a while the only ones is given that side of a FIFO
+ * queue: its calls then take no lock, and cost half. Others need not know: their next call there takes the side back, which
+ * costs them some microseconds and the kernel's membarrier(2), and the more seldom the oftener it happens. Where a process
+ * of the queue's is denied that call, all take locks.
+ *
+ * Exclusive sides. A side that can have only one user: it has the side from its second call on, whatever else happens to the
+ * queue, and a second producer or consumer is told. The first thread that calls there (put, put_many,
  * put_variant, reserve, commit; get, get_many, get_variant, take, and mproc_wait and the first mproc_wait_fd of it) is that
  * user, until it ends, its process dies or execs, it says with mproc_queue_role that it has another role, or drops the last
  * handle of its process; then the next caller is. From everybody else, a fork child or another thread as well, these calls
  * are -EBUSY, tell who it is (MPROC_ERROR_PID) and do nothing. All other calls are anybody's. One thread may be the user of
  * both sides. Where another thread of the process drops the last handle while the user lives, the queue's memory stays
- * mapped for good. -ENOSYS: membarrier(2), which the creator has, is denied to this process.
+ * mapped for good.
  *
  * Errors that every call may have: -EINVAL: no open queue, or a wrong argument. MPROC_ECORRUPT: its memory was overwritten
  * (found before anything is done with it). MPROC_ELIMIT: more than 120 processes use it. -ECHILD: see (2). */
@@ -89,7 +95,7 @@ typedef struct mproc_queue_options {
     mproc_order order;              /* other than FIFO: put and get take some 10 comparisons more, of thousands queued */
     mproc_role  role;               /* this process's, declared (mproc_queue_role); 0: not declared */
     uint32_t    expected_writers;   /* so many will come, and no end before; 0: not known */
-    mproc_role  exclusive;          /* the side or sides that have one user, who then takes no lock; 0: none. FIFO only */
+    mproc_role  exclusive;          /* the side or sides that may have only one user; 0: none. FIFO only */
 } mproc_queue_options;
 /* A new, empty queue; with a name, one that mproc_queue_open finds while it exists. and_open: one of that name is opened as
  * it is, whatever the other options say.

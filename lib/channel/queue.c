@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "channel/queue.h"
+#include "channel/queue_quick.h"
 #include "shm/place.h"
 
 enum {
@@ -21,8 +22,13 @@ enum {
  * its parent's. */
 static void queue_settle(mproc_queue *queue)
 {
-    if (queue->process_shared && atomic_load(&queue->stamper) == mproc__incarnation() &&
-        mproc__queue_sweep(queue->segment, (unsigned)atomic_load(&queue->stamp_row), &queue->bell) < 0)
+    if (!queue->process_shared || atomic_load(&queue->stamper) != mproc__incarnation())
+        return;
+    unsigned row = (unsigned)atomic_load(&queue->stamp_row);
+    mproc_deadline soon = mproc_after_ms(MPROC__SWEEP_MS);
+    int put = mproc__side_bury(queue->segment, &queue->shared->put.side, row, false, soon);
+    int get = mproc__side_bury(queue->segment, &queue->shared->get.side, row, false, soon);
+    if (mproc__queue_sweep(queue->segment, row, &queue->bell) < 0 || put < 0 || get < 0)
         mproc__segment_leave_unburied(queue->segment);
 }
 
@@ -80,12 +86,15 @@ static int queue_attach(mproc__segment *segment, mproc__handle **ret_handle)
     rc = mproc__queue_view(queue, segment);
     if (rc == 0)
         rc = mproc__bell_open(&queue->bell, &queue->shared->bell, segment);
-    if (rc == 0 && queue->fenceless)
-        rc = mproc__queue_barrier(queue);
     if (rc < 0) {
         mproc__bell_close(&queue->bell);
         free(queue);
         return rc;
+    }
+    if (mproc__barrier() <
+        0) { /* denied here: who sleeps, or wants a side, could not order the owner's stores */
+        mproc__side_never(segment, &queue->shared->put.side);
+        mproc__side_never(segment, &queue->shared->get.side);
     }
     mproc__handle_init(&queue->handle, &queue_ops);
     mproc__segment_on_sweep(segment, mproc__queue_sweep, &queue->bell);
@@ -191,13 +200,14 @@ void mproc_queue_close(mproc_queue **queue)
 
 /* ---- doors ---- */
 
-int mproc__queue_enter(mproc_queue *queue)
+int mproc__queue_enter_slow(mproc_queue *queue)
 {
     int rc = mproc__handle_check(queue, MPROC_TYPE_QUEUE);
     if (rc == 0 && !queue->process_shared)
         rc = mproc__segment_check(queue->segment);
-    /* Every caller is a participant: one that dies between its commit and its wake is noticed by its life word. */
-    return MPROC__LIKELY(rc == 0) ? mproc__segment_join(queue->segment) : rc;
+    if (rc == 0 && !mproc__me_is_true(&mproc__me_now))
+        (void)mproc__me_look();
+    return rc == 0 ? mproc__segment_join(queue->segment) : rc;
 }
 
 int mproc__queue_answer(mproc_queue *queue, int rc)
@@ -228,11 +238,9 @@ int mproc__queue_too_large(mproc_queue *queue, size_t size_bytes)
 
 /* ---- bytes ---- */
 
-int mproc_queue_put(mproc_queue *queue, const void *data, size_t size_bytes, mproc_deadline deadline)
+/* What mproc_queue_put does of itself. */
+static int put_any(mproc_queue *queue, int row, const void *data, size_t size_bytes, mproc_deadline deadline)
 {
-    int row = mproc__queue_enter(queue);
-    if (MPROC__UNLIKELY(row < 0))
-        return row;
     if (!data && size_bytes > 0)
         return mproc__handle_fail(&queue->handle, -EINVAL, "no data");
     int rc = mproc__queue_fits(queue, size_bytes);
@@ -240,7 +248,25 @@ int mproc_queue_put(mproc_queue *queue, const void *data, size_t size_bytes, mpr
         rc = mproc__queue_use(queue, row, MPROC_ROLE_WRITE);
     if (MPROC__LIKELY(rc == 0))
         rc = mproc__queue_put_item(queue, row, MPROC__ITEM_BYTES, data, size_bytes, deadline);
-    return MPROC__LIKELY(rc == 0) ? 0 : mproc__queue_answer(queue, rc);
+    return mproc__queue_answer(queue, rc);
+}
+
+int mproc_queue_put(mproc_queue *queue, const void *data, size_t size_bytes, mproc_deadline deadline)
+{
+    int row = mproc__queue_enter(queue);
+    if (MPROC__UNLIKELY(row < 0))
+        return row;
+    mproc__queue_shared *shared = queue->shared;
+    mproc__side_slot_shared *slot;
+    if (MPROC__UNLIKELY(!data || size_bytes > queue->quick_bytes || !mproc__quick_is_plain(shared) ||
+                        !(slot = mproc__side_enter(&shared->put.side))))
+        return put_any(queue, row, data, size_bytes, deadline);
+    bool done = mproc__quick_put(queue, MPROC__ITEM_BYTES, data, size_bytes);
+    mproc__side_leave(slot);
+    if (MPROC__UNLIKELY(!done))
+        return put_any(queue, row, data, size_bytes, deadline);
+    mproc__queue_post(queue, &shared->items);
+    return 0;
 }
 
 typedef struct queue_get {
@@ -250,8 +276,8 @@ typedef struct queue_get {
     size_t size_bytes;
 } queue_get;
 
-/* get.lock held. A record is copied here, a block after the unlock. */
-static int get_locked(mproc_queue *queue, queue_get *get, mproc__queue_item *item)
+/* Inside the consumers' side. A record is copied here, a block after the end. */
+static int get_inside(mproc_queue *queue, queue_get *get, mproc__queue_item *item)
 {
     int rc = mproc__queue_peek(queue, item);
     if (rc < 0)
@@ -271,17 +297,18 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
 {
     queue_get *get = context;
     mproc__queue_item item;
-    int rc = mproc__queue_get_begin(queue, deadline);
+    mproc__side_slot_shared *slot;
+    int rc = mproc__queue_get_begin(queue, deadline, &slot);
     if (rc < 0)
         return rc;
-    rc = get_locked(queue, get, &item);
+    rc = get_inside(queue, get, &item);
     /* Spinning with the lock saves a lock and an unlock between the arrival and the reading of a message: a seventh of a
      * hot round trip. */
     if (rc == -EAGAIN && deadline.ns > 0 &&
         queue->order == MPROC_ORDER_FIFO && /* else the lock is the producers', too */
-        mproc__queue_spin(queue, &queue->shared->items, &queue->shared->get.lock))
-        rc = get_locked(queue, get, &item);
-    rc = mproc__queue_get_end(queue, rc, &item);
+        mproc__queue_spin(queue, &queue->shared->items, true, slot))
+        rc = get_inside(queue, get, &item);
+    mproc__queue_get_end(queue, slot);
     if (rc < 0)
         return rc;
     mproc__queue_accepted(queue, &item);
@@ -295,13 +322,10 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
     return mproc__queue_block_finish(queue, item.block, state);
 }
 
-int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity_bytes, mproc_deadline deadline,
-                    size_t *ret_size_bytes)
+static int get_any(mproc_queue *queue, int row, void *buffer, size_t capacity_bytes, mproc_deadline deadline,
+                   size_t *ret_size_bytes)
 {
-    queue_get get = {.buffer = buffer, .capacity_bytes = capacity_bytes};
-    get.row = mproc__queue_enter(queue);
-    if (MPROC__UNLIKELY(get.row < 0))
-        return get.row;
+    queue_get get = {.row = row, .buffer = buffer, .capacity_bytes = capacity_bytes};
     if (!buffer && capacity_bytes > 0)
         return mproc__handle_fail(&queue->handle, -EINVAL, "no buffer");
     int rc = mproc__queue_use(queue, get.row, MPROC_ROLE_READ);
@@ -311,23 +335,32 @@ int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity_bytes, mpr
         rc = mproc__queue_until(queue, &queue->shared->items, deadline, get_attempt, &get);
     if (ret_size_bytes && (rc == 0 || rc == MPROC_ETOOSMALL))
         *ret_size_bytes = get.size_bytes;
-    return MPROC__LIKELY(rc == 0) ? 0 : mproc__queue_answer(queue, rc);
+    return mproc__queue_answer(queue, rc);
+}
+
+int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity_bytes, mproc_deadline deadline,
+                    size_t *ret_size_bytes)
+{
+    int row = mproc__queue_enter(queue);
+    if (MPROC__UNLIKELY(row < 0))
+        return row;
+    mproc__queue_shared *shared = queue->shared;
+    mproc__side_slot_shared *slot;
+    if (MPROC__UNLIKELY(!buffer || !mproc__quick_is_plain(shared) ||
+                        !(slot = mproc__side_enter(&shared->get.side))))
+        return get_any(queue, row, buffer, capacity_bytes, deadline, ret_size_bytes);
+    size_t size_bytes;
+    bool last, done = mproc__quick_get(queue, buffer, capacity_bytes, &size_bytes, &last);
+    mproc__side_leave(slot);
+    if (MPROC__UNLIKELY(!done))
+        return get_any(queue, row, buffer, capacity_bytes, deadline, ret_size_bytes);
+    mproc__queue_taken(queue, last);
+    if (ret_size_bytes)
+        *ret_size_bytes = size_bytes;
+    return 0;
 }
 
 /* ---- the end ---- */
-
-/* Exclusive users hold neither lock: one that took a block and has not seen this sees it from the second barrier on. The
- * first says whether there are barriers, while nothing has changed. */
-static int shutdown_locked(mproc_queue *queue, uint32_t state)
-{
-    mproc__queue_shared *shared = queue->shared;
-    int rc = queue->exclusive ? mproc__queue_barrier(queue) : 0;
-    if (rc < 0)
-        return rc;
-    if (atomic_load_explicit(&shared->state, memory_order_relaxed) < state)
-        atomic_store_explicit(&shared->state, state, memory_order_release);
-    return queue->exclusive ? mproc__queue_barrier(queue) : 0;
-}
 
 int mproc_queue_shutdown(mproc_queue *queue, bool discard)
 {
@@ -336,16 +369,18 @@ int mproc_queue_shutdown(mproc_queue *queue, bool discard)
         return row;
     mproc__queue_shared *shared = queue->shared;
     mproc_deadline deadline = mproc_after_ms(SHUTDOWN_LOCK_MS);
-    /* Both locks: no put that began before ends after, and no get that began before takes what is discarded. One store. */
-    int rc = mproc__queue_lock_checked(queue, &shared->put.lock, deadline);
+    uint32_t state = discard ? MPROC__QUEUE_DISCARDED : MPROC__QUEUE_CLOSED;
+    /* Both sides: no put that began before ends after, and no get that began before takes what is discarded. One store. */
+    int rc = mproc__queue_lock_checked(queue, &shared->put.side, deadline);
     if (rc < 0)
         return mproc__queue_answer(queue, rc);
-    rc = mproc__queue_lock_checked(queue, &shared->get.lock, deadline);
+    rc = mproc__queue_lock_checked(queue, &shared->get.side, deadline);
     if (rc == 0) {
-        rc = shutdown_locked(queue, discard ? MPROC__QUEUE_DISCARDED : MPROC__QUEUE_CLOSED);
-        mproc__queue_unlock(&shared->get.lock);
+        if (atomic_load_explicit(&shared->state, memory_order_relaxed) < state)
+            atomic_store_explicit(&shared->state, state, memory_order_release);
+        mproc__side_release(&shared->get.side);
     }
-    mproc__queue_unlock(&shared->put.lock);
+    mproc__side_release(&shared->put.side);
     mproc__queue_post(queue, &shared->items);
     mproc__queue_post(queue, &shared->room);
     mproc__queue_post(queue, &shared->done);
@@ -357,8 +392,7 @@ int mproc_queue_shutdown(mproc_queue *queue, bool discard)
 static bool queue_drained(const mproc__queue_shared *shared)
 {
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
-    return head == atomic_load_explicit(&shared->tail, memory_order_acquire) ||
-           mproc__queue_is_sealed(shared);
+    return head == atomic_load_explicit(&shared->tail, memory_order_acquire);
 }
 
 static bool queue_has_marks(const mproc__queue_shared *shared)
@@ -367,9 +401,9 @@ static bool queue_has_marks(const mproc__queue_shared *shared)
            atomic_load_explicit(&shared->get.marks_seen, memory_order_relaxed);
 }
 
-/* get.lock held, so nothing is taken meanwhile: what is neither in the ring nor a block somebody has is done. There is no
- * count of unfinished items that a kill could make wrong. */
-static int join_locked(mproc_queue *queue)
+/* Inside the consumers' side, so nothing is taken meanwhile: what is neither in the ring nor a block somebody has is done.
+ * There is no count of unfinished items that a kill could make wrong. */
+static int join_inside(mproc_queue *queue)
 {
     bool discarded =
         atomic_load_explicit(&queue->shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED;
@@ -393,11 +427,11 @@ static int join_attempt(mproc_queue *queue, void *context, mproc_deadline deadli
         return -EAGAIN;
     if (!queue->redeliver && (discarded || !queue_has_marks(shared)))
         return 0;
-    int rc = mproc__queue_lock(&shared->get.lock, deadline);
+    int rc = mproc__side_lock(queue->segment, &shared->get.side, deadline);
     if (rc < 0)
         return rc;
-    rc = join_locked(queue);
-    mproc__queue_unlock(&shared->get.lock);
+    rc = join_inside(queue);
+    mproc__side_release(&shared->get.side);
     return rc;
 }
 
@@ -425,7 +459,7 @@ int mproc_queue_counts(const mproc_queue *queue, size_t *ret_items, size_t *ret_
         mproc__queue_block_count((mproc_queue *)(uintptr_t)queue, &leased, &returned);
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
     uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_acquire);
-    size_t in_ring = mproc__queue_is_sealed(shared) ? 0 : mproc__ring_items(head, tail);
+    size_t in_ring = mproc__ring_items(head, tail);
     size_t items = queue->order == MPROC_ORDER_FIFO ? in_ring + returned : mproc__order_items(queue);
     bool discarded = atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED;
     if (ret_items)

@@ -4,7 +4,7 @@
  *   queue.c         life, put and get of bytes, shutdown, join, counts
  *   queue_item.c    one item in, one item out, under the ring's locks; waiting
  *   queue_block.c   blocks: states, give back, sweep of the dead
- *   queue_exclusive.c  sides with one user, who takes no lock
+ *   queue_exclusive.c  sides with one user
  *   queue_check.c   whether what is queued can be true
  *   queue_loan.c    loans
  *   queue_dead.c    dead letters
@@ -27,6 +27,7 @@
 #include <mproc/queue.h>
 #include "channel/queue_role.h"
 #include "channel/ring.h"
+#include "channel/side.h"
 #include "data/handle.h"
 #include "data/parcel.h"
 #include "platform/platform.h"
@@ -71,7 +72,6 @@ typedef struct mproc__queue_layout_shared {
     uint32_t redeliver;
     uint32_t order;     /* mproc_order; not FIFO: the ring's bytes are a heap of entries (heap.h) */
     uint32_t exclusive; /* MPROC_ROLE_* bits */
-    uint32_t fenceless; /* its exclusive users make no fences: who orders against them calls mproc__barrier */
     uint32_t keep_dead; /* what was delivered too often stays */
     char name[64];      /* for describe; cut */
 } mproc__queue_layout_shared;
@@ -79,20 +79,18 @@ typedef struct mproc__queue_layout_shared {
 /* One side's lock and what only its holder reads and writes. Stale or torn values cannot arise (each is one word) and old
  * ones are safe: an old head makes the ring look fuller, an old tail emptier, and both are read again before "no". */
 typedef struct mproc__queue_put_shared {
-    mproc__robust_shared lock;
-    _Atomic uint64_t head_seen;
+    mproc__side_shared side;       /* seen: the head */
     _Atomic int64_t grow_after_ns; /* there was no memory for the next ring; any value is harmless */
 } mproc__queue_put_shared;
 
 typedef struct mproc__queue_get_shared {
-    mproc__robust_shared lock;
-    _Atomic uint64_t tail_seen;
+    mproc__side_shared side;     /* seen: the tail */
     _Atomic uint64_t marks_seen; /* returned_marks at a look that left no RETURNED block behind */
     _Atomic uint32_t streak;     /* polls in a row that found something at once */
     _Atomic uint32_t pauses;     /* back-off while streaming */
 } mproc__queue_get_shared;
 
-/* What orders a queue other than FIFO; under get.lock. */
+/* What orders a queue other than FIFO; inside the consumers' side. */
 typedef struct mproc__queue_order_shared {
     _Atomic uint64_t
         next; /* arrival number of the next item. Who dies after counting it leaves a gap, which is harmless */
@@ -109,15 +107,17 @@ typedef struct mproc__queue_exclusive_shared {
 /* Each group on its own lines: what one side writes all the time, the other does not touch unless it must. */
 typedef struct mproc__queue_shared {
     mproc__queue_layout_shared layout;
-    uint32_t salt; /* in the ids of its loans: those of other queues mean nothing here; written as the layout is */
-    /* producers, under put.lock */
+    uint32_t
+        salt; /* in the ids of its loans: those of other queues mean nothing here; written as the layout is */
+    /* producers, inside the producers' side */
     _Alignas(MPROC__LINE) mproc__queue_put_shared put;
-    /* Written under put.lock with release; anyone may read. A producer dies before it: no item. After it: a whole one. */
+    /* Written inside the producers' side with release; anyone may read. A producer dies before it: no item. After it: a
+     * whole one. */
     _Alignas(MPROC__LINE) _Atomic uint64_t tail;
-    /* consumers, under get.lock */
+    /* consumers, inside the consumers' side */
     _Alignas(MPROC__LINE) mproc__queue_get_shared get;
-    /* Written under get.lock with release; anyone may read. A consumer dies before it: the item is still there. After:
-     * it was taken by the dead. */
+    /* Written inside the consumers' side with release; anyone may read. A consumer dies before it: the item is still there.
+     * After: it was taken by the dead. */
     _Alignas(MPROC__LINE) _Atomic uint64_t head;
     /* Seldom written: every call reads these, so the line stays in all caches. */
     _Alignas(MPROC__LINE) _Atomic uint32_t state; /* MPROC__QUEUE_*; grows, under both locks */
@@ -133,11 +133,6 @@ typedef struct mproc__queue_shared {
     mproc__bell_shared bell;        /* rung when `items` is posted and somebody slept there or polls */
     _Alignas(MPROC__LINE) mproc__queue_order_shared order;
     _Alignas(MPROC__LINE) mproc__queue_roles_shared roles;
-    /* Of a queue with an exclusive producer; 0 while it is open. Bit 0: a consumer has answered "the end", and none ever reads
-     * the ring again, so that what a late put still stores there was never put. Above it: how many late puts were in time.
-     * Written by compare and swap, by either side: one word, so that only one of the two can be so. Who dies before it has
-     * neither answered nor put. */
-    _Atomic uint32_t sealed;
     /* Written at a first call and at the end of a user; read by each call of that side. */
     _Alignas(MPROC__LINE) mproc__queue_exclusive_shared reader, writer;
 } mproc__queue_shared;
@@ -150,8 +145,8 @@ typedef struct mproc__descriptor_shared {
 } mproc__descriptor_shared;
 
 /* The first bytes of a block. Written by its owner while it is PRIVATE, `position` also by whoever takes it from the ring
- * under get.lock before it is LEASED; in an ordered queue by its owner under
- * get.lock before it is QUEUED. Who dies here leaves a block that is freed unread, or taken again. */
+ * inside the consumers' side before it is LEASED; in an ordered queue by its owner, inside it too, before it is QUEUED.
+ * Who dies here leaves a block that is freed unread, or taken again. */
 typedef struct mproc__block_shared {
     uint64_t size_bytes;
     uint64_t
@@ -186,15 +181,19 @@ struct mproc_queue {
     mproc__queue_shared *shared;
     mproc__arena arena;
     mproc__ring ring;     /* the first of the row */
-    mproc__ring put_ring; /* where this handle last met the tail; under put.lock */
-    mproc__ring get_ring; /* and the head; under get.lock */
+    mproc__ring put_ring; /* where this handle last met the tail; inside the producers' side */
+    mproc__ring get_ring; /* and the head; inside the consumers' side */
     mproc__bell bell;
     bool process_shared;
     bool redeliver, keep_dead;
     bool by_block; /* small messages, too: acknowledged or ordered */
     mproc_order order;
-    uint32_t exclusive; /* as in the layout; so is this: */
-    bool fenceless;
+    uint32_t exclusive;             /* as in the layout */
+    size_t quick_bytes;             /* messages up to this are records, and within the budget */
+    const _Atomic uint64_t *joined; /* the incarnation for which *row is right; of a thread home: */
+    const unsigned *row;
+    _Atomic uint64_t home_joined;
+    unsigned home_row;
     uint32_t max_deliveries;
     uint64_t max_bytes;
     uint64_t block_bytes;                /* the largest message that fits a block */
@@ -225,8 +224,19 @@ int mproc__queue_layout_init(mproc__segment *segment, const mproc__queue_plan *p
 int mproc__queue_view(mproc_queue *queue, mproc__segment *segment);
 
 /* ---- queue.c ---- */
-/* The first line of a call: this process's row, or an error. */
-int mproc__queue_enter(mproc_queue *queue);
+/* The first line of a call: this process's row, or an error. Every caller is a participant: one that dies between its commit
+ * and its wake is noticed by its life word. */
+int mproc__queue_enter_slow(mproc_queue *queue);
+static inline int mproc__queue_enter(mproc_queue *queue)
+{
+    const mproc__handle *handle = &queue->handle;
+    const mproc__me *me = &mproc__me_now;
+    if (MPROC__LIKELY(queue && handle->magic == MPROC__HANDLE_MAGIC && handle->type == MPROC_TYPE_QUEUE &&
+                      mproc__me_is_true(me) &&
+                      atomic_load_explicit(queue->joined, memory_order_acquire) == me->incarnation))
+        return (int)*queue->row;
+    return mproc__queue_enter_slow(queue);
+}
 /* Remembers that blocks carry this row, for close. */
 static inline void mproc__queue_stamps(mproc_queue *queue, int row)
 {
@@ -267,38 +277,17 @@ static inline int mproc__queue_exclusive_have(mproc_queue *queue, mproc_role sid
     const mproc__robust_shared *lock = side == MPROC_ROLE_WRITE ? &shared->writer.lock : &shared->reader.lock;
     return MPROC__LIKELY(mproc__robust_is_held(lock)) ? 0 : mproc__queue_exclusive_take(queue, side);
 }
-/* This thread and the users of the exclusive sides have passed a fence: 0, -ENOSYS with a story. */
-int mproc__queue_barrier(mproc_queue *queue);
 /* Gives back what the calling thread has of these sides. False: another thread of this process has one, so that the segment
  * must stay mapped. */
 bool mproc__queue_exclusive_leave(mproc_queue *queue, unsigned sides);
-/* A put by the exclusive producer found, after its commit, that the queue is open no more: 0, or MPROC_ECLOSED, and then
- * its record is not in the ring. */
-int mproc__queue_put_late(mproc_queue *queue);
-/* A get by the exclusive consumer found, after it took a block, that all was discarded: the block is freed; MPROC_EEND. */
-int mproc__queue_get_late(mproc_queue *queue, uint32_t block);
-/* Closed, and the ring looked empty; get.lock or the reader's role held: MPROC_EEND, or -EAGAIN: look again. */
-int mproc__queue_seal(mproc_queue *queue);
-/* Says "I may sleep" and gives the ticket: every commit from here on looks at it, every earlier one is seen. 0, -ENOSYS. */
-static inline int mproc__queue_prepare(mproc_queue *queue, mproc__eventcount_shared *event,
-                                       uint32_t *ret_ticket)
-{
-    *ret_ticket = mproc__eventcount_prepare(event);
-    return queue->fenceless ? mproc__queue_barrier(queue) : 0;
-}
-/* Nothing between head and tail is there, because somebody was told of the end. */
-static inline bool mproc__queue_is_sealed(const mproc__queue_shared *shared)
-{
-    return (atomic_load_explicit(&shared->sealed, memory_order_acquire) & 1u) != 0;
-}
 
 /* ---- queue_grow.c ---- */
-/* mproc__ring_write on put_ring failed; with a head just read, put.lock held: again, in the ring that the tail is in, or if
- * that is full in the next one. -EAGAIN: it is full by count, the last one, or there is no memory. */
+/* mproc__ring_write on put_ring failed; with a head just read, inside the producers' side: again, in the ring that the tail
+ * is in, or if that is full in the next one. -EAGAIN: it is full by count, the last one, or there is no memory. */
 int mproc__queue_write_on(mproc_queue *queue, uint64_t head, uint64_t tail, unsigned kind, const void *data,
                           size_t size_bytes, uint64_t *ret_tail);
 int mproc__queue_read_on(mproc_queue *queue, uint64_t head, uint64_t tail, mproc__ring_view *ret_view);
-/* The record at head, in whichever ring; get.lock held. As mproc__ring_read. */
+/* The record at head, in whichever ring; inside the consumers' side. As mproc__ring_read. */
 static inline int mproc__queue_read(mproc_queue *queue, uint64_t head, uint64_t tail,
                                     mproc__ring_view *ret_view)
 {
@@ -311,13 +300,24 @@ void mproc__queue_shed(mproc_queue *queue);
 /* ---- queue_item.c ---- */
 /* How long to wait for a lock that is held for an instant: to the deadline, and a little even for a try. */
 mproc_deadline mproc__queue_patience(mproc_deadline deadline);
-int mproc__queue_lock(mproc__robust_shared *lock, mproc_deadline deadline);
-void mproc__queue_unlock(mproc__robust_shared *lock);
+/* The way in of who has not been given the side: its lock, and in a queue where it is exclusive the role. 0; -ETIMEDOUT;
+ * -EBUSY: another thread has the role; MPROC_ECORRUPT. */
+int mproc__queue_side_lock(mproc_queue *queue, mproc_role role, mproc_deadline deadline);
+void mproc__queue_side_unlock(mproc_queue *queue, mproc_role role);
+/* Says "I may sleep" and gives the ticket: every commit from here on looks at it, every earlier one is seen. */
+static inline uint32_t mproc__queue_prepare(mproc_queue *queue, mproc__eventcount_shared *event)
+{
+    mproc__side_shared *put = &queue->shared->put.side, *get = &queue->shared->get.side;
+    uint32_t ticket = mproc__eventcount_prepare(event);
+    if (mproc__side_has_owner(put) || mproc__side_has_owner(get))
+        mproc__side_fence(queue->segment, put, get);
+    return ticket;
+}
 /* The slow half of the next. */
 void mproc__queue_wake(const mproc_queue *queue, mproc__eventcount_shared *event);
 /* Wakes who sleeps; after the unlock. The commit must be visible before the look at the sleep bit: on x86 the release of
  * the mutex between the two, a locked instruction, has seen to that, and leaving the fence out gains a sixth; elsewhere it is
- * needed. (An exclusive side leaves it to the sleeper: mproc__queue_prepare.) */
+ * needed. (Who owns its side leaves it to the sleeper: mproc__queue_prepare.) */
 static inline void mproc__queue_post(const mproc_queue *queue, mproc__eventcount_shared *event)
 {
 #if defined(__x86_64__)
@@ -328,33 +328,19 @@ static inline void mproc__queue_post(const mproc_queue *queue, mproc__eventcount
     if (MPROC__UNLIKELY(atomic_load_explicit(&event->word, memory_order_relaxed) & 1u))
         mproc__queue_wake(queue, event);
 }
-/* Around everything that one side does with the ring: its lock, or its role. At the end of an exclusive side's is the fence
- * that the look at the sleep bits and at `state` needs, or it is left to those that set them. */
-static inline void mproc__queue_commit_fence(const mproc_queue *queue)
+/* Around everything that one side does with the ring. *ret_slot: how it was entered, for the end. */
+static inline int mproc__queue_put_begin(mproc_queue *queue, mproc_deadline deadline,
+                                         mproc__side_slot_shared **ret_slot)
 {
-    if (MPROC__LIKELY(queue->fenceless))
-        atomic_signal_fence(memory_order_seq_cst);
+    *ret_slot = mproc__side_enter(&queue->shared->put.side);
+    return MPROC__LIKELY(*ret_slot) ? 0 : mproc__queue_side_lock(queue, MPROC_ROLE_WRITE, deadline);
+}
+static inline void mproc__queue_put_end(mproc_queue *queue, mproc__side_slot_shared *slot)
+{
+    if (MPROC__LIKELY(slot))
+        mproc__side_leave(slot);
     else
-        atomic_thread_fence(memory_order_seq_cst);
-}
-static inline int mproc__queue_put_begin(mproc_queue *queue, mproc_deadline deadline)
-{
-    if (queue->exclusive & MPROC_ROLE_WRITE)
-        return mproc__queue_exclusive_have(queue, MPROC_ROLE_WRITE);
-    return mproc__queue_lock(&queue->shared->put.lock, deadline);
-}
-/* `rc`: what the put came to; the answer is what it came to in the end. */
-static inline int mproc__queue_put_end(mproc_queue *queue, int rc)
-{
-    if (!(queue->exclusive & MPROC_ROLE_WRITE)) {
-        mproc__queue_unlock(&queue->shared->put.lock);
-        return rc;
-    }
-    if (rc < 0)
-        return rc;
-    mproc__queue_commit_fence(queue);
-    bool open = atomic_load_explicit(&queue->shared->state, memory_order_relaxed) == MPROC__QUEUE_OPEN;
-    return MPROC__LIKELY(open) ? 0 : mproc__queue_put_late(queue);
+        mproc__queue_side_unlock(queue, MPROC_ROLE_WRITE);
 }
 /* One record into the ring and a wake. 0, -EAGAIN: no room, MPROC_ECLOSED, -ETIMEDOUT: of the lock, MPROC_ECORRUPT. */
 int mproc__queue_push(mproc_queue *queue, unsigned kind, const void *data, size_t size_bytes,
@@ -396,37 +382,43 @@ typedef struct mproc__queue_item {
     uint64_t next;            /* the head after it */
     mproc__block_state state; /* the block's */
 } mproc__queue_item;
-static inline int mproc__queue_get_begin(mproc_queue *queue, mproc_deadline deadline)
+static inline int mproc__queue_get_begin(mproc_queue *queue, mproc_deadline deadline,
+                                         mproc__side_slot_shared **ret_slot)
 {
-    if (queue->exclusive & MPROC_ROLE_READ)
-        return mproc__queue_exclusive_have(queue, MPROC_ROLE_READ);
-    return mproc__queue_lock(&queue->shared->get.lock, deadline);
+    *ret_slot = mproc__side_enter(&queue->shared->get.side);
+    return MPROC__LIKELY(*ret_slot) ? 0 : mproc__queue_side_lock(queue, MPROC_ROLE_READ, deadline);
 }
-/* `item`: what was taken, when rc is 0. */
-static inline int mproc__queue_get_end(mproc_queue *queue, int rc, const mproc__queue_item *item)
+static inline void mproc__queue_get_end(mproc_queue *queue, mproc__side_slot_shared *slot)
 {
-    if (!(queue->exclusive & MPROC_ROLE_READ)) {
-        mproc__queue_unlock(&queue->shared->get.lock);
-        return rc;
-    }
-    if (rc < 0)
-        return rc;
-    mproc__queue_commit_fence(queue);
-    bool there = item->block == MPROC__NO_BLOCK ||
-                 atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED;
-    return MPROC__LIKELY(there) ? 0 : mproc__queue_get_late(queue, item->block);
+    if (MPROC__LIKELY(slot))
+        mproc__side_leave(slot);
+    else
+        mproc__queue_side_unlock(queue, MPROC_ROLE_READ);
 }
 /* 0; -EAGAIN: nothing; MPROC_EEND; MPROC_ECORRUPT. Waits a little for more while streaming. */
 int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item);
 /* Takes what peek found: a block becomes LEASED by row, then the head moves. MPROC_ECORRUPT. */
 int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *item);
-/* After the unlock: wakes who waits for room or the end. */
+/* After the end: wakes who waits for room, or, `last`, for the end. */
+static inline void mproc__queue_taken(mproc_queue *queue, bool last)
+{
+    mproc__queue_shared *shared = queue->shared;
+    mproc__queue_post(queue, &shared->room);
+    /* Joiners of a plain queue wait until it is drained; those of an acknowledged one for `done`. */
+    if (last && !queue->redeliver) {
+        mproc__queue_post(queue, &shared->done);
+        if (queue->keep_dead) /* a record's end is no block's, and may be the end of all */
+            mproc__queue_post(queue, &shared->dead);
+    }
+    if (MPROC__UNLIKELY(atomic_load_explicit(&queue->shed_due, memory_order_relaxed)))
+        mproc__queue_shed(queue);
+}
 void mproc__queue_accepted(mproc_queue *queue, const mproc__queue_item *item);
 
-/* Spins for as long as that has paid lately; whether it saw something. `held`: a lock of the ring that the caller keeps
- * meanwhile (NULL: none): whoever sleeps on it ends the spin. */
-bool mproc__queue_spin(mproc_queue *queue, const mproc__eventcount_shared *event,
-                       const mproc__robust_shared *held);
+/* Spins for as long as that has paid lately; whether it saw something. With `inside`, from between get_begin, which gave
+ * `slot`, and get_end: whoever waits for the side ends the spin. */
+bool mproc__queue_spin(mproc_queue *queue, const mproc__eventcount_shared *event, bool inside,
+                       const mproc__side_slot_shared *slot);
 /* Calls `attempt` until it answers other than -EAGAIN; spins, then sleeps on `event` in between. */
 typedef int mproc__queue_attempt_fn(mproc_queue *queue, void *context, mproc_deadline deadline);
 int mproc__queue_until(mproc_queue *queue, mproc__eventcount_shared *event, mproc_deadline deadline,
@@ -451,7 +443,7 @@ int mproc__queue_block_claim(mproc_queue *queue, size_t size_bytes, unsigned kin
                              uint32_t *ret_block);
 /* From one state of this row's to QUEUED and into the ring; waits for room. On failure the block is PRIVATE again. */
 int mproc__queue_block_put(mproc_queue *queue, int row, uint32_t block, mproc_deadline deadline);
-/* The oldest RETURNED block; get.lock held. False: none. */
+/* The oldest RETURNED block; inside the consumers' side. False: none. */
 bool mproc__queue_block_returned(mproc_queue *queue, mproc__queue_item *ret_item);
 /* Frees a block whose word still is `from`; MPROC_ESTATE when somebody was first. */
 int mproc__queue_block_finish(mproc_queue *queue, uint32_t block, mproc__block_state from);
@@ -460,7 +452,8 @@ int mproc__queue_block_return(mproc_queue *queue, uint32_t block, mproc__block_s
 /* Puts back, in a block, what was taken as a record: -ENOSPC. */
 int mproc__queue_bytes_return(mproc_queue *queue, int row, unsigned kind, const void *data, size_t size_bytes,
                               uint64_t position);
-/* How many blocks are LEASED or RETURNED and not named by the ring; get.lock held and the ring empty or discarded. */
+/* How many blocks are LEASED or RETURNED and not named by the ring; inside the consumers' side, and the ring empty or
+ * discarded. */
 void mproc__queue_block_count(mproc_queue *queue, size_t *ret_leased, size_t *ret_returned);
 int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context);
 

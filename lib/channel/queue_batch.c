@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "channel/queue.h"
+#include "channel/queue_quick.h"
 
 enum {
     LOCK_HOLD_BYTES = 65536 /* copied per lock hold: some 10 us, the longest that others wait */
@@ -24,24 +24,27 @@ static size_t batch_at_once(const batch *b)
     return left < most ? left : most;
 }
 
-/* put.lock held: as many records as fit, made visible by one store. */
-static int put_locked(mproc_queue *queue, batch *b)
+/* Inside the producers' side: as many records as fit, made visible by one store. */
+static int put_inside(mproc_queue *queue, batch *b)
 {
     mproc__queue_shared *shared = queue->shared;
     if (atomic_load_explicit(&shared->state, memory_order_relaxed) != MPROC__QUEUE_OPEN)
         return MPROC_ECLOSED;
-    uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
+    uint64_t head = atomic_load_explicit(&shared->put.side.seen, memory_order_relaxed);
     uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed);
-    atomic_store_explicit(&shared->put.head_seen, head, memory_order_relaxed);
-    size_t n = 0;
+    size_t n = 0, most = batch_at_once(b);
     int rc = 0;
-    for (size_t most = batch_at_once(b); n < most; n++) {
-        const uint8_t *item = b->items + (b->moved + n) * b->item_bytes;
-        rc = mproc__ring_write(&queue->put_ring, head, tail, MPROC__ITEM_BYTES, item, b->item_bytes, &tail);
-        if (rc < 0)
-            rc = mproc__queue_write_on(queue, head, tail, MPROC__ITEM_BYTES, item, b->item_bytes, &tail);
-        if (rc < 0)
-            break;
+    while (n < most && rc == 0) {
+        const uint8_t *items = b->items + (b->moved + n) * b->item_bytes;
+        size_t run = mproc__quick_write_run(&queue->put_ring, head, &tail, MPROC__ITEM_BYTES, items,
+                                            b->item_bytes, most - n);
+        n += run;
+        if (run > 0)
+            continue;
+        head = atomic_load_explicit(&shared->head, memory_order_acquire);
+        atomic_store_explicit(&shared->put.side.seen, head, memory_order_relaxed);
+        rc = mproc__queue_write_on(queue, head, tail, MPROC__ITEM_BYTES, items, b->item_bytes, &tail);
+        n += rc == 0;
     }
     if (n == 0)
         return rc;
@@ -53,14 +56,13 @@ static int put_locked(mproc_queue *queue, batch *b)
 static int put_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
 {
     batch *b = context;
-    size_t before = b->moved;
-    int rc = mproc__queue_put_begin(queue, deadline);
+    mproc__side_slot_shared *slot;
+    int rc = mproc__queue_put_begin(queue, deadline, &slot);
     if (rc < 0)
         return rc;
-    rc = mproc__queue_put_end(queue, put_locked(queue, b));
-    if (rc < 0)
-        b->moved = before;
-    else
+    rc = put_inside(queue, b);
+    mproc__queue_put_end(queue, slot);
+    if (rc == 0)
         mproc__queue_post(queue, &queue->shared->items);
     return rc;
 }
@@ -118,7 +120,7 @@ int mproc_queue_put_many(mproc_queue *queue, const void *items, size_t item_byte
     return mproc__queue_answer(queue, rc);
 }
 
-/* get.lock held: the item at the front, if it is of the batch's size. */
+/* inside the consumers' side: the item at the front, if it is of the batch's size. */
 static int get_peek(mproc_queue *queue, const batch *b, mproc__queue_item *ret_item)
 {
     int rc = mproc__queue_peek(queue, ret_item);
@@ -131,24 +133,20 @@ static int get_peek(mproc_queue *queue, const batch *b, mproc__queue_item *ret_i
     return 0;
 }
 
-/* get.lock held: records from the front while they are of this size, taken by one store. */
+/* inside the consumers' side: records from the front while they are of this size, taken by one store. */
 static int get_records(mproc_queue *queue, batch *b, mproc__queue_item *first)
 {
     mproc__queue_shared *shared = queue->shared;
-    uint64_t tail = atomic_load_explicit(&shared->get.tail_seen, memory_order_relaxed);
-    mproc__ring_view view = {.data = first->data, .size_bytes = first->size_bytes, .next = first->next};
-    size_t n = 0;
-    int rc = 0;
-    for (size_t most = batch_at_once(b); n < most && rc == 0;) {
-        if (b->item_bytes > 0)
-            memcpy(b->items + (b->moved + n) * b->item_bytes, view.data, b->item_bytes);
-        first->next = view.next;
-        n++;
-        rc = mproc__queue_read(queue, view.next, tail, &view);
-        if (rc == 0 && (view.kind != MPROC__ITEM_BYTES || view.size_bytes != b->item_bytes))
-            break;
-    }
-    atomic_store_explicit(&shared->head, first->next, memory_order_release);
+    uint64_t tail = atomic_load_explicit(&shared->get.side.seen, memory_order_relaxed);
+    uint64_t head = first->next;
+    uint8_t *at = b->items + b->moved * b->item_bytes;
+    if (b->item_bytes > 0)
+        memcpy(at, first->data, b->item_bytes);
+    /* What is of another size, or lies behind the ring's end, is for the next call to look at. */
+    size_t n = 1 + mproc__quick_read_run(&queue->get_ring, &head, tail, at + b->item_bytes, b->item_bytes,
+                                         batch_at_once(b) - 1);
+    first->next = head;
+    atomic_store_explicit(&shared->head, head, memory_order_release);
     b->moved += n;
     return 0;
 }
@@ -169,14 +167,15 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
 {
     batch *b = context;
     mproc__queue_item item;
-    int rc = mproc__queue_get_begin(queue, deadline);
+    mproc__side_slot_shared *slot;
+    int rc = mproc__queue_get_begin(queue, deadline, &slot);
     if (rc < 0)
         return rc;
     rc = get_peek(queue, b, &item);
     if (rc == 0)
         rc = item.block == MPROC__NO_BLOCK ? get_records(queue, b, &item)
                                            : mproc__queue_accept(queue, b->row, &item);
-    rc = mproc__queue_get_end(queue, rc, &item);
+    mproc__queue_get_end(queue, slot);
     if (rc < 0)
         return rc;
     mproc__queue_accepted(queue, &item);

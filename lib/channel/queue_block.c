@@ -4,9 +4,9 @@
  *   state      from        who                                       if that process dies here
  *   PRIVATE    -           a producer claims it                      the sweep frees it
  *   QUEUED     PRIVATE     its owner, before the tail store          named by a record: ORPHAN; else freed
- *                          (ordered queue: under get.lock)           stays: this was the commit (queue_order.c)
- *   ORPHAN     any named   the sweep of the owner, under get.lock    stays: any consumer takes it
- *   LEASED     any named   a consumer, under get.lock, before the    named (head not stored): ORPHAN; else RETURNED when
+ *                          (ordered queue: in consumers' side)       stays: this was the commit (queue_order.c)
+ *   ORPHAN     any named   its owner's sweep, in consumers' side     stays: any consumer takes it
+ *   LEASED     any named   a consumer inside its side, before the    named (head not stored): ORPHAN; else RETURNED when
  *                          head store; or from RETURNED              acknowledged, freed when not
  *   DEAD       LEASED                    the same, when it was delivered too often     stays
  *   RETURNED   LEASED      the taker gives back, or its sweep        stays; the sweep marks again, should the mark be missing
@@ -124,8 +124,7 @@ static void block_settled(mproc_queue *queue)
         return;
     if (atomic_load_explicit(&shared->head, memory_order_relaxed) ==
             atomic_load_explicit(&shared->tail, memory_order_relaxed) ||
-        atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED ||
-        mproc__queue_is_sealed(shared)) {
+        atomic_load_explicit(&shared->state, memory_order_relaxed) == MPROC__QUEUE_DISCARDED) {
         mproc__queue_post(queue, &shared->done);
         mproc__queue_post(queue, &shared->dead);
     }
@@ -277,41 +276,20 @@ void mproc__queue_block_count(mproc_queue *queue, size_t *ret_leased, size_t *re
 
 /* ---- the sweep ---- */
 
-/* Whether the ring still is at `at` or before it, so that what was read there was true; else where it is now: an exclusive
- * consumer takes no lock. */
-static bool sweep_still(const mproc_queue *queue, uint64_t tail, uint64_t *at)
-{
-    atomic_thread_fence(memory_order_acquire);
-    uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_acquire);
-    uint64_t left = mproc__ring_used_bytes(head, tail), most = queue->ring.first_bytes << queue->ring.last;
-    bool still = left >= mproc__ring_used_bytes(*at, tail) && left <= most;
-    if (!still)
-        *at = left <= most ? head : tail;
-    return still;
-}
-
-/* Marks the dead row's blocks that the ring names, so that the second look leaves them alone. get.lock held; the dead one
- * puts no more. A swap that succeeds was right: nobody takes a block from the ring without changing its word. */
+/* Marks the dead row's blocks that the ring names, so that the second look leaves them alone. Inside the consumers' side;
+ * the dead one puts no more. */
 static void sweep_ring(mproc_queue *queue, unsigned row)
 {
     uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_acquire);
     uint64_t tail = atomic_load_explicit(&queue->shared->tail, memory_order_acquire);
-    while (head != tail) {
-        mproc__ring_view view;
+    mproc__ring_view view;
+    for (; head != tail && mproc__queue_read(queue, head, tail, &view) == 0; head = view.next) {
         mproc__descriptor_shared descriptor;
         mproc__block_state state;
-        int rc = mproc__queue_read(queue, head, tail, &view);
-        bool is_block = rc == 0 && view.kind == MPROC__ITEM_BLOCK && view.size_bytes == sizeof descriptor;
-        if (is_block)
-            memcpy(&descriptor, view.data, sizeof descriptor);
-        bool is_owned =
-            is_block && mproc__arena_get(&queue->arena, descriptor.block, &state) && state.owner == row;
-        if (!sweep_still(queue, tail, &head))
+        if (view.kind != MPROC__ITEM_BLOCK || view.size_bytes != sizeof descriptor)
             continue;
-        if (rc < 0)
-            return;
-        head = view.next;
-        if (!is_owned)
+        memcpy(&descriptor, view.data, sizeof descriptor);
+        if (!mproc__arena_get(&queue->arena, descriptor.block, &state) || state.owner != row)
             continue;
         mproc__block_state orphan = state;
         orphan.state = MPROC__BLOCK_ORPHAN;
@@ -345,19 +323,31 @@ static bool sweep_each(const mproc__arena *arena, uint32_t block, mproc__block_s
     return true;
 }
 
-/* get.lock held. */
-static void sweep_locked(mproc_queue *queue, unsigned row)
+/* Inside the consumers' side. */
+static void sweep_inside(mproc_queue *queue, unsigned row)
 {
     bool ordered = queue->order != MPROC_ORDER_FIFO;
-    bool there =
-        atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED &&
-        !mproc__queue_is_sealed(queue->shared);
+    bool there = atomic_load_explicit(&queue->shared->state, memory_order_relaxed) != MPROC__QUEUE_DISCARDED;
     if (!ordered && there)
         sweep_ring(queue, row);
     block_sweep sweep = {queue, row};
     mproc__arena_each(&queue->arena, sweep_each, &sweep);
     if (ordered)
         (void)mproc__order_ready(queue); /* damage: the next call says so */
+}
+
+/* What the threads of a dead row's process had of the sides. The life word tells of one thread; others, killed with it, may be
+ * inside still (shm/participants.c): then the row is kept and swept again. */
+static int sweep_sides(mproc_queue *queue, unsigned row)
+{
+    mproc__side_shared *put = &queue->shared->put.side, *get = &queue->shared->get.side;
+    if (!mproc__side_knows(put, row) && !mproc__side_knows(get, row))
+        return 0;
+    if (!mproc__segment_row_gone(queue->segment, row))
+        return -ETIMEDOUT;
+    mproc_deadline soon = mproc_after_ms(MPROC__SWEEP_MS);
+    int rc = mproc__side_bury(queue->segment, put, row, true, soon);
+    return rc != -ETIMEDOUT ? mproc__side_bury(queue->segment, get, row, true, soon) : rc;
 }
 
 /* Gives back what the process of a dead row left. May run twice, and half: each step is one swap, and what is settled no
@@ -369,10 +359,12 @@ int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
     mproc_queue view = {0}; /* with a silent bell */
     if (mproc__queue_view(&view, segment) < 0)
         return 0; /* nothing to find in what cannot be true */
-    int rc = mproc__robust_acquire(&view.shared->get.lock, mproc_after_ms(MPROC__SWEEP_MS));
+    int rc = sweep_sides(&view, row);
+    if (rc != -ETIMEDOUT)
+        rc = mproc__side_lock_by(segment, &view.shared->get.side, mproc_after_ms(MPROC__SWEEP_MS));
     if (rc >= 0) {
-        sweep_locked(&view, row);
-        mproc__queue_unlock(&view.shared->get.lock);
+        sweep_inside(&view, row);
+        mproc__side_release(&view.shared->get.side);
     } else if (rc == -ETIMEDOUT && mproc__segment_row_told(segment, row))
         return rc;
     if (rc != -ETIMEDOUT)

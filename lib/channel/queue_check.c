@@ -55,44 +55,39 @@ static bool lock_is_true(const mproc_queue *queue, const mproc__robust_shared *l
     return atomic_load_explicit(mproc__robust_word(lock), memory_order_relaxed) != word;
 }
 
-int mproc__queue_lock_checked(const mproc_queue *queue, mproc__robust_shared *lock, mproc_deadline deadline)
+int mproc__queue_lock_checked(const mproc_queue *queue, mproc__side_shared *side, mproc_deadline deadline)
 {
     for (;;) {
         mproc_deadline slice = mproc_after_ms(MPROC__QUEUE_CHECK_MS);
-        int rc = mproc__queue_lock(lock, slice.ns < deadline.ns ? slice : deadline);
+        int rc = mproc__side_lock(queue->segment, side, slice.ns < deadline.ns ? slice : deadline);
         if (rc != -ETIMEDOUT || mproc__deadline_past(deadline))
             return rc;
-        if (!lock_is_true(queue, lock))
+        if (!lock_is_true(queue, &side->lock))
             return MPROC_ECORRUPT;
     }
 }
 
-/* An exclusive consumer moves the head without the lock, but before anything between head and tail is written again or
- * freed: as long as it stands where it stood, what was read there was what is there. */
-static int check_locked(mproc_queue *queue)
+static int check_inside(mproc_queue *queue)
 {
     const mproc__queue_shared *shared = queue->shared;
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
     uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_acquire);
-    if (ring_is_true(queue, head, tail))
-        return 0;
-    atomic_thread_fence(memory_order_acquire);
-    return atomic_load_explicit(&shared->head, memory_order_relaxed) == head ? MPROC_ECORRUPT : 0;
+    return ring_is_true(queue, head, tail) ? 0 : MPROC_ECORRUPT;
 }
 
 int mproc__queue_check(mproc_queue *queue)
 {
     mproc__queue_shared *shared = queue->shared;
-    if (!lock_is_true(queue, &shared->put.lock) || !lock_is_true(queue, &shared->get.lock))
+    if (!lock_is_true(queue, &shared->put.side.lock) || !lock_is_true(queue, &shared->get.side.lock))
         return MPROC_ECORRUPT;
-    /* Held, no ring is given back to the system while it is read. */
-    if (mproc__robust_acquire(&shared->get.lock, MPROC_NOW) < 0)
+    /* Inside, no ring is given back to the system while it is read. */
+    if (mproc__side_lock_by(queue->segment, &shared->get.side, MPROC_NOW) < 0)
         return 0;
     int rc = 0;
     if (queue->order == MPROC_ORDER_FIFO)
-        rc = check_locked(queue);
+        rc = check_inside(queue);
     else
         mproc__order_doubt(queue);
-    mproc__queue_unlock(&shared->get.lock);
+    mproc__side_release(&shared->get.side);
     return rc;
 }

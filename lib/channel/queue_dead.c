@@ -82,11 +82,9 @@ int mproc__queue_dead_peek(mproc_queue *queue, mproc__queue_item *ret_item)
     int rc = queue->order != MPROC_ORDER_FIFO ? mproc__order_ready(queue) : 0;
     if (rc < 0)
         return rc;
-    /* Before the look at the blocks: what an exclusive consumer, who has no lock, takes after this is seen as taken. */
     bool discarded = atomic_load_explicit(&shared->state, memory_order_acquire) == MPROC__QUEUE_DISCARDED;
-    bool empty = discarded || mproc__queue_is_sealed(shared) ||
-                 atomic_load_explicit(&shared->head, memory_order_acquire) ==
-                     atomic_load_explicit(&shared->tail, memory_order_acquire);
+    bool empty = discarded || atomic_load_explicit(&shared->head, memory_order_acquire) ==
+                                  atomic_load_explicit(&shared->tail, memory_order_acquire);
     dead_search search = dead_find(queue);
     if (search.item.block != MPROC__NO_BLOCK) {
         *ret_item = search.item;

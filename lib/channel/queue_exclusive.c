@@ -1,39 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Sides of a queue with one user, who takes no lock: the role is the lock.
+/* Sides of a queue with one user.
  *
- * The role is a robust lock beside the ring's own two. Its user takes it in its first call and keeps it; each later call
- * only looks whether the word still names the calling thread, which is two loads. So nothing here has to guess who lives:
- * a thread that ends, a process that dies or execs loses the role at once, by the kernel's hand, and the next caller has it.
+ * The role is a robust lock beside the side's own. Its user takes it in its first call and keeps it; each later call that
+ * takes the side's lock looks whether the word still names the calling thread. So nothing here has to guess who lives: a
+ * thread that ends, a process that dies or execs loses the role at once, by the kernel's hand, and the next caller has it.
+ * Being alone, it is given its side at its first call, and again after each revocation (side.h); a sweep, a join or a
+ * shutdown takes the side's lock, as in any queue.
  * Rejected: a word of ours with row and thread, set by a compare and swap. It would need a sweep for processes and a
- * destructor for threads to say what the kernel says of the robust lock, and would be free later.
- *
- * What the side's own lock did for others than its user, when its user does not take it:
- *
- *   the other side     nothing: it reads head or tail by acquire, as ever
- *   sleepers           the release was the fence between commit and the look at the sleep bit. A fence at the end of a call
- *                      waits for its stores, a quarter of its time; so the call has none, and who is about to sleep has the
- *                      kernel make one on the other's CPU (mproc__queue_prepare; 3 us, the sleep itself takes 25). Where
- *                      that system call is denied to the creator, each call has its fence; a process to which it is
- *                      denied later is told so when it opens the queue, takes a role or would sleep
- *   sweep, join        look at a ring whose head may move: they read the head again after each record and before they believe
- *                      it (queue_block.c), and count blocks only after they saw the ring empty; a block that the sweep
- *                      marks under the consumer's hand is looked at once more (queue_item.c). Among themselves they still
- *                      take the side's lock
- *   shutdown           sets the state while a put or get that saw it open may be under way, or stopped. Nobody waits for
- *                      that one; it looks at the state again after its commit:
- *
- *     put: commit, fence, look at the state         get that finds nothing: look at the state, fence, look at the tail
- *
- *   (again with one barrier of the kernel's for both fences.)
- *   Of these two one sees the other. If the put sees that it is closed, it does not know whether a consumer has already
- *   answered "the end", and asks the word `sealed`: either the put counts itself in before the consumer seals it, and the
- *   consumer looks again; or the consumer seals first, and the put was none, unless its item was taken before (the head
- *   has reached the tail). A sealed ring is read by nobody any more, so that what a late put, or one that died there,
- *   stored behind the head means nothing. A discarding shutdown needs less: a late put may be one that was discarded,
- *   and a late get of a record one that came before; only a block that is LEASED after join said "all done" must not be, and
- *   is freed.
- *
- * A user that dies leaves what it leaves under a lock: before its tail or head store nothing, after it a whole item. */
+ * destructor for threads to say what the kernel says of the robust lock, and would be free later. The role as the only
+ * guard, so that nobody else ever waits for a user that is stopped inside a call: shutdown and the end then have to be
+ * agreed with puts that are under way, by a protocol of its own. */
 #include "platform/base.h"
 
 #include <linux/futex.h>
@@ -64,29 +40,13 @@ static int role_busy(mproc_queue *queue, mproc_role side, pid_t tid)
     return mproc__handle_story(&queue->handle, -EBUSY);
 }
 
-static int barrier_denied(int rc)
-{
-    return mproc__fail(rc,
-                       "exclusive sides of this queue need the system call membarrier, which is denied here");
-}
-
-int mproc__queue_barrier(mproc_queue *queue)
-{
-    atomic_thread_fence(memory_order_seq_cst);
-    int rc = queue->fenceless ? mproc__barrier() : 0;
-    return rc < 0 ? barrier_denied(rc) : 0;
-}
-
 int mproc__queue_exclusive_take(mproc_queue *queue, mproc_role side)
 {
     mproc__robust_shared *lock = role_lock(queue, side);
     pid_t tid = role_thread(lock);
     if (tid == mproc__tid())
         return 0;
-    int rc = queue->fenceless ? mproc__barrier_join() : 0;
-    if (rc < 0)
-        return barrier_denied(rc);
-    rc = mproc__robust_acquire(lock, MPROC_NOW);
+    int rc = mproc__robust_acquire(lock, MPROC_NOW);
     if (rc == -ETIMEDOUT)
         return role_busy(queue, side, tid);
     return rc < 0 ? rc : 0; /* MPROC_RECOVERED: nothing of the dead one's is half done */
@@ -106,52 +66,11 @@ static bool role_leave(mproc__robust_shared *lock)
 bool mproc__queue_exclusive_leave(mproc_queue *queue, unsigned sides)
 {
     sides &= queue->exclusive;
+    if (sides & MPROC_ROLE_READ)
+        mproc__side_give_up(&queue->shared->get.side);
+    if (sides & MPROC_ROLE_WRITE)
+        mproc__side_give_up(&queue->shared->put.side);
     bool reader = !(sides & MPROC_ROLE_READ) || role_leave(&queue->shared->reader.lock);
     bool writer = !(sides & MPROC_ROLE_WRITE) || role_leave(&queue->shared->writer.lock);
     return reader && writer;
-}
-
-int mproc__queue_put_late(mproc_queue *queue)
-{
-    mproc__queue_shared *shared = queue->shared;
-    uint32_t sealed = atomic_load_explicit(&shared->sealed, memory_order_acquire);
-    while (!(sealed & 1u))
-        if (atomic_compare_exchange_weak(&shared->sealed, &sealed, sealed + 2))
-            return 0;
-    uint64_t head = atomic_load_explicit(&shared->head, memory_order_acquire);
-    if (head == atomic_load_explicit(&shared->tail, memory_order_relaxed))
-        return 0;
-    /* So that nobody counts it. */
-    atomic_store_explicit(&shared->tail, head, memory_order_release);
-    return MPROC_ECLOSED;
-}
-
-int mproc__queue_get_late(mproc_queue *queue, uint32_t block)
-{
-    mproc__block_state state;
-    if (!mproc__arena_get(&queue->arena, block, &state))
-        return MPROC_ECORRUPT;
-    int rc = mproc__queue_block_finish(queue, block, state);
-    return rc < 0 ? rc : MPROC_EEND;
-}
-
-int mproc__queue_seal(mproc_queue *queue)
-{
-    mproc__queue_shared *shared = queue->shared;
-    if (!(queue->exclusive & MPROC_ROLE_WRITE))
-        return MPROC_EEND; /* the state was set under the producers' lock: no put is under way */
-    uint32_t sealed = atomic_load_explicit(&shared->sealed, memory_order_acquire);
-    int rc = mproc__queue_barrier(queue);
-    if (rc < 0)
-        return rc;
-    uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
-    if (atomic_load_explicit(&shared->tail, memory_order_acquire) != head)
-        return -EAGAIN;
-    bool told = (sealed & 1u) || atomic_compare_exchange_strong(&shared->sealed, &sealed, sealed | 1u);
-    if (!told)
-        return -EAGAIN;
-    /* Who met a late put's record waits for one that is none now. */
-    mproc__queue_post(queue, &shared->done);
-    mproc__queue_post(queue, &shared->dead);
-    return MPROC_EEND;
 }

@@ -7,13 +7,17 @@
 
 #include "channel/queue.h"
 
-/* A side's lock is held for an instant at a time: whoever is seen with it has been stopped, or died with it just now. (A
- * role is held from the first call on.) */
-static void side_explain(const mproc__robust_shared *lock, const char *as, mproc__report *report)
+/* A side is had for an instant at a time: whoever is seen inside has been stopped, or died there just now. (A role is held
+ * from the first call on.) */
+static void holder_explain(pid_t thread, const char *as, mproc__report *report)
 {
-    uint32_t word = atomic_load_explicit(mproc__robust_word(lock), memory_order_relaxed);
-    if (word & FUTEX_TID_MASK)
-        mproc__report_holder(report, 0, (pid_t)(word & FUTEX_TID_MASK), as);
+    if (thread)
+        mproc__report_holder(report, 0, thread, as);
+}
+
+static pid_t role_thread(const mproc__robust_shared *lock)
+{
+    return (pid_t)(atomic_load_explicit(mproc__robust_word(lock), memory_order_relaxed) & FUTEX_TID_MASK);
 }
 
 static const char *order_explain(const mproc__queue_shared *shared)
@@ -64,8 +68,8 @@ void mproc__queue_explain(const void *root, size_t size_bytes, mproc__report *re
     if (shared->layout.max_items > 0)
         mproc__report_state(report, "at most %u items", shared->layout.max_items);
     roles_explain(shared, report);
-    side_explain(&shared->put.lock, "in a put", report);
-    side_explain(&shared->get.lock, "in a get", report);
-    side_explain(&shared->writer.lock, "the only producer", report);
-    side_explain(&shared->reader.lock, "the only consumer", report);
+    holder_explain(mproc__side_thread(&shared->put.side), "in a put", report);
+    holder_explain(mproc__side_thread(&shared->get.side), "in a get", report);
+    holder_explain(role_thread(&shared->writer.lock), "the only producer", report);
+    holder_explain(role_thread(&shared->reader.lock), "the only consumer", report);
 }

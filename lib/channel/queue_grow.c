@@ -68,9 +68,8 @@ static void rings_release(mproc_queue *queue, uint32_t count)
         ;
 }
 
-/* No producer comes back to a ring before the tail's, no consumer to one before the head's; only a sweep may be on its way
- * there while an exclusive consumer, who has no lock, leaves it: so that one takes the lock for this. Done in each process
- * by its first get behind the link, so that one does what another was killed before. */
+/* No producer comes back to a ring before the tail's, nobody who reads to one before the head's. Done in each process by its
+ * first get behind the link, so that one does what another was killed before. */
 void mproc__queue_shed(mproc_queue *queue)
 {
     atomic_store_explicit(&queue->shed_due, false, memory_order_seq_cst);
@@ -79,15 +78,6 @@ void mproc__queue_shed(mproc_queue *queue)
     /* Who is on its way to the next ring may have set what was just cleared, and not yet have moved the head. */
     if (mproc__position_ring(atomic_load_explicit(&queue->shared->tail, memory_order_acquire)) > count)
         atomic_store_explicit(&queue->shed_due, true, memory_order_relaxed);
-    bool locks = (queue->exclusive & MPROC_ROLE_READ) != 0;
-    bool due =
-        count <= queue->ring.last && count > atomic_load_explicit(&queue->rings_shed, memory_order_relaxed);
-    if (due && locks && mproc__robust_acquire(&queue->shared->get.lock, MPROC_NOW) < 0) {
-        atomic_store_explicit(&queue->shed_due, true, memory_order_relaxed);
-        return; /* a sweep is at work; the next get does it */
-    }
-    if (due)
+    if (count <= queue->ring.last && count > atomic_load_explicit(&queue->rings_shed, memory_order_relaxed))
         rings_release(queue, count);
-    if (due && locks)
-        mproc__queue_unlock(&queue->shared->get.lock);
 }

@@ -2,15 +2,12 @@
 /* One item in, one item out, under the ring's locks; and waiting for the moment when that can be. */
 #include "platform/base.h"
 
-#include <linux/futex.h>
 #include <string.h>
 
 #include "channel/queue.h"
+#include "channel/queue_quick.h"
 
 enum {
-    /* How long a try may wait for a lock that another process holds for some 100 ns: the holder may have lost its CPU.
-     * Without it, MPROC_NOW would answer "empty" of a queue that is not. */
-    LOCK_PATIENCE_MS = 20,
     /* Back-off while streaming, measured on two CPUs: it doubles the throughput, because the consumer then touches the
      * producer's lines once for several items. Only after polls that found something at once, so that a round trip
      * never pays for it. */
@@ -24,56 +21,51 @@ enum {
     ROOM_SHARE = 8,
     ROOM_BYTES = 8192,
     ROOM_PATIENCE = 64,
-    PREFETCH_BYTES = 256,
     /* An unlucky waiter still spins for a sixteenth of the budget, to notice better times. */
     SPIN_SHARE_LEAST = 16
 };
 
 mproc_deadline mproc__queue_patience(mproc_deadline deadline)
 {
-    mproc_deadline patience = mproc_after_ms(LOCK_PATIENCE_MS);
+    mproc_deadline patience = mproc_after_ms(MPROC__SIDE_PATIENCE_MS);
     return deadline.ns > patience.ns ? deadline : patience;
 }
 
-int mproc__queue_lock(mproc__robust_shared *lock, mproc_deadline deadline)
+static mproc__side_shared *side_of(mproc_queue *queue, mproc_role role)
 {
-    int rc = mproc__robust_acquire(lock, MPROC_NOW);
-    if (rc == -ETIMEDOUT)
-        rc = mproc__robust_acquire(lock, mproc__queue_patience(deadline));
-    return rc < 0 ? rc : 0; /* MPROC_RECOVERED: nothing behind this lock is ever half done */
+    return role == MPROC_ROLE_WRITE ? &queue->shared->put.side : &queue->shared->get.side;
 }
 
-void mproc__queue_unlock(mproc__robust_shared *lock)
+int mproc__queue_side_lock(mproc_queue *queue, mproc_role role, mproc_deadline deadline)
 {
-    /* Fails only when the word was overwritten meanwhile; the next to lock is told. */
-    (void)mproc__robust_release(lock);
+    int rc = queue->exclusive & role ? mproc__queue_exclusive_have(queue, role) : 0;
+    return rc == 0 ? mproc__side_lock(queue->segment, side_of(queue, role), deadline) : rc;
 }
 
-/* The lines that the next records go to were last read by the consumer: asked for now, they are ours when the unlock of
- * some later put must wait for its stores. */
-static inline void item_prefetch(const mproc__ring *ring, uint64_t tail)
+void mproc__queue_side_unlock(mproc_queue *queue, mproc_role role)
 {
-    uint64_t ahead = (mproc__position_bytes(tail) + PREFETCH_BYTES) & (ring->size_bytes - 1);
-    __builtin_prefetch(ring->bytes + ahead, 1);
+    int row = mproc__side_unlock(queue->segment, side_of(queue, role), (queue->exclusive & role) != 0);
+    if (MPROC__UNLIKELY(row >= 0))
+        mproc__queue_stamps(queue, row); /* for close */
 }
 
-/* put.lock held. */
+/* Inside the producers' side. */
 static int item_write(mproc_queue *queue, unsigned kind, const void *data, size_t size_bytes)
 {
     mproc__queue_shared *shared = queue->shared;
     if (MPROC__UNLIKELY(atomic_load_explicit(&shared->state, memory_order_relaxed) != MPROC__QUEUE_OPEN))
         return MPROC_ECLOSED;
     uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed), next = 0;
-    uint64_t head = atomic_load_explicit(&shared->put.head_seen, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&shared->put.side.seen, memory_order_relaxed);
     int rc = mproc__ring_write(&queue->put_ring, head, tail, kind, data, size_bytes, &next);
     if (rc < 0) {
         head = atomic_load_explicit(&shared->head, memory_order_acquire);
-        atomic_store_explicit(&shared->put.head_seen, head, memory_order_relaxed);
+        atomic_store_explicit(&shared->put.side.seen, head, memory_order_relaxed);
         rc = mproc__queue_write_on(queue, head, tail, kind, data, size_bytes, &next);
     }
     if (MPROC__LIKELY(rc == 0)) {
         atomic_store_explicit(&shared->tail, next, memory_order_release);
-        item_prefetch(&queue->put_ring, next);
+        mproc__quick_prefetch(&queue->put_ring, next);
     }
     return rc;
 }
@@ -84,10 +76,12 @@ int mproc__queue_push(mproc_queue *queue, unsigned kind, const void *data, size_
     /* The consumer read this line last; asking for it before the lock hides a part of the way. Only a hint. */
     uint64_t tail = atomic_load_explicit(&queue->shared->tail, memory_order_relaxed);
     __builtin_prefetch(mproc__ring_hint(&queue->ring, tail), 1);
-    int rc = mproc__queue_put_begin(queue, deadline);
+    mproc__side_slot_shared *slot;
+    int rc = mproc__queue_put_begin(queue, deadline, &slot);
     if (rc < 0)
         return rc;
-    rc = mproc__queue_put_end(queue, item_write(queue, kind, data, size_bytes));
+    rc = item_write(queue, kind, data, size_bytes);
+    mproc__queue_put_end(queue, slot);
     if (rc == 0)
         mproc__queue_post(queue, &queue->shared->items);
     return rc;
@@ -160,7 +154,7 @@ static uint64_t peek_streaming(mproc__queue_shared *shared, uint64_t head, uint6
 /* The tail to believe: the one seen earlier while it has something, else a fresh one. */
 static uint64_t peek_tail(mproc__queue_shared *shared, uint64_t head)
 {
-    uint64_t tail = atomic_load_explicit(&shared->get.tail_seen, memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&shared->get.side.seen, memory_order_relaxed);
     if (MPROC__LIKELY(tail != head))
         return tail;
     tail = atomic_load_explicit(&shared->tail, memory_order_acquire);
@@ -173,7 +167,7 @@ static uint64_t peek_tail(mproc__queue_shared *shared, uint64_t head)
         tail = peek_streaming(shared, head, tail);
     }
     atomic_store_explicit(&shared->get.streak, streak, memory_order_relaxed);
-    atomic_store_explicit(&shared->get.tail_seen, tail, memory_order_relaxed);
+    atomic_store_explicit(&shared->get.side.seen, tail, memory_order_relaxed);
     return tail;
 }
 
@@ -205,8 +199,8 @@ static int peek_record(mproc_queue *queue, const mproc__ring_view *view, mproc__
     return 0;
 }
 
-/* A RETURNED block, if there is one; get.lock held. Having looked is remembered only when none is left: who dies before
- * that makes the next consumer look once more. */
+/* A RETURNED block, if there is one; inside the consumers' side. Having looked is remembered only when none is left: who dies
+ * before that makes the next consumer look once more. */
 static bool peek_returned(mproc_queue *queue, mproc__queue_item *ret_item)
 {
     mproc__queue_shared *shared = queue->shared;
@@ -242,20 +236,9 @@ int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item)
         rc = mproc__order_peek(queue, ret_item);
     else if (peek_returned(queue, ret_item))
         rc = 0;
-    else if (MPROC__UNLIKELY(state != MPROC__QUEUE_OPEN && mproc__queue_is_sealed(shared)))
-        rc = MPROC_EEND;
     else
         rc = peek_ring(queue, ret_item);
-    return rc == -EAGAIN && state != MPROC__QUEUE_OPEN ? mproc__queue_seal(queue) : rc;
-}
-
-/* Beside an exclusive consumer a sweep may have marked the block since it was looked at: once. */
-static bool accept_block(mproc_queue *queue, const mproc__queue_item *item, mproc__block_state leased)
-{
-    mproc__block_state now;
-    return mproc__arena_swap(&queue->arena, item->block, item->state, leased) ||
-           ((queue->exclusive & MPROC_ROLE_READ) && mproc__arena_get(&queue->arena, item->block, &now) &&
-            now.state == MPROC__BLOCK_ORPHAN && mproc__arena_swap(&queue->arena, item->block, now, leased));
+    return rc == -EAGAIN && state != MPROC__QUEUE_OPEN ? MPROC_EEND : rc;
 }
 
 int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *item)
@@ -273,7 +256,7 @@ int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *it
             return mproc__order_accept(queue, item, leased);
         if (!item->returned)
             block->position = item->position;
-        if (!accept_block(queue, item, leased))
+        if (!mproc__arena_swap(&queue->arena, item->block, item->state, leased))
             return MPROC_ECORRUPT;
     }
     if (!item->returned)
@@ -283,55 +266,43 @@ int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *it
 
 void mproc__queue_accepted(mproc_queue *queue, const mproc__queue_item *item)
 {
-    mproc__queue_shared *shared = queue->shared;
-    mproc__queue_post(queue, &shared->room);
-    /* Joiners of a plain queue wait until it is drained; those of an acknowledged one for `done`. */
-    if (!queue->redeliver &&
-        item->next == atomic_load_explicit(&shared->get.tail_seen, memory_order_relaxed)) {
-        mproc__queue_post(queue, &shared->done);
-        if (queue->keep_dead) /* a record's end is no block's, and may be the end of all */
-            mproc__queue_post(queue, &shared->dead);
-    }
-    if (MPROC__UNLIKELY(atomic_load_explicit(&queue->shed_due, memory_order_relaxed)))
-        mproc__queue_shed(queue);
+    mproc__queue_taken(queue, item->next ==
+                                  atomic_load_explicit(&queue->shared->get.side.seen, memory_order_relaxed));
 }
 
-/* What a spinning wait knows of its beginning. */
-typedef struct spin_start {
-    uint64_t head;
-    uint32_t patience; /* for more room than the first that there was */
-} spin_start;
-
-/* Whether there is so much room that the next look at the head is some puts away; or there has been some for a while. */
-static bool room_hint(mproc_queue *queue, spin_start *start)
+/* There is room since `start`: the consumer runs. Waits, not for long, until there is so much that the next look at the head
+ * is some puts away. */
+static void spin_for_more_room(const mproc_queue *queue, uint64_t start)
 {
-    uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_relaxed);
-    if (head == start->head)
-        return false;
     uint64_t enough = (queue->ring.first_bytes << queue->ring.last) / ROOM_SHARE;
-    if (mproc__ring_used_bytes(start->head, head) >= (enough < ROOM_BYTES ? enough : ROOM_BYTES) ||
-        mproc__ring_items(start->head, head) > queue->ring.max_items / ROOM_SHARE)
-        return true;
-    return start->patience-- == 0;
+    if (enough > ROOM_BYTES)
+        enough = ROOM_BYTES;
+    for (uint32_t i = 0; i < ROOM_PATIENCE; i++) {
+        uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_relaxed);
+        if (mproc__ring_used_bytes(start, head) >= enough ||
+            mproc__ring_items(start, head) > queue->ring.max_items / ROOM_SHARE)
+            return;
+        mproc__pause();
+    }
 }
 
-/* Whether waiting on `event` may be over; a look without the lock, so only a hint. */
-static bool until_hint(mproc_queue *queue, const mproc__eventcount_shared *event, spin_start *start)
+/* Whether waiting on `event`, since the head was `start`, may be over; a look without the lock, so only a hint. */
+static bool until_hint(const mproc_queue *queue, const mproc__eventcount_shared *event, uint64_t start)
 {
-    mproc__queue_shared *shared = queue->shared;
+    const mproc__queue_shared *shared = queue->shared;
     if (atomic_load_explicit(&shared->state, memory_order_relaxed) != MPROC__QUEUE_OPEN)
         return true;
+    uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
     if (event == &shared->room)
-        return room_hint(queue, start);
-    return atomic_load_explicit(&shared->tail, memory_order_relaxed) !=
-               atomic_load_explicit(&shared->head, memory_order_relaxed) ||
+        return head != start;
+    return atomic_load_explicit(&shared->tail, memory_order_relaxed) != head ||
            atomic_load_explicit(&shared->returned_marks, memory_order_relaxed) !=
                atomic_load_explicit(&shared->get.marks_seen, memory_order_relaxed);
 }
 
 /* Joiners do not spin: they wait for whole jobs. */
-bool mproc__queue_spin(mproc_queue *queue, const mproc__eventcount_shared *event,
-                       const mproc__robust_shared *held)
+bool mproc__queue_spin(mproc_queue *queue, const mproc__eventcount_shared *event, bool inside,
+                       const mproc__side_slot_shared *slot)
 {
     unsigned budget = mproc__spin_budget();
     if (budget == 0 || event == &queue->shared->done || event == &queue->shared->dead)
@@ -341,14 +312,15 @@ bool mproc__queue_spin(mproc_queue *queue, const mproc__eventcount_shared *event
     uint32_t limit = atomic_load_explicit(adaptive, memory_order_relaxed);
     if (limit < least || limit > budget)
         limit = budget;
-    spin_start start = {.head = atomic_load_explicit(&queue->shared->head, memory_order_relaxed),
-                        .patience = ROOM_PATIENCE};
+    uint64_t start = atomic_load_explicit(&queue->shared->head, memory_order_relaxed);
     for (uint32_t i = 0; i < limit; i++) {
-        if (until_hint(queue, event, &start)) {
+        if (until_hint(queue, event, start)) {
+            if (event == &queue->shared->room)
+                spin_for_more_room(queue, start);
             atomic_store_explicit(adaptive, limit * 2 < budget ? limit * 2 : budget, memory_order_relaxed);
             return true;
         }
-        if (held && (atomic_load_explicit(mproc__robust_word(held), memory_order_relaxed) & FUTEX_WAITERS))
+        if (inside && mproc__side_is_wanted(&queue->shared->get.side, slot))
             return false;
         mproc__pause();
     }
@@ -400,13 +372,10 @@ static void until_tell(mproc_queue *queue, queue_wait *until)
 
 static int until_once(mproc_queue *queue, queue_wait *until)
 {
-    if (!mproc__queue_spin(queue, until->event, NULL)) {
+    if (!mproc__queue_spin(queue, until->event, false, NULL)) {
         /* The sleep bit costs the next poster a system call: only who is about to sleep sets it. */
-        uint32_t ticket;
-        int rc = mproc__queue_prepare(queue, until->event, &ticket);
-        if (rc < 0)
-            return rc;
-        rc = until->attempt(queue, until->context, until->deadline);
+        uint32_t ticket = mproc__queue_prepare(queue, until->event);
+        int rc = until->attempt(queue, until->context, until->deadline);
         if (rc == -EAGAIN)
             rc = until_over(queue, until);
         if (rc != -EAGAIN)

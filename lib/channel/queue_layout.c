@@ -77,7 +77,6 @@ static int plan_limits(const mproc_queue_options *options, mproc__queue_layout_s
     layout->keep_dead = options->keep_dead;
     layout->order = (uint32_t)options->order;
     layout->exclusive = (uint32_t)options->exclusive;
-    layout->fenceless = options->exclusive && mproc__barrier() == 0;
     layout->max_deliveries = options->max_deliveries ? options->max_deliveries : DELIVERIES_DEFAULT;
     if (options->name)
         strncpy(layout->name, options->name, sizeof layout->name - 1);
@@ -152,8 +151,9 @@ int mproc__queue_layout_init(mproc__segment *segment, const mproc__queue_plan *p
     shared->layout = *layout;
     shared->salt = layout_salt();
     shared->bell.pollable = plan->pollable;
-    mproc__robust_init(&shared->put.lock, process_shared);
-    mproc__robust_init(&shared->get.lock, process_shared);
+    /* Of an ordered queue, both sides use one lock. */
+    mproc__side_init(&shared->put.side, process_shared, layout->order == MPROC_ORDER_FIFO);
+    mproc__side_init(&shared->get.side, process_shared, layout->order == MPROC_ORDER_FIFO);
     mproc__robust_init(&shared->reader.lock, process_shared);
     mproc__robust_init(&shared->writer.lock, process_shared);
     if (plan->reserve_bytes == 0)
@@ -205,15 +205,22 @@ int mproc__queue_view(mproc_queue *queue, mproc__segment *segment)
     queue->put_ring = queue->ring;
     queue->get_ring = queue->ring;
     queue->process_shared = mproc__segment_shared(segment);
+    queue->joined = &queue->home_joined;
+    queue->row = &queue->home_row;
+    atomic_store_explicit(&queue->home_joined, mproc__incarnation(), memory_order_relaxed);
+    if (queue->process_shared)
+        mproc__segment_seat(segment, &queue->joined, &queue->row);
     queue->max_items = layout.max_items;
     queue->redeliver = layout.redeliver != 0;
     queue->keep_dead = layout.keep_dead != 0;
     queue->order = (mproc_order)layout.order;
     queue->by_block = queue->redeliver || queue->order != MPROC_ORDER_FIFO;
     queue->exclusive = layout.exclusive;
-    queue->fenceless = layout.fenceless != 0;
     queue->max_deliveries = layout.max_deliveries;
     queue->max_bytes = layout.max_bytes;
+    queue->quick_bytes = queue->by_block ? 0 : MPROC__RECORD_BYTES;
+    if (queue->quick_bytes > layout.max_bytes)
+        queue->quick_bytes = layout.max_bytes;
     queue->block_bytes = layout.granule_bytes * layout.granule_count - sizeof(mproc__block_shared);
     memcpy(queue->name, layout.name, sizeof queue->name);
     queue->salt = queue->shared->salt;

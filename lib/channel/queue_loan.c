@@ -257,8 +257,8 @@ typedef struct loan_take {
     mproc__queue_copy *copy; /* NULL: read in place */
 } loan_take;
 
-/* get.lock held. Memory first, so that a failure changes nothing. */
-static int take_locked(mproc_queue *queue, loan_take *take)
+/* inside the consumers' side. Memory first, so that a failure changes nothing. */
+static int take_inside(mproc_queue *queue, loan_take *take)
 {
     int rc = take->dead ? mproc__queue_dead_peek(queue, &take->item) : mproc__queue_peek(queue, &take->item);
     if (rc < 0)
@@ -295,24 +295,27 @@ static int take_settle(mproc_queue *queue, loan_take *take, int rc)
 static int take_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
 {
     loan_take *take = context;
-    int rc = mproc__queue_get_begin(queue, deadline);
+    mproc__side_slot_shared *slot;
+    int rc = mproc__queue_get_begin(queue, deadline, &slot);
     if (rc < 0)
         return rc;
-    rc = mproc__queue_get_end(queue, take_locked(queue, take), &take->item);
+    rc = take_inside(queue, take);
+    mproc__queue_get_end(queue, slot);
     if (rc == 0)
         mproc__queue_accepted(queue, &take->item);
     return take_settle(queue, take, rc);
 }
 
-/* The dead are nobody's: who takes them does it under the lock, also where the reader takes none. */
+/* The dead are nobody's, also where the reader is somebody. */
 static int take_dead_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
 {
     loan_take *take = context;
-    int rc = mproc__queue_lock(&queue->shared->get.lock, deadline);
+    mproc__side_shared *side = &queue->shared->get.side;
+    int rc = mproc__side_lock(queue->segment, side, deadline);
     if (rc < 0)
         return rc;
-    rc = take_locked(queue, take);
-    mproc__queue_unlock(&queue->shared->get.lock);
+    rc = take_inside(queue, take);
+    mproc__side_release(side);
     return take_settle(queue, take, rc);
 }
 

@@ -3,7 +3,7 @@
  *
  * The blocks are the truth. Each carries its priority and the number of its arrival; an item is there from the moment its
  * word says QUEUED (or RETURNED) until it says LEASED, one compare-and-swap each. The heap and the count (tail less
- * head) are only copies, kept under one lock, get.lock; put.lock is left to shutdown.
+ * head) are only copies, kept under one lock, the consumers' side's; the producers' is left to shutdown.
  *
  *   put, get     stale := 1 | the block's word (commit) | heap, count | stale := 0
  *   give back    as put; without the lock, should it not be to be had: the block's word (commit), returned_marks + 1
@@ -118,7 +118,7 @@ void mproc__order_doubt(mproc_queue *queue)
     stale_set(queue->shared);
 }
 
-/* get.lock held, and ready. */
+/* inside the consumers' side, and ready. */
 static int order_count(const mproc_queue *queue, size_t *ret_count)
 {
     uint64_t head = atomic_load_explicit(&queue->shared->head, memory_order_relaxed);
@@ -215,11 +215,12 @@ static int put_locked(mproc_queue *queue, uint32_t block)
 
 static int put_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
 {
-    int rc = mproc__queue_lock(&queue->shared->get.lock, deadline);
+    mproc__side_shared *side = &queue->shared->get.side;
+    int rc = mproc__side_lock(queue->segment, side, deadline);
     if (rc < 0)
         return rc;
     rc = put_locked(queue, *(const uint32_t *)context);
-    mproc__queue_unlock(&queue->shared->get.lock);
+    mproc__side_release(side);
     if (rc == 0)
         mproc__queue_post(queue, &queue->shared->items);
     return rc;
@@ -258,11 +259,11 @@ static int return_locked(mproc_queue *queue, uint32_t block, mproc__block_state 
 
 int mproc__order_return(mproc_queue *queue, uint32_t block, mproc__block_state from)
 {
-    mproc__robust_shared *lock = &queue->shared->get.lock;
-    if (mproc__robust_is_mine(lock) || mproc__queue_lock(lock, MPROC_NOW) < 0)
+    mproc__side_shared *side = &queue->shared->get.side;
+    if (mproc__robust_is_mine(&side->lock) || mproc__side_lock(queue->segment, side, MPROC_NOW) < 0)
         return -EAGAIN;
     int rc = return_locked(queue, block, from);
-    mproc__queue_unlock(lock);
+    mproc__side_release(side);
     if (rc == 0)
         mproc__queue_post(queue, &queue->shared->items);
     return rc;
@@ -281,7 +282,7 @@ int mproc__order_peek(mproc_queue *queue, mproc__queue_item *ret_item)
         return rc;
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
     uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed);
-    atomic_store_explicit(&shared->get.tail_seen, tail, memory_order_relaxed);
+    atomic_store_explicit(&shared->get.side.seen, tail, memory_order_relaxed);
     if (count == 0)
         return -EAGAIN;
     mproc__entry_shared first = order_entries(queue)[0];

@@ -6,7 +6,7 @@
 #include "channel/queue.h"
 
 /* ---- queue_dead.c ---- */
-/* The oldest dead letter; get.lock held. -EAGAIN: none; MPROC_EEND: none, and nothing there that may become one. */
+/* The oldest dead letter; inside the consumers' side. -EAGAIN: none; MPROC_EEND: none, and nothing there that may become one. */
 int mproc__queue_dead_peek(mproc_queue *queue, mproc__queue_item *ret_item);
 /* It becomes LEASED by row. MPROC_ECORRUPT. */
 int mproc__queue_dead_accept(mproc_queue *queue, int row, const mproc__queue_item *item);
@@ -20,8 +20,8 @@ static inline bool mproc__queue_was_dead(const mproc_queue *queue, mproc__block_
 /* So often a call without a deadline asks whether what keeps it can be true; not before a lock that nobody can hold has been
  * told from one that is held. */
 enum { MPROC__QUEUE_CHECK_MS = MPROC__ROBUST_SLICE_MS + 100 };
-/* mproc__queue_lock, and MPROC_ECORRUPT of a lock that names somebody who never had it. */
-int mproc__queue_lock_checked(const mproc_queue *queue, mproc__robust_shared *lock, mproc_deadline deadline);
+/* mproc__side_lock, and MPROC_ECORRUPT of a lock that names somebody who never had it. */
+int mproc__queue_lock_checked(const mproc_queue *queue, mproc__side_shared *side, mproc_deadline deadline);
 /* MPROC_ECORRUPT: what is said to be queued cannot be, or a lock is as above. Waits for nobody; in doubt, 0. */
 int mproc__queue_check(mproc_queue *queue);
 
@@ -37,13 +37,13 @@ int mproc__order_check(mproc_queue *queue, int32_t priority);
 int mproc__order_put(mproc_queue *queue, uint32_t block, mproc_deadline deadline);
 /* LEASED to RETURNED and into the heap; MPROC_ESTATE. -EAGAIN: the lock is not to be had now, or the caller's. */
 int mproc__order_return(mproc_queue *queue, uint32_t block, mproc__block_state from);
-/* As mproc__queue_peek, but -EAGAIN also when it is closed; get.lock held. */
+/* As mproc__queue_peek, but -EAGAIN also when it is closed; inside the consumers' side. */
 int mproc__order_peek(mproc_queue *queue, mproc__queue_item *ret_item);
-/* Takes what peek found: its block's word becomes `leased`; get.lock held. */
+/* Takes what peek found: its block's word becomes `leased`; inside the consumers' side. */
 int mproc__order_accept(mproc_queue *queue, const mproc__queue_item *item, mproc__block_state leased);
-/* Makes heap and count true again if a death or a give back left them behind; get.lock held. MPROC_ECORRUPT. */
+/* Makes heap and count true again if a death or a give back left them behind; inside the consumers' side. MPROC_ECORRUPT. */
 int mproc__order_ready(mproc_queue *queue);
-/* Has the next who asks for that do so, whatever they say now; get.lock held. */
+/* Has the next who asks for that do so, whatever they say now; inside the consumers' side. */
 void mproc__order_doubt(mproc_queue *queue);
 /* How many are queued; no lock. At rest exact. */
 size_t mproc__order_items(const mproc_queue *queue);

@@ -24,10 +24,8 @@ int mproc__queue_quiet(mproc_queue *queue, mproc__queue_attempt_fn *attempt, voi
 {
     if (!mproc__bell_quiet(&queue->bell))
         return -EAGAIN;
-    uint32_t ticket;
-    int rc = mproc__queue_prepare(queue, &queue->shared->items, &ticket);
-    if (rc == 0)
-        rc = attempt(queue, context, deadline);
+    (void)mproc__queue_prepare(queue, &queue->shared->items);
+    int rc = attempt(queue, context, deadline);
     if (rc != -EAGAIN || queue_over(queue))
         mproc__bell_again(&queue->bell); /* there may be more than what was got */
     return rc;
@@ -37,11 +35,12 @@ static int look_attempt(mproc_queue *queue, void *context, mproc_deadline deadli
 {
     (void)context;
     mproc__queue_item item;
-    int rc = mproc__queue_get_begin(queue, deadline);
+    mproc__side_slot_shared *slot;
+    int rc = mproc__queue_get_begin(queue, deadline, &slot);
     if (rc < 0)
         return rc;
     rc = mproc__queue_peek(queue, &item);
-    (void)mproc__queue_get_end(queue, -EAGAIN, NULL); /* nothing was taken */
+    mproc__queue_get_end(queue, slot);
     return rc;
 }
 

@@ -59,7 +59,8 @@ typedef struct variant_get {
 static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadline)
 {
     variant_get *get = context;
-    int rc = mproc__queue_get_begin(queue, deadline);
+    mproc__side_slot_shared *slot;
+    int rc = mproc__queue_get_begin(queue, deadline, &slot);
     if (rc < 0)
         return rc;
     rc = mproc__queue_peek(queue, &get->item);
@@ -70,7 +71,7 @@ static int get_attempt(mproc_queue *queue, void *context, mproc_deadline deadlin
         }
         rc = mproc__queue_accept(queue, get->row, &get->item);
     }
-    rc = mproc__queue_get_end(queue, rc, &get->item);
+    mproc__queue_get_end(queue, slot);
     if (rc == 0)
         mproc__queue_accepted(queue, &get->item);
     return rc;

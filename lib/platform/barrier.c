@@ -11,15 +11,20 @@
 
 #include "platform/platform.h"
 
+static _Atomic uint64_t joined; /* the incarnation that did */
+
+bool mproc__barrier_joined(void)
+{
+    return atomic_load_explicit(&joined, memory_order_relaxed) == mproc__incarnation();
+}
+
 int mproc__barrier_join(void)
 {
-    static _Atomic uint64_t joined; /* the incarnation that did */
-    uint64_t now = mproc__incarnation();
-    if (atomic_load_explicit(&joined, memory_order_relaxed) == now)
+    if (mproc__barrier_joined())
         return 0;
     if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0)
         return -ENOSYS;
-    atomic_store_explicit(&joined, now, memory_order_relaxed);
+    atomic_store_explicit(&joined, mproc__incarnation(), memory_order_relaxed);
     return 0;
 }
 

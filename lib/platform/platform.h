@@ -37,6 +37,7 @@ static inline void mproc__pause(void)
 /* Once a process, before its first access that others order by mproc__barrier: 0, -ENOSYS (denied or missing). May take some
  * ms in a process of several threads. */
 int mproc__barrier_join(void);
+bool mproc__barrier_joined(void);
 /* Every thread of each process that joined has passed a full fence between the call and its return. 0, -ENOSYS. */
 int mproc__barrier(void);
 

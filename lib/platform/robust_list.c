@@ -55,6 +55,16 @@ static bool list_is_as_expected(struct robust_list_head *list)
            mutex->__data.__lock == 0 && !mutex->__data.__list.__next && !list->list_op_pending;
 }
 
+/* As unique as the incarnation, which is 64 random bits. */
+static uint64_t id_new(uint64_t incarnation)
+{
+    static _Atomic uint64_t threads;
+    uint64_t id = 0;
+    while (id <= 8)
+        id = (incarnation + atomic_fetch_add(&threads, 1) * UINT64_C(0x9e3779b97f4a7c15)) << 3;
+    return id;
+}
+
 bool mproc__me_look(void)
 {
     static _Atomic int layout; /* asked by several threads at once, all find the same */
@@ -70,6 +80,8 @@ bool mproc__me_look(void)
     me->list = list;
     me->who = (uint32_t)mproc__pid() | (uint64_t)mproc__tid() << 32;
     me->incarnation = mproc__incarnation();
+    me->id = id_new(me->incarnation);
+    me->has_slots = false;
     me->present = mproc__incarnation_word();
     return true;
 }

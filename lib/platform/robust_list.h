@@ -30,6 +30,8 @@ typedef struct mproc__me {
     uint64_t incarnation;
     struct robust_list_head *list;
     uint64_t who; /* process id | thread id << 32 */
+    uint64_t id;  /* never given again, to no thread of any process; a multiple of 8, above 8 */
+    bool has_slots; /* of a side of a queue (channel/side.h) */
 } mproc__me;
 
 /* Found without a call, which for a library's own variables is not the rule: initial-exec takes 32 of the bytes that

@@ -159,6 +159,13 @@ bool mproc__life_leave(mproc__segment *segment)
     return free_now;
 }
 
+void mproc__segment_seat(const mproc__segment *segment, const _Atomic uint64_t **ret_joined,
+                         const unsigned **ret_row)
+{
+    *ret_joined = &segment->joined;
+    *ret_row = &segment->row;
+}
+
 int mproc__segment_join(mproc__segment *segment)
 {
     if (!segment->shared)

@@ -337,6 +337,15 @@ bool mproc__segment_row_alive(mproc__segment *segment, unsigned index)
     return row_alive(row, atomic_load_explicit(&row->identity, memory_order_acquire));
 }
 
+bool mproc__segment_row_gone(const mproc__segment *segment, unsigned index)
+{
+    if (!segment->shared || index >= MPROC__ROWS)
+        return false;
+    const mproc__row_shared *row = &segment->shared->rows[index];
+    uint64_t identity = atomic_load_explicit(&row->identity, memory_order_acquire);
+    return identity_pid(identity) == 0 || process_gone(row, identity);
+}
+
 /* The process is asked for as well: of a thread with more robust words than the kernel walks, some stay held for ever. */
 bool mproc__row_in_use(const mproc__row_shared *row)
 {

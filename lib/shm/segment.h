@@ -106,6 +106,10 @@ int mproc__segment_enter(const mproc__segment *segment);
 /* The row of this process, taken now if need be; the thread that took it having ended, the life word is taken again.
  * >= 0, or MPROC_ELIMIT (table full), -ENOMEM. Thread home: always 0. Cheap when joined: a few loads. */
 int mproc__segment_join(mproc__segment *segment);
+/* For a caller that cannot afford the call: as long as *ret_joined is the incarnation of this process, join would answer
+ * *ret_row. Both live as long as the segment. Not of a thread home. */
+void mproc__segment_seat(const mproc__segment *segment, const _Atomic uint64_t **ret_joined,
+                         const unsigned **ret_row);
 /* Called by whoever finds row dead, with the row's life word held: give back everything stamped with `row`. Must be
  * idempotent: its runner may be killed and another starts over. May take the object's own locks, but waits only
  * MPROC__SWEEP_MS for one (its holder may be stopped, and every caller's deadline holds); never calls
@@ -128,6 +132,8 @@ void mproc__segment_leave_unburied(mproc__segment *segment);
 /* Who is in a row: pid (0: nobody) and whether its process lives; in doubt, alive. */
 pid_t mproc__segment_row_pid(const mproc__segment *segment, unsigned row);
 bool mproc__segment_row_alive(mproc__segment *segment, unsigned row);
+/* Whether a row's process has ended, all its threads, or become another program; in doubt, no. */
+bool mproc__segment_row_gone(const mproc__segment *segment, unsigned row);
 /* When the process of a row started, in clock ticks; 0: unknown. */
 uint64_t mproc__segment_row_start(const mproc__segment *segment, unsigned row);
 /* Rows in use: highest + 1. */

@@ -424,7 +424,7 @@ START_TEST(commit_ends_in_a_queue_that_damage_has_made_look_full)
     ck_assert_int_eq(mproc_queue_reserve(c.queue, 8, soon(), &c.loan), 0);
     uint64_t tail = shared->tail;
     shared->tail = mproc__position_advance(shared->head, 96, 3);
-    shared->put.head_seen = shared->head;
+    shared->put.side.seen = shared->head;
     int64_t begin = mproc__now_ns();
     commit_it(&c);
     ck_assert_int_lt((int)((mproc__now_ns() - begin) / 1000000), support_ms(1000));
@@ -449,7 +449,7 @@ START_TEST(a_lock_that_names_a_stranger_keeps_no_call_for_ever)
     bool ordered = c.queue->order != MPROC_ORDER_FIFO;
     ck_assert_int_eq(mproc_queue_reserve(c.queue, 8, soon(), &c.loan), 0);
     _Atomic uint32_t *word =
-        mproc__robust_word(ordered ? &c.queue->shared->get.lock : &c.queue->shared->put.lock);
+        mproc__robust_word(ordered ? &c.queue->shared->get.side.lock : &c.queue->shared->put.side.lock);
     atomic_store(word, (uint32_t)getppid());
     ck_assert_int_eq(mproc_queue_put(c.queue, "x", 1, mproc_after_ms(10)), -ETIMEDOUT);
     int64_t begin = mproc__now_ns();

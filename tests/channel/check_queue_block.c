@@ -107,7 +107,7 @@ static int dies_before_tail(void *context)
     mproc__block_state queued = state;
     queued.state = MPROC__BLOCK_QUEUED;
     if (!mproc__arena_swap(&queue->arena, block, state, queued) ||
-        mproc__queue_lock(&queue->shared->put.lock, MPROC_FOREVER) < 0)
+        mproc__side_lock(queue->segment, &queue->shared->put.side, MPROC_FOREVER) < 0)
         return 2;
     return kill(getpid(), SIGKILL);
 }
@@ -130,7 +130,7 @@ static int dies_before_head(void *context)
     mproc_queue *queue = context;
     mproc__queue_item item;
     int row = mproc__queue_enter(queue);
-    if (row < 0 || mproc__queue_lock(&queue->shared->get.lock, MPROC_FOREVER) < 0 ||
+    if (row < 0 || mproc__side_lock(queue->segment, &queue->shared->get.side, MPROC_FOREVER) < 0 ||
         mproc__queue_peek(queue, &item) < 0)
         return 1;
     mproc__block_state leased = item.state;
@@ -389,10 +389,10 @@ END_TEST
 static int stops_with_the_lock(void *context)
 {
     mproc_queue *queue = context;
-    if (mproc__queue_lock(&queue->shared->get.lock, MPROC_NOW) < 0)
+    if (mproc__side_lock(queue->segment, &queue->shared->get.side, MPROC_NOW) < 0)
         return 1;
     raise(SIGSTOP);
-    mproc__queue_unlock(&queue->shared->get.lock);
+    mproc__side_release(&queue->shared->get.side);
     return 0;
 }
 

@@ -97,7 +97,8 @@ END_TEST
 static int holds_the_consumers_lock(void *context)
 {
     mproc_queue *queue = context;
-    return mproc__queue_enter(queue) < 0 || mproc__queue_lock(&queue->shared->get.lock, soon()) < 0;
+    return mproc__queue_enter(queue) < 0 ||
+           mproc__side_lock(queue->segment, &queue->shared->get.side, soon()) < 0;
 }
 
 static int get_in_some_way(mproc_queue *queue, int way, mproc_deadline deadline)

@@ -255,22 +255,6 @@ START_TEST(what_was_given_back_and_discarded_does_not_keep_the_end_away)
 }
 END_TEST
 
-/* The producer stopped, or died, between the tail store and the look at `sealed`. */
-START_TEST(a_record_behind_the_seal_does_not_keep_the_end_away)
-{
-    mproc_queue *queue =
-        queue_make(MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .redeliver = true, .keep_dead = true,
-                                                .exclusive = MPROC_ROLE_WRITE));
-    ck_assert_ptr_nonnull(queue);
-    ck_assert_int_eq(put_number(queue, 1), 0);
-    ck_assert_int_eq(mproc_queue_shutdown(queue, false), 0);
-    ck_assert_int_eq(dead_now(queue), -ETIMEDOUT);
-    atomic_store(&queue->shared->sealed, 1);
-    ck_assert_int_eq(dead_now(queue), MPROC_EEND);
-    mproc_queue_close(&queue);
-}
-END_TEST
-
 /* The producer died when the block was queued, and before the tail store. */
 START_TEST(an_item_that_is_not_yet_counted_keeps_the_end_away)
 {
@@ -437,7 +421,6 @@ int main(int argc, char **argv)
     TCase *end = support_case(suite, "end");
     tcase_add_loop_test(end, after_shutdown_the_dead_are_taken_and_then_comes_the_end, 0, 2);
     tcase_add_loop_test(end, what_was_given_back_and_discarded_does_not_keep_the_end_away, 0, all);
-    tcase_add_test(end, a_record_behind_the_seal_does_not_keep_the_end_away);
     tcase_add_loop_test(end, an_item_that_is_not_yet_counted_keeps_the_end_away, 4, all);
     tcase_add_loop_test(end, who_waits_for_the_dead_wakes_when_a_get_empties_the_queue, 2, 3);
     tcase_add_loop_test(end, who_waits_for_the_dead_wakes_for_one_and_for_the_end, 0, 2);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Queues with one user on a side: who has the role, how it is lost, and what a shutdown and an end mean to a put or get that
- * is under way without a lock. Both sides at once: check_queue_exclusive_race.c; deaths
- * inside a call: tests/kill/sweep_queue_exclusive.c. */
+/* Queues with one user on a side: who has the role, how it is lost, and what follows where membarrier is denied. Both sides
+ * at once: check_queue_exclusive_race.c; how a side is owned: check_side.c; deaths inside a call:
+ * tests/kill/sweep_queue_owner.c. */
 #include "platform/base.h"
 
 #include <linux/filter.h>
@@ -346,6 +346,24 @@ static bool deny_membarrier(void)
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
+static bool has_no_owners(const mproc_queue *queue)
+{
+    return queue->shared->put.side.never && queue->shared->get.side.never &&
+           !mproc__side_has_owner(&queue->shared->put.side) &&
+           !mproc__side_has_owner(&queue->shared->get.side);
+}
+
+/* Everything that would need a barrier beside an owner. */
+static int every_wait(mproc_queue *queue)
+{
+    int value;
+    if (both_calls(queue) != 0 || both_calls(queue) != 0)
+        return 1;
+    if (mproc_queue_get(queue, &value, sizeof value, mproc_after_ms(1), NULL) != -ETIMEDOUT)
+        return 2;
+    return mproc_queue_join(queue, soon()) == 0 ? 0 : 3;
+}
+
 static int denied_creator(void *context)
 {
     (void)context;
@@ -353,166 +371,62 @@ static int denied_creator(void *context)
         return 10;
     mproc_queue *queue = make(0, MPROC_ROLE_BOTH, false);
     int value;
-    int rc = queue->fenceless ? 1 : both_calls(queue);
-    if (rc == 0 && mproc_queue_get(queue, &value, sizeof value, mproc_after_ms(1), NULL) != -ETIMEDOUT)
-        rc = 2;
+    int rc = has_no_owners(queue) ? every_wait(queue) : 11;
     if (rc == 0 && (mproc_queue_shutdown(queue, false) != 0 ||
                     mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL) != MPROC_EEND))
-        rc = 3;
+        rc = 4;
     mproc_queue_close(&queue);
     return rc;
 }
 
-START_TEST(a_queue_made_where_membarrier_is_denied_has_fences)
+START_TEST(a_queue_made_where_membarrier_is_denied_has_locks)
 {
     ck_assert_int_eq(support_reap(support_fork(denied_creator, NULL), 5000), 0);
 }
 END_TEST
 
-/* A process that denied it to itself later: calls without a sleep go on, a role or a sleep is refused, by name. */
+/* A process that denied it to itself later: one call of it is slow, and from then on nobody owns a side. */
 static int denied_user(void *context)
 {
     mproc_queue *queue = context;
-    int value = 1;
     if (!deny_membarrier())
         return 10;
-    if (mproc_queue_put(queue, &value, sizeof value, MPROC_NOW) != -ENOSYS)
-        return 1;
-    if (mproc_queue_join(queue, soon()) != -ENOSYS || mproc_queue_shutdown(queue, false) != -ENOSYS)
-        return 2;
-    size_t items;
-    return mproc_queue_counts(queue, &items, NULL, NULL) == 0 && items == 1 ? 0 : 3;
+    int value;
+    if (mproc_queue_get(queue, &value, sizeof value, mproc_after_ms(1), NULL) != -ETIMEDOUT)
+        return 11;
+    return has_no_owners(queue) ? 0 : 12;
 }
 
-START_TEST(a_process_to_which_membarrier_is_denied_later_is_told_so)
+START_TEST(a_process_to_which_membarrier_is_denied_later_ends_owning)
 {
     mproc_queue *queue = make(0, MPROC_ROLE_WRITE, false);
-    ck_assert(queue->fenceless);
-    int value = 1;
-    ck_assert_int_eq(mproc_queue_put(queue, &value, sizeof value, MPROC_NOW), 0);
-    ck_assert(mproc__queue_exclusive_leave(queue, MPROC_ROLE_BOTH));
-    ck_assert_int_eq(support_reap(support_fork(denied_user, queue), 5000), 0);
+    ck_assert_int_eq(mproc__barrier_join(), 0);
     ck_assert_int_eq(both_calls(queue), 0);
+    ck_assert(mproc__side_has_owner(&queue->shared->put.side));
+    ck_assert_int_eq(support_reap(support_fork(denied_user, queue), 5000), 0);
+    ck_assert_int_eq(every_wait(queue), 0);
     mproc_queue_close(&queue);
 }
 END_TEST
 
-/* A queue that came from elsewhere, its descriptor and all. */
+/* A queue that came from elsewhere. */
 static int denied_opener(void *context)
 {
     mproc_queue *queue = context;
     mproc__handle *handle;
     if (!deny_membarrier())
         return 10;
-    int before = dup(STDOUT_FILENO);
-    close(before);
-    if (mproc__queue_noun.attach(queue->segment, &handle) != -ENOSYS)
-        return 1;
-    int after = dup(STDOUT_FILENO);
-    close(after);
-    return after == before ? 0 : 2;
+    return mproc__queue_noun.attach(queue->segment, &handle) == 0 && has_no_owners(queue) ? 0 : 1;
 }
 
-START_TEST(a_queue_that_cannot_be_opened_without_membarrier_leaves_no_descriptor)
+START_TEST(who_opens_a_queue_without_membarrier_ends_owning)
 {
-    mproc_queue *queue = queue_make(
-        MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .exclusive = MPROC_ROLE_BOTH, .pollable = true));
-    ck_assert_ptr_nonnull(queue);
-    ck_assert(queue->fenceless);
+    mproc_queue *queue = make(0, MPROC_ROLE_BOTH, false);
+    ck_assert_int_eq(mproc__barrier_join(), 0);
+    ck_assert_int_eq(both_calls(queue), 0);
+    ck_assert(mproc__side_has_owner(&queue->shared->get.side));
     ck_assert_int_eq(support_reap(support_fork(denied_opener, queue), 5000), 0);
-    mproc_queue_close(&queue);
-}
-END_TEST
-
-/* ---- a shutdown in the middle of a put or get: the steps of a put, with what others do in between ---- */
-
-static void put_without_end(mproc_queue *queue, int value)
-{
-    mproc__queue_shared *shared = queue->shared;
-    uint64_t tail = shared->tail, next = 0;
-    ck_assert_int_eq(mproc__queue_put_begin(queue, MPROC_NOW), 0);
-    ck_assert_int_eq(shared->state, MPROC__QUEUE_OPEN);
-    ck_assert_int_eq(
-        mproc__ring_write(&queue->ring, shared->head, tail, MPROC__ITEM_BYTES, &value, sizeof value, &next),
-        0);
-    mproc_queue_shutdown(queue, false);
-    ck_assert_int_ge(mproc__queue_enter(queue), 0);
-    atomic_store(&shared->tail, next);
-}
-
-static void items_are(mproc_queue *queue, size_t items)
-{
-    size_t counted;
-    ck_assert_int_eq(mproc_queue_counts(queue, &counted, NULL, NULL), 0);
-    ck_assert_uint_eq(counted, items);
-}
-
-START_TEST(a_put_that_a_shutdown_overtook_is_put_while_nobody_was_told_of_the_end)
-{
-    mproc_queue *queue = make(_i, MPROC_ROLE_BOTH, false);
-    int value = 0;
-    put_without_end(queue, 5);
-    ck_assert_int_eq(mproc__queue_put_end(queue, 0), 0);
-    ck_assert_int_eq(mproc_queue_put(queue, &value, sizeof value, MPROC_NOW), MPROC_ECLOSED);
-    items_are(queue, 1);
-    ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL), 0);
-    ck_assert_int_eq(value, 5);
-    ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL), MPROC_EEND);
-    ck_assert_int_eq(mproc_queue_join(queue, MPROC_NOW), 0);
-    mproc_queue_close(&queue);
-}
-END_TEST
-
-/* The tail store comes after the consumer's look. */
-START_TEST(a_put_that_comes_after_the_end_was_told_is_none)
-{
-    mproc_queue *queue = make(_i, MPROC_ROLE_BOTH, false);
-    int value = 0;
-    uint64_t before = queue->shared->tail;
-    put_without_end(queue, 5);
-    uint64_t after = atomic_exchange(&queue->shared->tail, before);
-    ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL), MPROC_EEND);
-    atomic_store(&queue->shared->tail, after);
-    items_are(queue, 0);
-    ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL), MPROC_EEND);
-    ck_assert_int_eq(mproc_queue_join(queue, MPROC_NOW), 0);
-    ck_assert_int_eq(mproc__queue_put_end(queue, 0), MPROC_ECLOSED);
-    ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL), MPROC_EEND);
-    ck_assert_ptr_null(queue_verify(queue, 0));
-    mproc_queue_close(&queue);
-}
-END_TEST
-
-START_TEST(a_late_put_whose_item_was_had_before_the_end_was_told_is_put)
-{
-    mproc_queue *queue = make(_i, MPROC_ROLE_BOTH, false);
-    int value = 0;
-    put_without_end(queue, 5);
-    ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL), 0);
-    ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL), MPROC_EEND);
-    ck_assert_int_eq(mproc__queue_put_end(queue, 0), 0);
-    ck_assert_ptr_null(queue_verify(queue, 0));
-    mproc_queue_close(&queue);
-}
-END_TEST
-
-START_TEST(a_block_that_is_taken_after_everything_was_discarded_is_freed)
-{
-    mproc_queue *queue = make(_i, MPROC_ROLE_BOTH, true);
-    int value = 5;
-    mproc__queue_item item;
-    ck_assert_int_eq(mproc_queue_put(queue, &value, sizeof value, MPROC_NOW), 0);
-    int row = mproc__queue_enter(queue);
-    ck_assert_int_eq(mproc__queue_get_begin(queue, MPROC_NOW), 0);
-    ck_assert_int_eq(mproc__queue_peek(queue, &item), 0);
-    ck_assert_int_eq(mproc_queue_shutdown(queue, true), 0);
-    ck_assert_int_eq(mproc_queue_join(queue, MPROC_NOW), 0);
-    ck_assert_int_eq(mproc__queue_accept(queue, row, &item), 0);
-    ck_assert_int_eq(mproc__queue_get_end(queue, 0, &item), MPROC_EEND);
-    ck_assert_int_eq(mproc_queue_join(queue, MPROC_NOW), 0);
-    size_t taken;
-    ck_assert_int_eq(mproc_queue_counts(queue, NULL, &taken, NULL), 0);
-    ck_assert_uint_eq(taken, 0);
+    ck_assert_int_eq(every_wait(queue), 0);
     mproc_queue_close(&queue);
 }
 END_TEST
@@ -534,13 +448,8 @@ int main(int argc, char **argv)
     tcase_add_test(roles, who_is_refused_does_not_wait_for_room);
     tcase_add_test(roles, options_other_than_sides_are_refused);
     TCase *denied = support_case(suite, "denied");
-    tcase_add_test(denied, a_queue_made_where_membarrier_is_denied_has_fences);
-    tcase_add_test(denied, a_process_to_which_membarrier_is_denied_later_is_told_so);
-    tcase_add_test(denied, a_queue_that_cannot_be_opened_without_membarrier_leaves_no_descriptor);
-    TCase *end = support_case(suite, "the end");
-    tcase_add_loop_test(end, a_put_that_a_shutdown_overtook_is_put_while_nobody_was_told_of_the_end, 0, 2);
-    tcase_add_loop_test(end, a_put_that_comes_after_the_end_was_told_is_none, 0, 2);
-    tcase_add_loop_test(end, a_late_put_whose_item_was_had_before_the_end_was_told_is_put, 0, 2);
-    tcase_add_loop_test(end, a_block_that_is_taken_after_everything_was_discarded_is_freed, 0, 2);
+    tcase_add_test(denied, a_queue_made_where_membarrier_is_denied_has_locks);
+    tcase_add_test(denied, a_process_to_which_membarrier_is_denied_later_ends_owning);
+    tcase_add_test(denied, who_opens_a_queue_without_membarrier_ends_owning);
     return support_run(suite, argc, argv);
 }

@@ -221,53 +221,7 @@ START_TEST(no_wake_is_lost_to_one_who_falls_asleep)
 }
 END_TEST
 
-/* ---- who joins beside a put that came too late ---- */
-
-static int joins_for_ever(void *context)
-{
-    return mproc_queue_join(context, MPROC_FOREVER);
-}
-
-static pid_t joiner_asleep(mproc_queue *queue)
-{
-    pid_t joiner = support_fork(joins_for_ever, queue);
-    ck_assert(support_until_asleep(joiner, 3000));
-    return joiner;
-}
-
-/* It sees the late record and sleeps; then the consumer, who saw none, seals, and the put takes it back. */
-START_TEST(the_seal_wakes_who_waits_for_a_late_record)
-{
-    mproc_queue *queue = make(0, MPROC_ROLE_WRITE, false);
-    int value = 1;
-    ck_assert_int_eq(mproc_queue_put(queue, &value, sizeof value, MPROC_NOW), 0);
-    ck_assert_int_eq(mproc_queue_shutdown(queue, false), 0);
-    pid_t joiner = joiner_asleep(queue);
-    atomic_store(&queue->shared->tail, atomic_load(&queue->shared->head));
-    ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL), MPROC_EEND);
-    ck_assert_int_eq(support_reap(joiner, 5000), 0);
-    mproc_queue_close(&queue);
-}
-END_TEST
-
-/* The record stays behind the seal: its producer is stopped, or dead. */
-START_TEST(the_last_done_wakes_a_joiner_beside_a_late_record)
-{
-    mproc_queue *queue = make(0, MPROC_ROLE_WRITE, true);
-    mproc_loan loan = MPROC_LOAN_INIT;
-    for (int i = 0; i < 2; i++)
-        ck_assert_int_eq(mproc_queue_put(queue, &i, sizeof i, MPROC_NOW), 0);
-    ck_assert_int_eq(mproc_queue_take(queue, MPROC_NOW, &loan), 0);
-    ck_assert_int_eq(mproc_queue_shutdown(queue, false), 0);
-    atomic_store(&queue->shared->sealed, 1);
-    pid_t joiner = joiner_asleep(queue);
-    ck_assert_int_eq(mproc_queue_done(queue, &loan), 0);
-    ck_assert_int_eq(support_reap(joiner, 5000), 0);
-    mproc_queue_close(&queue);
-}
-END_TEST
-
-/* ---- the sweep beside a consumer that takes no lock ---- */
+/* ---- the sweep beside an owner ---- */
 
 enum { DEATHS = 40 };
 
@@ -341,7 +295,5 @@ int main(int argc, char **argv)
     tcase_add_loop_test(together, what_was_put_before_a_shutdown_is_had_before_the_end, 0, 2);
     tcase_add_loop_test(together, no_wake_is_lost_to_one_who_falls_asleep, 0, 2);
     tcase_add_loop_test(together, nothing_is_lost_when_producers_die_beside_an_exclusive_consumer, 0, 2);
-    tcase_add_test(together, the_seal_wakes_who_waits_for_a_late_record);
-    tcase_add_test(together, the_last_done_wakes_a_joiner_beside_a_late_record);
     return support_run(suite, argc, argv);
 }

@@ -100,7 +100,7 @@ END_TEST
 START_TEST(who_stands_in_a_put_or_a_get_holds_it)
 {
     mproc_queue *queue = queue_make(MPROC__HOME_HOST, NULL);
-    mproc__robust_shared *lock = _i == 0 ? &queue->shared->put.lock : &queue->shared->get.lock;
+    mproc__robust_shared *lock = _i == 0 ? &queue->shared->put.side.lock : &queue->shared->get.side.lock;
     ck_assert_int_eq(mproc__robust_acquire(lock, MPROC_NOW), 0);
     explain(queue);
     mproc__robust_release(lock);

@@ -250,7 +250,8 @@ END_TEST
 static int child_stops_with_the_lock(void *context)
 {
     mproc_queue *queue = context;
-    if (mproc__queue_enter(queue) < 0 || mproc__queue_lock(&queue->shared->get.lock, soon()) < 0)
+    if (mproc__queue_enter(queue) < 0 ||
+        mproc__side_lock(queue->segment, &queue->shared->get.side, soon()) < 0)
         return 1;
     raise(SIGSTOP);
     return 2;
@@ -258,10 +259,10 @@ static int child_stops_with_the_lock(void *context)
 
 static bool is_stopped(void *context)
 {
-    mproc__robust_shared *lock = &((mproc_queue *)context)->shared->get.lock;
-    if (mproc__queue_lock(lock, MPROC_NOW) < 0)
+    mproc_queue *queue = context;
+    if (mproc__side_lock(queue->segment, &queue->shared->get.side, MPROC_NOW) < 0)
         return true;
-    mproc__queue_unlock(lock);
+    mproc__side_release(&queue->shared->get.side);
     return false;
 }
 

@@ -68,12 +68,12 @@ static void survey_heap(survey *s)
     mproc_queue *queue = s->queue;
     const mproc__entry_shared *entries = (const void *)queue->ring.bytes;
     size_t items = mproc__order_items(queue);
-    if (mproc__queue_lock(&queue->shared->get.lock, mproc_after_ms(1000)) < 0)
+    if (mproc__side_lock(queue->segment, &queue->shared->get.side, mproc_after_ms(1000)) < 0)
         s->wrong = "a lock that is not to be had";
     else if (mproc__order_ready(queue) < 0)
         s->wrong = "blocks that make no order";
     else
-        mproc__queue_unlock(&queue->shared->get.lock);
+        mproc__side_release(&queue->shared->get.side);
     size_t count = mproc__ring_items(queue->shared->head, queue->shared->tail);
     if (!s->wrong && items != count)
         s->wrong = "a count that the blocks contradict";

@@ -103,7 +103,7 @@ static void turn_at_once(mproc_queue *queue)
     mproc__queue_shared *shared = queue->shared;
     uint64_t end =
         mproc__position_advance(shared->tail, queue->ring.size_bytes - MPROC__RECORD_HEADER_BYTES, 0);
-    shared->put.head_seen = shared->get.tail_seen = shared->head = shared->tail = end;
+    shared->put.side.seen = shared->get.side.seen = shared->head = shared->tail = end;
 }
 
 /* By records, whatever the scene's size, and at last by the smallest ones. */

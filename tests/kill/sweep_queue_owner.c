@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The calls of a side's only user, killed at every state: the first one, which takes the role, and later ones, which take
- * nothing. The survivor is that side's next user.
+/* Calls that take no lock, killed at every state: a side's only user's, the first of which takes the role and the side and
+ * later ones nothing; those of the owner of a side that has other users, the one that makes it the owner, and the one of
+ * somebody else that takes the side back. The survivor is that side's next user.
  *
  * Items are numbered, and every byte tells which item it is of. Before the call there are `preload` of them, 0 and up; the
  * victim puts the next ones or gets the first; the survivor's and the parked putter's have numbers of their own. */
@@ -31,7 +32,8 @@ typedef struct start {
     bool waiting; /* somebody of the other side is parked; else one in join */
     bool redeliver;
     bool closed;
-    int expected; /* of the victim's call */
+    enum { ALONE, OWNS, BECOMES_OWNER, TAKES_BACK } as; /* the victim: a side's only user, or another */
+    int expected;                                       /* of the victim's call */
 } start;
 
 typedef struct scene {
@@ -40,9 +42,25 @@ typedef struct scene {
     uint32_t head_items, tail_items; /* before the call */
 } scene;
 
-static const char *const put_states[] = {"first",          "small",  "block",      "acknowledged",
-                                         "beside-another", "full",   "last-place", "many",
-                                         "loan",           "closed", "leave",      NULL};
+static const char *const put_states[] = {"first",
+                                         "small",
+                                         "block",
+                                         "acknowledged",
+                                         "beside-another",
+                                         "full",
+                                         "last-place",
+                                         "many",
+                                         "loan",
+                                         "closed",
+                                         "leave",
+                                         "owner",
+                                         "owner-beside-another",
+                                         "owner-full",
+                                         "owner-many",
+                                         "becomes-owner",
+                                         "takes-back",
+                                         "takes-back-full",
+                                         NULL};
 static const start put_starts[] = {
     {.act = ACT_PUT, .size_bytes = 8, .waiting = true, .first = true},
     {.act = ACT_PUT, .size_bytes = 8, .waiting = true},
@@ -55,10 +73,31 @@ static const start put_starts[] = {
     {.act = ACT_LOAN, .size_bytes = 200, .preload = 1},
     {.act = ACT_PUT, .size_bytes = 8, .preload = 1, .closed = true, .expected = MPROC_ECLOSED},
     {.act = ACT_LEAVE, .size_bytes = 8, .preload = 1},
+    {.act = ACT_PUT, .size_bytes = 8, .waiting = true, .as = OWNS},
+    {.act = ACT_PUT, .size_bytes = 8, .preload = 1, .as = OWNS},
+    {.act = ACT_PUT, .size_bytes = 8, .preload = 2, .max_items = 2, .expected = -ETIMEDOUT, .as = OWNS},
+    {.act = ACT_PUT_MANY, .size_bytes = 8, .preload = 1, .as = OWNS},
+    {.act = ACT_PUT, .size_bytes = 8, .waiting = true, .as = BECOMES_OWNER},
+    {.act = ACT_PUT, .size_bytes = 8, .waiting = true, .as = TAKES_BACK},
+    {.act = ACT_PUT, .size_bytes = 8, .preload = 2, .max_items = 2, .expected = -ETIMEDOUT, .as = TAKES_BACK},
 };
 
-static const char *const get_states[] = {"first", "small", "block", "acknowledged", "one-of-two",
-                                         "full",  "many",  "taken", "leave",        NULL};
+static const char *const get_states[] = {"first",
+                                         "small",
+                                         "block",
+                                         "acknowledged",
+                                         "one-of-two",
+                                         "full",
+                                         "many",
+                                         "taken",
+                                         "leave",
+                                         "owner",
+                                         "owner-full",
+                                         "owner-many",
+                                         "owner-acknowledged",
+                                         "becomes-owner",
+                                         "takes-back",
+                                         NULL};
 static const start get_starts[] = {
     {.act = ACT_GET, .size_bytes = 8, .preload = 1, .first = true},
     {.act = ACT_GET, .size_bytes = 8, .preload = 1},
@@ -69,6 +108,12 @@ static const start get_starts[] = {
     {.act = ACT_GET_MANY, .size_bytes = 8, .preload = BATCH},
     {.act = ACT_TAKE, .size_bytes = BYTES_MOST, .preload = 1, .redeliver = true},
     {.act = ACT_LEAVE, .size_bytes = 8, .preload = 1},
+    {.act = ACT_GET, .size_bytes = 8, .preload = 1, .as = OWNS},
+    {.act = ACT_GET, .size_bytes = 8, .preload = 2, .max_items = 2, .waiting = true, .as = OWNS},
+    {.act = ACT_GET_MANY, .size_bytes = 8, .preload = BATCH, .as = OWNS},
+    {.act = ACT_GET, .size_bytes = 8, .preload = 1, .redeliver = true, .as = OWNS},
+    {.act = ACT_GET, .size_bytes = 8, .preload = 1, .as = BECOMES_OWNER},
+    {.act = ACT_GET, .size_bytes = 8, .preload = 2, .as = TAKES_BACK},
 };
 
 static uint8_t pattern[BYTES_MOST + UINT8_MAX];
@@ -94,6 +139,42 @@ static mproc_deadline hard(void)
     return mproc_after_ms(KILL_HARD_MS);
 }
 
+static mproc__side_shared *side_shared(const scene *s, mproc_role role)
+{
+    return role == MPROC_ROLE_WRITE ? &s->queue->shared->put.side : &s->queue->shared->get.side;
+}
+
+static bool owns(const scene *s, mproc_role role)
+{
+    return (atomic_load(&side_shared(s, role)->owner) ^ mproc__me_now.id) < MPROC__SIDE_SLOTS;
+}
+
+/* By calls that do nothing; the first may have to join the barrier. */
+static int become_owner(const scene *s, mproc_role role)
+{
+    for (int i = 0; i < 3 && !owns(s, role); i++) {
+        mproc__side_slot_shared *slot;
+        int rc = role == MPROC_ROLE_WRITE ? mproc__queue_put_begin(s->queue, hard(), &slot)
+                                          : mproc__queue_get_begin(s->queue, hard(), &slot);
+        if (rc < 0)
+            return rc;
+        if (role == MPROC_ROLE_WRITE)
+            mproc__queue_put_end(s->queue, slot);
+        else
+            mproc__queue_get_end(s->queue, slot);
+    }
+    return owns(s, role) ? 0 : 1;
+}
+
+/* Beside an owner that lives, or none. */
+static int share(const scene *s, mproc_role role)
+{
+    for (int i = 0; i < 2; i++)
+        mproc__side_give_up(i == 0 ? &s->queue->shared->put.side : &s->queue->shared->get.side);
+    atomic_store(&side_shared(s, role)->needed, 0);
+    return s->start->as == TAKES_BACK ? become_owner(s, role) : 0;
+}
+
 static int scene_make(const start *from, mproc_role side, void **ret_context)
 {
     scene *s = calloc(1, sizeof *s);
@@ -101,9 +182,9 @@ static int scene_make(const start *from, mproc_role side, void **ret_context)
     for (size_t i = 0; i < sizeof pattern; i++)
         pattern[i] = (uint8_t)i;
     s->start = from;
-    s->queue = queue_make(MPROC__HOME_HOST,
-                          MPROC_WITH(mproc_queue_options, .max_items = from->max_items, .max_bytes = BUDGET,
-                                     .redeliver = from->redeliver, .exclusive = side));
+    s->queue = queue_make(MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .max_items = from->max_items,
+                                                       .max_bytes = BUDGET, .redeliver = from->redeliver,
+                                                       .exclusive = from->as == ALONE ? side : 0));
     if (!s->queue)
         return 1;
     for (unsigned i = 0; i < from->preload; i++)
@@ -113,6 +194,8 @@ static int scene_make(const start *from, mproc_role side, void **ret_context)
         return 3;
     if (!mproc__queue_exclusive_leave(s->queue, MPROC_ROLE_BOTH))
         return 4;
+    if (from->as != ALONE && share(s, side) != 0)
+        return 5;
     s->head_items = mproc__position_items(s->queue->shared->head);
     s->tail_items = mproc__position_items(s->queue->shared->tail);
     return 0;
@@ -151,7 +234,10 @@ static int scene_prepare(void *context, unsigned state)
     (void)state;
     if (mproc__queue_enter(s->queue) < 0)
         return 1;
-    return s->start->first ? 0 : mproc__queue_exclusive_take(s->queue, side_of(s)) < 0;
+    if (mproc__barrier_join() < 0)
+        return 2;
+    bool owner = s->start->as == OWNS || (s->start->as == ALONE && !s->start->first);
+    return owner ? become_owner(s, side_of(s)) : 0;
 }
 
 static int scene_wait(void *context, unsigned state)
@@ -250,7 +336,7 @@ static int scene_meanwhile(void *context, unsigned state)
     int code = mproc_queue_join(s->queue, mproc_after_ms(KILL_SHORT_MS));
     if (code != 0 && code != -ETIMEDOUT)
         return 2;
-    if (s->start->first || s->start->act == ACT_LEAVE)
+    if (s->start->first || s->start->act == ACT_LEAVE || s->start->as != ALONE)
         return 0;
     return mproc__queue_exclusive_take(s->queue, side_of(s)) == -EBUSY ? 0 : 3;
 }
@@ -336,94 +422,26 @@ static int get_check(void *context, unsigned state, bool returned)
     return number != last ? 13 : scene_use(s);
 }
 
-const kill_case killsweep_queue_exclusive_put = {.operation = "queue exclusive put",
-                                                 .states = put_states,
-                                                 .setup = put_setup,
-                                                 .teardown = scene_teardown,
-                                                 .prepare = scene_prepare,
-                                                 .call = scene_call,
-                                                 .recover = scene_recover,
-                                                 .meanwhile = scene_meanwhile,
-                                                 .wait = scene_wait,
-                                                 .wakes = scene_wakes,
-                                                 .check = put_check};
+const kill_case killsweep_queue_owner_put = {.operation = "queue owner put",
+                                             .states = put_states,
+                                             .setup = put_setup,
+                                             .teardown = scene_teardown,
+                                             .prepare = scene_prepare,
+                                             .call = scene_call,
+                                             .recover = scene_recover,
+                                             .meanwhile = scene_meanwhile,
+                                             .wait = scene_wait,
+                                             .wakes = scene_wakes,
+                                             .check = put_check};
 
-const kill_case killsweep_queue_exclusive_get = {.operation = "queue exclusive get",
-                                                 .states = get_states,
-                                                 .setup = get_setup,
-                                                 .teardown = scene_teardown,
-                                                 .prepare = scene_prepare,
-                                                 .call = scene_call,
-                                                 .recover = scene_recover,
-                                                 .meanwhile = scene_meanwhile,
-                                                 .wait = scene_wait,
-                                                 .wakes = scene_wakes,
-                                                 .check = get_check};
-
-/* ---- the end: a consumer tells it, and a put that a shutdown overtook ends ---- */
-
-static const char *const end_states[] = {"told", "late", "too-late", NULL};
-static const start end_starts[] = {
-    {.act = ACT_GET, .size_bytes = 8, .closed = true, .expected = MPROC_EEND},
-    {.act = ACT_PUT, .size_bytes = 8},
-    {.act = ACT_PUT, .size_bytes = 8, .expected = MPROC_ECLOSED},
-};
-
-static int end_setup(unsigned state, void **ret_context)
-{
-    return scene_make(&end_starts[state], MPROC_ROLE_BOTH, ret_context);
-}
-
-/* A put up to its commit, with the shutdown after its look at the state, and if it is to be too late with a get that was told of
- * the end before the commit. */
-static int end_prepare(void *context, unsigned state)
-{
-    const scene *s = context;
-    mproc__queue_shared *shared = s->queue->shared;
-    uint64_t next = 0;
-    if (mproc__queue_enter(s->queue) < 0 || mproc__queue_exclusive_take(s->queue, MPROC_ROLE_WRITE) < 0 ||
-        mproc__queue_exclusive_take(s->queue, MPROC_ROLE_READ) < 0)
-        return 1;
-    if (state == 0)
-        return 0;
-    if (mproc__ring_write(&s->queue->ring, shared->head, shared->tail, MPROC__ITEM_BYTES, pattern, 8, &next) <
-            0 ||
-        mproc_queue_shutdown(s->queue, false) < 0)
-        return 2;
-    if (state == 2 && get_number(s, MPROC_NOW) != MPROC_EEND)
-        return 3;
-    atomic_store(&shared->tail, next);
-    return 0;
-}
-
-static int end_call(void *context, unsigned state)
-{
-    const scene *s = context;
-    int rc = state == 0 ? get_number(s, MPROC_NOW) : mproc__queue_put_end(s->queue, 0);
-    return rc != s->start->expected;
-}
-
-static int end_check(void *context, unsigned state, bool returned)
-{
-    const scene *s = context;
-    size_t items = 0;
-    (void)returned;
-    if (!kill_swept(s->queue->segment) || mproc_queue_counts(s->queue, &items, NULL, NULL) < 0)
-        return 15;
-    if (items != (state == 1))
-        return 10;
-    if (state == 1 && get_number(s, MPROC_NOW) != 0)
-        return 11;
-    if (get_number(s, MPROC_NOW) != MPROC_EEND || put_number(s, SURVIVOR, MPROC_NOW) != MPROC_ECLOSED)
-        return 12;
-    return mproc_queue_join(s->queue, hard()) < 0 ? 13 : 0;
-}
-
-const kill_case killsweep_queue_exclusive_end = {.operation = "queue exclusive end",
-                                                 .states = end_states,
-                                                 .setup = end_setup,
-                                                 .teardown = scene_teardown,
-                                                 .prepare = end_prepare,
-                                                 .call = end_call,
-                                                 .recover = scene_recover,
-                                                 .check = end_check};
+const kill_case killsweep_queue_owner_get = {.operation = "queue owner get",
+                                             .states = get_states,
+                                             .setup = get_setup,
+                                             .teardown = scene_teardown,
+                                             .prepare = scene_prepare,
+                                             .call = scene_call,
+                                             .recover = scene_recover,
+                                             .meanwhile = scene_meanwhile,
+                                             .wait = scene_wait,
+                                             .wakes = scene_wakes,
+                                             .check = get_check};

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A side's lock, given to one thread and taken back. side.h says how and why. */
+#include "platform/base.h"
+
+#include <linux/futex.h>
+#include <signal.h>
+#include <time.h>
+
+#include "channel/side.h"
+#include "platform/story.h"
+
+enum {
+    /* So often in a row makes an owner: the revocation that it may cost (a barrier, 3 us) is a twentieth of what those took.
+     * Four times as often after each revocation: who shares a side with others pays for no more than a few. */
+    ALONE_FIRST = 64,
+    ALONE_MOST = 65536,
+    /* The owner is inside for some 50 ns; longer, and it has lost its CPU, is stopped or dead. To ask which takes 20 us, so
+     * the last of these pauses is a thousandth of a CPU, and a death is seen within the 50 ms that are promised. */
+    INSIDE_PAUSES = 256,
+    NAP_FIRST_NS = 50000,
+    NAP_MOST_NS = 25000000,
+    /* Where membarrier is denied: a store leaves its CPU for all to see within a microsecond, though nobody promises that. */
+    SETTLE_NS = 10000000
+};
+
+void mproc__side_init(mproc__side_shared *side, bool process_shared, bool biased)
+{
+    mproc__robust_init(&side->lock, process_shared);
+    atomic_store_explicit(&side->needed, ALONE_FIRST, memory_order_relaxed);
+    atomic_store_explicit(&side->never, !biased, memory_order_relaxed);
+}
+
+/* ---- taken back ---- */
+
+static void nap(long ns)
+{
+    struct timespec pause = {.tv_nsec = ns};
+    nanosleep(&pause, NULL);
+}
+
+static void side_barrier(mproc__side_shared *side)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (mproc__barrier() == 0)
+        return;
+    atomic_store_explicit(&side->never, 1, memory_order_seq_cst);
+    nap(SETTLE_NS);
+}
+
+static bool thread_is_gone(uint64_t who)
+{
+    return tgkill((pid_t)(who & UINT32_MAX), (pid_t)(who >> 32), 0) != 0 && errno == ESRCH;
+}
+
+/* A process may be gone and not yet reaped, or another program by exec, with the same numbers. */
+static bool user_is_gone(const mproc__segment *segment, const mproc__side_slot_shared *slot)
+{
+    return thread_is_gone(atomic_load_explicit(&slot->who, memory_order_relaxed)) ||
+           mproc__segment_row_gone(segment, atomic_load_explicit(&slot->row, memory_order_relaxed));
+}
+
+/* Lock held: else a slot that was given to somebody else just now would be freed under its hands. */
+static void slot_free(mproc__side_slot_shared *slot)
+{
+    atomic_store_explicit(&slot->inside, 0, memory_order_release);
+    atomic_store_explicit(&slot->who, 0, memory_order_release);
+}
+
+static bool slot_empties(const mproc__side_slot_shared *slot)
+{
+    for (unsigned i = 0; i < INSIDE_PAUSES; i++) {
+        if (atomic_load_explicit(&slot->inside, memory_order_acquire) == 0)
+            return true;
+        mproc__pause();
+    }
+    return false;
+}
+
+/* Lock held. Whether nobody is inside any more. */
+static bool slot_wait(const mproc__segment *segment, mproc__side_slot_shared *slot, mproc_deadline deadline)
+{
+    for (long ns = NAP_FIRST_NS; !slot_empties(slot); ns = ns < NAP_MOST_NS / 2 ? ns * 2 : NAP_MOST_NS) {
+        if (user_is_gone(segment, slot))
+            slot_free(slot);
+        else if (mproc__deadline_past(deadline))
+            return false;
+        else
+            nap(ns);
+    }
+    return true;
+}
+
+/* Lock held. 0, -ETIMEDOUT: the owner is still inside, -EDEADLK: and it is this thread. */
+static int side_revoke(const mproc__segment *segment, mproc__side_shared *side, mproc_deadline deadline)
+{
+    uint64_t number = atomic_load_explicit(&side->owner, memory_order_acquire) % MPROC__SIDE_SLOTS;
+    mproc__side_slot_shared *slot = &side->slots[number];
+    atomic_store_explicit(&side->owner, MPROC__SIDE_REVOKING | number, memory_order_seq_cst);
+    side_barrier(side);
+    if (atomic_load_explicit(&slot->who, memory_order_relaxed) == mproc__me_now.who &&
+        atomic_load_explicit(&slot->inside, memory_order_relaxed) != 0)
+        return mproc__fail(-EDEADLK, "this thread is in a call of the queue already");
+    if (!slot_wait(segment, slot, deadline))
+        return -ETIMEDOUT;
+    uint32_t needed = atomic_load_explicit(&side->needed, memory_order_relaxed);
+    atomic_store_explicit(&side->needed, needed < ALONE_MOST / 4 ? needed * 4 : ALONE_MOST,
+                          memory_order_relaxed);
+    atomic_store_explicit(&side->owner, 0, memory_order_seq_cst);
+    return 0;
+}
+
+/* Lock held, and nobody owns the side: what this thread once had of it is free, since it is in no call without the lock. */
+static void side_free_own(mproc__side_shared *side)
+{
+    for (unsigned i = 0; i < MPROC__SIDE_SLOTS; i++)
+        if (atomic_load_explicit(&side->slots[i].who, memory_order_relaxed) == mproc__me_now.who &&
+            atomic_load_explicit(&side->slots[i].inside, memory_order_relaxed) == 0)
+            atomic_store_explicit(&side->slots[i].who, 0, memory_order_release);
+}
+
+static int lock_take(mproc__side_shared *side, mproc_deadline deadline)
+{
+    int rc = mproc__robust_acquire(&side->lock, deadline);
+    return rc < 0 ? rc : 0; /* MPROC_RECOVERED: nothing behind this lock is ever half done */
+}
+
+/* Fails only when the word was overwritten meanwhile; the next to lock is told. */
+void mproc__side_release(mproc__side_shared *side)
+{
+    (void)mproc__robust_release(&side->lock);
+}
+
+/* Lock held; given back on failure. */
+static int side_settle(const mproc__segment *segment, mproc__side_shared *side, mproc_deadline deadline)
+{
+    int rc = mproc__side_has_owner(side) ? side_revoke(segment, side, deadline) : 0;
+    if (rc < 0)
+        mproc__side_release(side);
+    else if (mproc__me_now.has_slots)
+        side_free_own(side);
+    return rc;
+}
+
+int mproc__side_lock_by(mproc__segment *segment, mproc__side_shared *side, mproc_deadline deadline)
+{
+    int rc = lock_take(side, deadline);
+    return rc == 0 ? side_settle(segment, side, deadline) : rc;
+}
+
+int mproc__side_lock(mproc__segment *segment, mproc__side_shared *side, mproc_deadline deadline)
+{
+    int rc = lock_take(side, MPROC_NOW);
+    if (MPROC__LIKELY(rc == 0 && !mproc__side_has_owner(side))) {
+        if (mproc__me_now.has_slots)
+            side_free_own(side);
+        return 0;
+    }
+    mproc_deadline patience = mproc_after_ms(MPROC__SIDE_PATIENCE_MS);
+    if (deadline.ns < patience.ns)
+        deadline = patience;
+    if (rc == -ETIMEDOUT)
+        rc = lock_take(side, deadline);
+    return rc == 0 ? side_settle(segment, side, deadline) : rc;
+}
+
+/* ---- given ---- */
+
+/* A free slot, this thread's, or that of one that is gone. */
+static mproc__side_slot_shared *slot_find(mproc__side_shared *side)
+{
+    for (unsigned i = 0; i < MPROC__SIDE_SLOTS; i++) {
+        uint64_t who = atomic_load_explicit(&side->slots[i].who, memory_order_acquire);
+        if (who == 0 || who == mproc__me_now.who || thread_is_gone(who))
+            return &side->slots[i];
+    }
+    return NULL;
+}
+
+/* Lock held. */
+static int side_grant(mproc__segment *segment, mproc__side_shared *side)
+{
+    mproc__me *me = &mproc__me_now;
+    int row = mproc__segment_join(segment);
+    mproc__side_slot_shared *slot = row < 0 ? NULL : slot_find(side);
+    atomic_store_explicit(&side->run, 0, memory_order_relaxed);
+    if (!slot)
+        return -1;
+    me->has_slots = true;
+    atomic_store_explicit(&slot->inside, 0, memory_order_relaxed);
+    atomic_store_explicit(&slot->row, (uint32_t)row, memory_order_relaxed);
+    atomic_store_explicit(&slot->who, me->who, memory_order_release);
+    uint64_t number = (uint64_t)(slot - side->slots);
+    atomic_store_explicit(&side->owner, me->id | number, memory_order_seq_cst);
+    return row;
+}
+
+/* Whether this thread, which has the lock, is alone here, as far as can be told. */
+static bool side_is_due(mproc__side_shared *side, bool alone)
+{
+    uint32_t tid = mproc__me_tid(&mproc__me_now), run = 0;
+    if (atomic_load_explicit(&side->last, memory_order_relaxed) == tid)
+        run = atomic_load_explicit(&side->run, memory_order_relaxed) + 1;
+    else
+        atomic_store_explicit(&side->last, tid, memory_order_relaxed);
+    atomic_store_explicit(&side->run, run, memory_order_relaxed);
+    return MPROC__UNLIKELY((alone || run >= atomic_load_explicit(&side->needed, memory_order_relaxed)) &&
+                           !atomic_load_explicit(&side->never, memory_order_seq_cst) &&
+                           mproc__me_is_true(&mproc__me_now));
+}
+
+/* To join the barrier can take a process with many threads 10 ms: not under the lock, so it is given next time. */
+int mproc__side_unlock(mproc__segment *segment, mproc__side_shared *side, bool alone)
+{
+    bool due = side_is_due(side, alone), joined = due && mproc__barrier_joined();
+    int row = joined ? side_grant(segment, side) : -1;
+    mproc__side_release(side);
+    if (due && !joined && mproc__barrier_join() < 0)
+        atomic_store_explicit(&side->never, 1, memory_order_seq_cst);
+    return row;
+}
+
+void mproc__side_give_up(mproc__side_shared *side)
+{
+    uint64_t owner = atomic_load_explicit(&side->owner, memory_order_relaxed);
+    if ((owner ^ mproc__me_now.id) < MPROC__SIDE_SLOTS && mproc__me_is_true(&mproc__me_now))
+        (void)atomic_compare_exchange_strong(&side->owner, &owner, 0);
+}
+
+void mproc__side_never(mproc__segment *segment, mproc__side_shared *side)
+{
+    atomic_store_explicit(&side->never, 1, memory_order_seq_cst);
+    if (mproc__side_lock(segment, side, MPROC_NOW) == 0)
+        mproc__side_release(side);
+}
+
+/* ---- looked at ---- */
+
+bool mproc__side_is_wanted(const mproc__side_shared *side, const mproc__side_slot_shared *slot)
+{
+    if (slot)
+        return atomic_load_explicit(&side->owner, memory_order_relaxed) ==
+               (MPROC__SIDE_REVOKING | (uint64_t)(slot - side->slots));
+    return atomic_load_explicit(mproc__robust_word(&side->lock), memory_order_relaxed) & FUTEX_WAITERS;
+}
+
+void mproc__side_fence(mproc__segment *segment, mproc__side_shared *one, mproc__side_shared *other)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (mproc__barrier() == 0)
+        return;
+    mproc__side_never(segment, one);
+    mproc__side_never(segment, other);
+}
+
+static bool slot_is_of(const mproc__side_slot_shared *slot, unsigned row)
+{
+    return atomic_load_explicit(&slot->who, memory_order_acquire) != 0 &&
+           atomic_load_explicit(&slot->row, memory_order_relaxed) == row;
+}
+
+bool mproc__side_knows(const mproc__side_shared *side, unsigned row)
+{
+    for (unsigned i = 0; i < MPROC__SIDE_SLOTS; i++)
+        if (slot_is_of(&side->slots[i], row))
+            return true;
+    return false;
+}
+
+int mproc__side_bury(mproc__segment *segment, mproc__side_shared *side, unsigned row, bool dead,
+                     mproc_deadline deadline)
+{
+    if (!mproc__side_knows(side, row))
+        return 0;
+    int rc = dead ? lock_take(side, deadline) : mproc__side_lock_by(segment, side, deadline);
+    if (rc < 0)
+        return rc;
+    for (unsigned i = 0; i < MPROC__SIDE_SLOTS; i++)
+        if (slot_is_of(&side->slots[i], row))
+            slot_free(&side->slots[i]);
+    mproc__side_release(side);
+    return 0;
+}
+
+pid_t mproc__side_thread(const mproc__side_shared *side)
+{
+    for (unsigned i = 0; i < MPROC__SIDE_SLOTS; i++)
+        if (atomic_load_explicit(&side->slots[i].inside, memory_order_relaxed) != 0)
+            return (pid_t)(atomic_load_explicit(&side->slots[i].who, memory_order_relaxed) >> 32);
+    return (pid_t)(atomic_load_explicit(mproc__robust_word(&side->lock), memory_order_relaxed) &
+                   FUTEX_TID_MASK);
+}
