@@ -65,7 +65,8 @@ typedef struct mproc_machine {
     int64_t  busy_ns, idle_ns;          /* of all CPUs together since boot; waiting for disks is idle */
 } mproc_machine;
 
-/* -EINVAL: no struct, or its size is not set. -EACCES: there is no /proc. -EMFILE, -ENFILE, -ENOMEM. */
+/* What /proc does not tell here (mounted with subset=pid, say) is -1. -EINVAL: no struct, or its size is not set. -EACCES: it tells
+ * nothing of the machine. -EMFILE, -ENFILE, -ENOMEM. */
 MPROC_API int mproc_machine_get(mproc_machine *ret_machine);
 /* How busy all CPUs together were between two such readings: 0 to 100. -EINVAL: not two, or no time between them (CPU time is
  * counted in steps of 10 ms). */
@@ -150,7 +151,8 @@ MPROC_API int mproc_process_running(mproc_process *process, mproc_running *ret_w
 /* The same numbers of a process we started, or of a thread (memory and owner: its process's). Also after its end, when
  * they are what the kernel counted in all (start method thread: of that thread): user_ns, system_ns and cpu_ns (with those of its own
  * children that it waited for), rss_max_bytes, faults and switches; state is X and what is not told is -1, which.start 0.
- * MPROC_EUNKNOWN: it has ended and another has taken its numbers (join tells when that is), or it is the parent. */
+ * MPROC_EUNKNOWN: it has ended and another has taken its numbers (join tells when that is), or it is the parent. -ETIMEDOUT: it has
+ * ended, and the nursery, which somebody has stopped, has not told its numbers within a second. */
 MPROC_API int mproc_process_stats(mproc_process *process, mproc_running_stats *ret_stats);
 
 MPROC_END_DECLS

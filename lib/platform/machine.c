@@ -63,7 +63,6 @@ void mproc__machine_stat_parse(const char *text, size_t length, mproc_machine *r
     const char *at = text, *end = text + length;
     mproc__proc_line line;
     int64_t ticks;
-    ret_machine->boot_date_s = -1;
     ret_machine->busy_ns = ret_machine->idle_ns = 0;
     while (mproc__proc_line_next(&at, end, &line)) {
         const char *word = line.begin;
@@ -103,30 +102,50 @@ typedef struct machine_file {
     void (*parse)(const char *text, size_t length, mproc_machine *ret_machine);
 } machine_file;
 
-/* /proc/stat last, so that the CPU times are as old as taken_ns. */
+/* /proc/stat last, so that the CPU times are as old as taken_ns. A /proc with some of them only leaves the rest untold. */
 static int files_read(mproc_machine *machine)
 {
     static const machine_file files[] = {{"/proc/meminfo", mproc__machine_memory_parse},
                                          {"/proc/loadavg", mproc__machine_load_parse},
                                          {"/proc/stat", mproc__machine_stat_parse}};
     mproc__proc_text text;
-    int rc = 0;
+    int rc = 0, told = 0;
     mproc__proc_text_begin(&text);
-    for (size_t i = 0; i < MPROC__COUNT(files) && rc == 0; i++) {
+    for (size_t i = 0; i < MPROC__COUNT(files); i++) {
         rc = mproc__proc_read(AT_FDCWD, files[i].path, &text);
         if (rc == 0)
             files[i].parse(text.bytes, text.length, machine);
-        else
-            rc = mproc__fail(rc == -ESRCH ? -EACCES : rc, "%s: %s", files[i].path, mproc_strerror(rc));
+        else if (rc != -ESRCH && rc != -EACCES)
+            break;
+        told += rc == 0;
     }
     mproc__proc_text_end(&text);
-    return rc;
+    if (rc < 0 && rc != -ESRCH && rc != -EACCES)
+        return mproc__fail(rc, "/proc: %s", mproc_strerror(rc));
+    return told > 0 ? 0 : mproc__fail(-EACCES, "/proc tells nothing of the machine");
+}
+
+static void nothing_told(mproc_machine *ret_machine)
+{
+    *ret_machine = (mproc_machine){.memory_bytes = -1,
+                                   .available_bytes = -1,
+                                   .swap_bytes = -1,
+                                   .swap_free_bytes = -1,
+                                   .group_limit_bytes = -1,
+                                   .group_used_bytes = -1,
+                                   .load = {-1, -1, -1},
+                                   .runnable_threads = -1,
+                                   .threads = -1,
+                                   .boot_date_s = -1,
+                                   .busy_ns = -1,
+                                   .idle_ns = -1};
 }
 
 int mproc_machine_get(mproc_machine *ret_machine)
 {
-    mproc_machine machine = {.group_limit_bytes = -1, .group_used_bytes = -1};
+    mproc_machine machine;
     mproc__cpus cpus;
+    nothing_told(&machine);
     int rc = mproc__running_result_check(ret_machine, sizeof machine, "mproc_machine");
     if (rc < 0)
         return rc;
@@ -150,8 +169,8 @@ int mproc_machine_get(mproc_machine *ret_machine)
 
 int mproc_machine_cpu_percent(const mproc_machine *before, const mproc_machine *after, double *ret_percent)
 {
-    if (!before || !after || !ret_percent)
-        return mproc__fail(-EINVAL, "two readings and a place for the percentage are wanted");
+    if (!before || !after || !ret_percent || before->busy_ns < 0 || after->busy_ns < 0)
+        return mproc__fail(-EINVAL, "two readings with CPU times and a place for the percentage are wanted");
     int64_t busy_ns = after->busy_ns - before->busy_ns, idle_ns = after->idle_ns - before->idle_ns;
     busy_ns = busy_ns > 0 ? busy_ns : 0; /* the kernel's idle times may step back a little */
     idle_ns = idle_ns > 0 ? idle_ns : 0;

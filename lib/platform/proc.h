@@ -55,7 +55,7 @@ typedef struct mproc__proc_status {
         swap_bytes; /* 0: kernel threads, zombies */
     int64_t voluntary_switches, involuntary_switches;
 } mproc__proc_status;
-/* Of /proc/PID/status; lines that are missing are 0. */
+/* Of /proc/PID/status; lines that are missing are 0, and -1 for users and groups: nobody is taken for root. */
 void mproc__proc_status_parse(const char *text, size_t length, mproc__proc_status *ret_status);
 
 /* Steps through lines: false at the end. `*at` moves; a line has no newline. */

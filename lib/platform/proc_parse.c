@@ -192,7 +192,7 @@ static void status_take(const status_key *key, const char *at, const char *end,
 void mproc__proc_status_parse(const char *text, size_t length, mproc__proc_status *ret_status)
 {
     mproc__proc_line line;
-    *ret_status = (mproc__proc_status){0};
+    *ret_status = (mproc__proc_status){.uids = {-1, -1, -1}, .gids = {-1, -1, -1}};
     for (const char *at = text; mproc__proc_line_next(&at, text + length, &line);)
         for (size_t i = 0; i < MPROC__COUNT(status_keys); i++) {
             const status_key *key = &status_keys[i];

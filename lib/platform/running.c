@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,7 +49,7 @@ int mproc__running_namespace_check(void)
 {
     char number[24];
     ssize_t bytes = readlink("/proc/self", number, sizeof number - 1);
-    if (bytes < 0 && access("/proc/stat", F_OK) != 0)
+    if (bytes < 0 && lstat("/proc/self", &(struct stat){0}) != 0)
         return mproc__fail(-EACCES, "/proc is not mounted");
     number[bytes > 0 ? bytes : 0] = '\0';
     char own[24];

@@ -10,6 +10,8 @@
 #include "platform/story.h"
 #include "process/process.h"
 
+enum { TELL_MS = 1000 };
+
 static int64_t ns_of(struct timeval time)
 {
     return (int64_t)time.tv_sec * 1000000000 + (int64_t)time.tv_usec * 1000;
@@ -49,8 +51,13 @@ static void usage_fill(const mproc_process *process, mproc_running_stats *ret_st
     snprintf(ret_stats->name, sizeof ret_stats->name, "%.63s", process->name);
 }
 
+/* Its nursery tells a moment after the kernel; a stopped one does not, and is not waited for. */
 static int ended_stats(mproc_process *process, mproc_running_stats *ret_stats)
 {
+    if (mproc__process_wait(process, mproc_after_ms(TELL_MS)) < 0)
+        return mproc__handle_fail(&process->handle, -ETIMEDOUT,
+                                  "process %s (pid %d) has ended, its nursery has not told yet what it used",
+                                  process->name, (int)process->pid);
     mproc__process_collect(process);
     if (!process->usage_told)
         return mproc__handle_fail(&process->handle, MPROC_EUNKNOWN,
@@ -125,9 +132,7 @@ static int stats_get(mproc_process *process, mproc_running_stats *ret_stats)
     }
     if (rc < 0 && !is_ended(process))
         return mproc__handle_story(&process->handle, rc);
-    /* Its nursery tells a moment after the kernel. */
-    rc = mproc__process_wait(process, MPROC_FOREVER);
-    return rc < 0 ? mproc__handle_story(&process->handle, rc) : ended_stats(process, ret_stats);
+    return ended_stats(process, ret_stats);
 }
 
 int mproc_process_stats(mproc_process *process, mproc_running_stats *ret_stats)

@@ -94,7 +94,7 @@ START_TEST(numbers_beyond_the_range_saturate)
 }
 END_TEST
 
-START_TEST(the_status_gives_sizes_in_bytes_and_zero_for_what_is_missing)
+START_TEST(the_status_gives_sizes_in_bytes_and_says_what_is_missing)
 {
     static const char text[] =
         "Name:\tVmRSS: 9 kB\nTgid:\t12\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nVmHWM:\t     20 kB\n"
@@ -115,6 +115,8 @@ START_TEST(the_status_gives_sizes_in_bytes_and_zero_for_what_is_missing)
     ck_assert_int_eq(status.involuntary_switches, 16);
     mproc__proc_status_parse("", 0, &status);
     ck_assert_int_eq(status.process_pid, 0);
+    ck_assert_int_eq(status.uids[0], -1); /* nobody is taken for root */
+    ck_assert_int_eq(status.gids[2], -1);
     ck_assert_int_eq(mproc__proc_key_number(text, sizeof text - 1, "VmRSS", -1), 10240);
     ck_assert_int_eq(mproc__proc_key_number(text, sizeof text - 1, "VmSwap", -1), -1);
     ck_assert_int_eq(mproc__proc_key_number("K: 9223372036854775807 kB", 25, "K", -1), INT64_MAX);
@@ -145,7 +147,7 @@ START_TEST(the_machine_is_read_from_its_three_texts)
     mproc__machine_load_parse("1.5x", 4, &machine);
     mproc__machine_stat_parse("cpu ", 4, &machine);
     ck_assert_int_eq(machine.busy_ns, 0);
-    ck_assert_int_eq(machine.boot_date_s, -1);
+    ck_assert_int_eq(machine.boot_date_s, 1795250754);
 }
 END_TEST
 
@@ -157,7 +159,7 @@ int main(int argc, char **argv)
     tcase_add_test(texts, a_name_may_hold_brackets_blanks_newlines_and_whole_stat_lines);
     tcase_add_test(texts, what_is_no_stat_line_is_refused);
     tcase_add_test(texts, numbers_beyond_the_range_saturate);
-    tcase_add_test(texts, the_status_gives_sizes_in_bytes_and_zero_for_what_is_missing);
+    tcase_add_test(texts, the_status_gives_sizes_in_bytes_and_says_what_is_missing);
     tcase_add_test(texts, the_machine_is_read_from_its_three_texts);
     return support_run(suite, argc, argv);
 }

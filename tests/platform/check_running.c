@@ -322,6 +322,38 @@ static int refused(void *unused)
     return in_namespace(looks_at_refused_files, "hidepid=1");
 }
 
+/* A /proc with processes only: those are told, and of the machine what the kernel tells otherwise. */
+static int looks_at_processes_only(void *unused)
+{
+    mproc_machine machine = {.size = sizeof machine};
+    mproc_running which;
+    (void)unused;
+    if (mproc_running_find(0, &which) != 0)
+        return 1;
+    return mproc_machine_get(&machine) == -EACCES && machine.cpus == 0 ? 0 : 2;
+}
+
+static int processes_only(void *unused)
+{
+    (void)unused;
+    return in_namespace(looks_at_processes_only, "subset=pid");
+}
+
+static int looks_without_proc(void *unused)
+{
+    mproc_running which;
+    (void)unused;
+    if (umount2("/proc", MNT_DETACH) != 0)
+        return NOT_HERE;
+    return mproc_running_find(0, &which) == -EACCES ? 0 : 1;
+}
+
+static int without_proc(void *unused)
+{
+    (void)unused;
+    return in_namespace(looks_without_proc, NULL);
+}
+
 static int looks_at_a_foreign_proc(void *unused)
 {
     mproc_running which;
@@ -392,6 +424,13 @@ END_TEST
 START_TEST(the_proc_of_another_pid_namespace_is_not_believed)
 {
     allowed(support_reap(support_fork(foreign, NULL), 10000));
+}
+END_TEST
+
+START_TEST(a_proc_that_tells_less_or_is_missing_is_said_to)
+{
+    allowed(support_reap(support_fork(processes_only, NULL), 10000));
+    allowed(support_reap(support_fork(without_proc, NULL), 10000));
 }
 END_TEST
 
@@ -473,6 +512,7 @@ int main(int argc, char **argv)
     tcase_add_test(hiding, a_hidden_process_is_refused_not_gone);
     tcase_add_test(hiding, a_process_of_an_inner_pid_namespace_has_the_pid_that_it_has_here);
     tcase_add_test(hiding, the_proc_of_another_pid_namespace_is_not_believed);
+    tcase_add_test(hiding, a_proc_that_tells_less_or_is_missing_is_said_to);
     TCase *input = support_case(suite, "input");
     tcase_add_test(input, bad_input_is_its_own_error);
     tcase_add_test(input, a_larger_struct_of_a_newer_header_is_zeroed_behind_what_is_known);

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <mproc/program.h>
 #include <mproc/running.h>
 #include "process/process_support.h"
 
@@ -28,6 +29,7 @@ static int works(mproc_call *call)
     do
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
     while (used.tv_sec == 0 && used.tv_nsec < WORK_MS * 1000000);
+    nanosleep(&(struct timespec){.tv_nsec = 1000}, NULL); /* one switch at least */
     int rc = gate_say(call, 1) || gate_pass(call, 0);
     free((void *)(uintptr_t)memory);
     return rc;
@@ -67,6 +69,11 @@ START_TEST(a_process_tells_what_it_uses_and_what_it_has_used)
 }
 END_TEST
 
+static int waits_at_gate(mproc_call *call)
+{
+    return gate_pass(call, 0);
+}
+
 static bool ended(void *process)
 {
     return !mproc_process_is_alive(process);
@@ -92,6 +99,27 @@ START_TEST(one_that_was_killed_and_not_joined_tells_what_it_had_used)
 }
 END_TEST
 
+START_TEST(a_stopped_nursery_is_not_waited_for)
+{
+    warm();
+    gate hold = gate_make();
+    mproc_running_stats stats;
+    mproc_process *process = start(MPROC_START_FORKSERVER, waits_at_gate, MPROC_ARGS(mproc_fd(hold.read_fd)));
+    ck_assert_int_eq(stats_of(process, &stats), 0);
+    pid_t nursery = (pid_t)stats.parent_pid;
+    ck_assert_int_ne(nursery, getpid());
+    ck_assert_int_eq(kill(nursery, SIGSTOP), 0);
+    ck_assert_int_eq(mproc_process_signal(process, SIGKILL), 0);
+    ck_assert(support_until(ended, process, LIMIT_MS));
+    ck_assert_int_eq(stats_of(process, &stats), -ETIMEDOUT);
+    ck_assert_int_eq(kill(nursery, SIGCONT), 0);
+    ck_assert_int_eq(join(process), -SIGKILL);
+    ck_assert_int_eq(stats_of(process, &stats), 0);
+    mproc_process_close(&process);
+    gate_destroy(&hold);
+}
+END_TEST
+
 START_TEST(the_numbers_of_one_that_another_has_waited_for_are_unknown)
 {
     warm();
@@ -99,6 +127,22 @@ START_TEST(the_numbers_of_one_that_another_has_waited_for_are_unknown)
     mproc_process *process = start(MPROC_START_FORK, nothing, MPROC_NONE);
     ck_assert_int_eq(waitpid(mproc_process_pid(process), NULL, 0), mproc_process_pid(process));
     ck_assert_int_eq(stats_of(process, &stats), MPROC_EUNKNOWN);
+    mproc_process_close(&process);
+}
+END_TEST
+
+START_TEST(an_external_program_tells_what_it_used)
+{
+    static const char *const argv[] = {"sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done",
+                                       NULL};
+    mproc_running_stats stats;
+    mproc_process *process = NULL;
+    warm();
+    ck_assert_int_eq(mproc_process_start_program(argv, NULL, &process), 0);
+    ck_assert_int_eq(join(process), 0);
+    ck_assert_int_eq(stats_of(process, &stats), 0);
+    ck_assert_int_gt(stats.cpu_ns, 1000000);
+    ck_assert_int_gt(stats.rss_max_bytes, 100000);
     mproc_process_close(&process);
 }
 END_TEST
@@ -157,7 +201,9 @@ int main(int argc, char **argv)
     tcase_add_loop_test(all, a_process_tells_what_it_uses_and_what_it_has_used, FIRST_METHOD, ALL_METHODS);
     tcase_add_loop_test(all, one_that_was_killed_and_not_joined_tells_what_it_had_used, FIRST_METHOD,
                         PROCESS_METHODS);
+    tcase_add_test(all, a_stopped_nursery_is_not_waited_for);
     tcase_add_test(all, the_numbers_of_one_that_another_has_waited_for_are_unknown);
+    tcase_add_test(all, an_external_program_tells_what_it_used);
     tcase_add_loop_test(all, self_and_parent_tell_theirs, FIRST_METHOD, PROCESS_METHODS);
     tcase_add_test(all, bad_input_is_its_own_error);
     return support_run(suite, argc, argv);
