@@ -26,10 +26,12 @@ static int scene_make(const start *from, void **ret_context)
     scene *s = calloc(1, sizeof(*s));
     *ret_context = s;
     s->start = from;
-    return queue_scene_make(&s->base,
-                            MPROC_WITH(mproc_queue_options, .max_items = from->max_items, .max_bytes = BUDGET,
-                                       .redeliver = from->redeliver),
-                            from->size_bytes, from->preload);
+    int rc = queue_scene_make(&s->base,
+                              MPROC_WITH(mproc_queue_options, .max_items = from->max_items,
+                                         .max_bytes = BUDGET, .redeliver = from->redeliver),
+                              from->size_bytes, from->preload);
+    queue_scene_quiet(&s->base, BATCH + 1);
+    return rc;
 }
 
 /* ---- put ---- */

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel/queue_common.h"
-#include "kill/killsweep.h"
+#include "kill/queue_scene.h"
 
 enum {
     BUDGET = 2 << 20,
@@ -18,7 +17,8 @@ enum {
     BLOCK = 2000,
     AFTER = 1500, /* items of the survivor: more than the first ring holds */
     AFTER_BLOCKS = 300,
-    MANY = 4 /* of a batch */
+    MANY = 4, /* of a batch */
+    LOOKED_AT = 64 << 10
 };
 
 typedef struct start {
@@ -51,11 +51,6 @@ static const start get_starts[] = {
     {.size_bytes = RECORD, .behind = 2, .stay = MANY, .batch = MANY},
     {.size_bytes = RECORD, .behind = 2, .stay = 1},
 };
-
-static mproc_deadline hard(void)
-{
-    return mproc_after_ms(KILL_HARD_MS);
-}
 
 static void number_write(uint8_t *item, size_t size_bytes, uint32_t number)
 {
@@ -101,7 +96,7 @@ static int scene_fill(scene *s)
     uint64_t blocks = MPROC__RING_FIRST_BYTES / mproc__round_up(BLOCK + sizeof(mproc__block_shared), granule);
     s->count = (uint32_t)(s->start->size_bytes == RECORD ? records : blocks);
     for (uint32_t i = 0; i < s->count; i++)
-        if (put_number(s, i, hard()) < 0)
+        if (put_number(s, i, queue_hard()) < 0)
             return 2;
     return has_grown(s) ? 3 : 0;
 }
@@ -109,12 +104,28 @@ static int scene_fill(scene *s)
 static int scene_empty(scene *s)
 {
     for (unsigned i = 0; i < s->start->behind; i++)
-        if (put_number(s, s->count++, hard()) < 0)
+        if (put_number(s, s->count++, queue_hard()) < 0)
             return 4;
     for (; s->count > s->start->stay; s->first++, s->count--)
-        if (get_number(s, s->first, hard()) != 0)
+        if (get_number(s, s->first, queue_hard()) != 0)
             return 5;
     return has_grown(s) ? 0 : 6;
+}
+
+/* Of rings and blocks only what the calls come to is looked at: the rest of 6 MiB made a round take 60 ms. Behind the link
+ * bytes count on, so that the second ring begins in its middle. */
+static void scene_quiet(const scene *s)
+{
+    const mproc__ring *ring = &s->queue->ring;
+    const mproc__arena *arena = &s->queue->arena;
+    uint64_t first = ring->first_bytes, all = mproc__ring_begin(ring, ring->last + 1);
+    size_t blocks = (size_t)arena->granule_bytes * arena->granule_count;
+    kill_quiet(ring->row, first - LOOKED_AT);
+    kill_quiet(ring->row + first, first - LOOKED_AT);
+    kill_quiet(ring->row + 2 * first + LOOKED_AT, all - 2 * first - LOOKED_AT);
+    kill_quiet(arena->data, MPROC__RING_FIRST_BYTES - LOOKED_AT);
+    kill_quiet(arena->data + MPROC__RING_FIRST_BYTES + LOOKED_AT,
+               blocks - MPROC__RING_FIRST_BYTES - LOOKED_AT);
 }
 
 static int scene_make(const start *from, void **ret_context)
@@ -128,6 +139,7 @@ static int scene_make(const start *from, void **ret_context)
     int code = scene_fill(s);
     if (code == 0 && from->stay > 0)
         code = scene_empty(s);
+    scene_quiet(s);
     s->head_items = mproc__position_items(s->queue->shared->head);
     s->tail_items = mproc__position_items(s->queue->shared->tail);
     return code;
@@ -150,13 +162,6 @@ static void scene_teardown(void *context)
     free(s);
 }
 
-static int scene_prepare(void *context, unsigned state)
-{
-    const scene *s = context;
-    (void)state;
-    return mproc__queue_enter(s->queue) < 0;
-}
-
 static int scene_wait(void *context, unsigned state)
 {
     const scene *s = context;
@@ -171,30 +176,12 @@ static int scene_wakes(void *context, unsigned state)
     return s->queue->shared->head == s->queue->shared->tail ? 0 : 1;
 }
 
-static int scene_recover(void *context, unsigned state)
-{
-    const scene *s = context;
-    (void)state;
-    mproc__segment_sweep(s->queue->segment);
-    return 0;
-}
-
-static int scene_meanwhile(void *context, unsigned state)
-{
-    const scene *s = context;
-    (void)state;
-    if (mproc__segment_sweep(s->queue->segment) != 0)
-        return 1;
-    int code = mproc_queue_join(s->queue, mproc_after_ms(KILL_SHORT_MS));
-    return code == 0 || code == -ETIMEDOUT ? 0 : 2;
-}
-
 /* What is there from `first` on comes out, in order, and nothing else; then the queue grows once more, or for the first
  * time, and gives all back. */
 static int scene_use(const scene *s, uint32_t first, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (get_number(s, first + i, hard()) != 0)
+        if (get_number(s, first + i, queue_hard()) != 0)
             return 20;
     if (get_number(s, 0, MPROC_NOW) != -ETIMEDOUT)
         return 21;
@@ -207,7 +194,7 @@ static int scene_use(const scene *s, uint32_t first, uint32_t count)
     for (uint32_t i = 0; i < after; i++)
         if (get_number(s, i, MPROC_NOW) != 0)
             return 24;
-    if (mproc_queue_join(s->queue, hard()) < 0)
+    if (mproc_queue_join(s->queue, queue_hard()) < 0)
         return 25;
     return queue_verify(s->queue, 0) ? 26 : 0;
 }
@@ -271,10 +258,10 @@ const kill_case killsweep_queue_grow_put = {.operation = "queue grow put",
                                             .states = put_states,
                                             .setup = put_setup,
                                             .teardown = scene_teardown,
-                                            .prepare = scene_prepare,
+                                            .prepare = queue_scene_enter,
                                             .call = put_call,
-                                            .recover = scene_recover,
-                                            .meanwhile = scene_meanwhile,
+                                            .recover = queue_scene_recover,
+                                            .meanwhile = queue_scene_meanwhile,
                                             .wait = scene_wait,
                                             .wakes = scene_wakes,
                                             .check = put_check};
@@ -283,10 +270,10 @@ const kill_case killsweep_queue_grow_get = {.operation = "queue grow get",
                                             .states = get_states,
                                             .setup = get_setup,
                                             .teardown = scene_teardown,
-                                            .prepare = scene_prepare,
+                                            .prepare = queue_scene_enter,
                                             .call = get_call,
-                                            .recover = scene_recover,
-                                            .meanwhile = scene_meanwhile,
+                                            .recover = queue_scene_recover,
+                                            .meanwhile = queue_scene_meanwhile,
                                             .wait = scene_wait,
                                             .wakes = scene_wakes,
                                             .check = get_check};
