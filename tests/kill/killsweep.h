@@ -42,7 +42,7 @@ struct mproc__segment;
 
 enum {
     KILL_HARD_MS = 2000,    /* deadlines inside the callbacks: longer than LIVE, so that hanging is seen as such */
-    KILL_SHORT_MS = 20,     /* deadlines in `meanwhile` */
+    KILL_SHORT_MS = 5,      /* deadlines in `meanwhile` */
     KILL_EDGE_BYTES = 64,   /* kill_quiet */
     KILL_BESIDE_MOST = 4
 };

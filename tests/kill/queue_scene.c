@@ -7,15 +7,18 @@
 
 #include "kill/queue_scene.h"
 
-enum { TURN_BYTES = 1000 };
+enum { TURN_BYTES = 1000, LARGE_PAGE = 2 << 20 };
 
-static uint8_t pattern[SCENE_BYTES_MOST + UINT8_MAX];
+/* Large pages, of which there is little to copy in a fork. */
+static uint8_t pattern[SCENE_BYTES_MOST + UINT8_MAX] __attribute__((aligned(LARGE_PAGE)));
 
 /* Made beforehand, so that the swept call is the library's alone; no more than needed, for each fork copies what tells where
  * it is. */
 static void pattern_make(size_t size_bytes)
 {
     static size_t made;
+    if (made == 0)
+        (void)madvise(pattern, sizeof(pattern), MADV_HUGEPAGE);
     for (; made < size_bytes + UINT8_MAX; made++)
         pattern[made] = (uint8_t)made;
 }
@@ -57,7 +60,24 @@ int queue_put_number(const queue_scene *s, unsigned number, mproc_deadline deadl
     return mproc_queue_put(s->queue, pattern + number, s->size_bytes, deadline);
 }
 
+/* Where a copy takes longer than all else. */
+static int get_in_place(const queue_scene *s, mproc_deadline deadline)
+{
+    mproc_loan loan = MPROC_LOAN_INIT;
+    int rc = mproc_queue_take(s->queue, deadline, &loan);
+    if (rc < 0)
+        return rc;
+    int number = queue_item_number(s, loan.data, loan.data_bytes);
+    rc = mproc_queue_done(s->queue, &loan);
+    return rc < 0 ? rc : number;
+}
+
 int queue_get_number(const queue_scene *s, mproc_deadline deadline)
+{
+    return s->size_bytes > SCENE_COPY_BYTES ? get_in_place(s, deadline) : queue_get_copy(s, deadline);
+}
+
+int queue_get_copy(const queue_scene *s, mproc_deadline deadline)
 {
     size_t size_bytes = 0;
     int rc = mproc_queue_get(s->queue, buffer(), s->size_bytes, deadline, &size_bytes);

@@ -13,6 +13,7 @@ enum {
     SCENE_BYTES_MOST = 8 << 20,
     SCENE_BLOCK_BYTES = 1100, /* just no record */
     SCENE_GOT_BYTES = 16,
+    SCENE_COPY_BYTES = 64 << 10, /* larger ones are got in place */
     SCENE_SURVIVOR = 100, /* the survivor's item */
     SCENE_PARKED = 200    /* and that of a parked putter */
 };
@@ -47,8 +48,9 @@ int queue_item_number(const queue_scene *s, const void *data, size_t size_bytes)
 /* What queue_item_number says of item `number`. */
 int queue_number(const queue_scene *s, unsigned number);
 int queue_put_number(const queue_scene *s, unsigned number, mproc_deadline deadline);
-/* As queue_item_number, or an error (below -1). */
+/* As queue_item_number, or an error (below -1). The second one by mproc_queue_get, whatever the size. */
 int queue_get_number(const queue_scene *s, mproc_deadline deadline);
+int queue_get_copy(const queue_scene *s, mproc_deadline deadline);
 unsigned queue_puts_since(const queue_scene *s);
 unsigned queue_gets_since(const queue_scene *s);
 

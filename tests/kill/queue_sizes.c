@@ -76,5 +76,5 @@ int queue_sizes_put(const queue_scene *s, unsigned state)
 int queue_sizes_get(const queue_scene *s, unsigned state)
 {
     int expected = queue_get_start(state)->expected;
-    return queue_get_number(s, expected ? MPROC_NOW : MPROC_FOREVER) != expected;
+    return queue_get_copy(s, expected ? MPROC_NOW : MPROC_FOREVER) != expected;
 }

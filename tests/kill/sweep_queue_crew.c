@@ -12,7 +12,12 @@
 
 #include "kill/queue_sizes.h"
 
-enum { PRODUCERS = 2, CONSUMERS = 2, EACH = 2, FROM = 10 /* the first one's first item */ };
+enum {
+    PRODUCERS = 2,
+    CONSUMERS = 2,
+    FROM = 10,
+    TO = 20 /* items of the first producer; then the second one's */
+};
 
 /* Shared by all processes of a round. */
 typedef struct notes {
@@ -84,10 +89,16 @@ static bool is_full(const scene *s)
     return s->start->bounded && s->start->preload > 1;
 }
 
+/* How many items a producer puts: of those that take long one. */
+static unsigned each(const scene *s)
+{
+    return s->base.size_bytes > SCENE_COPY_BYTES ? 1 : 2;
+}
+
 static void produce(const scene *s, unsigned producer)
 {
-    for (unsigned i = 0; i < EACH; i++) {
-        int rc = queue_put_number(&s->base, FROM + producer * EACH + i, MPROC_FOREVER);
+    for (unsigned i = 0; i < each(s); i++) {
+        int rc = queue_put_number(&s->base, (producer == 0 ? FROM : TO) + i, MPROC_FOREVER);
         if (rc != (s->start->closed ? MPROC_ECLOSED : 0))
             atomic_store(&s->notes->fault, 31);
         count(&s->notes->put);
@@ -95,7 +106,7 @@ static void produce(const scene *s, unsigned producer)
     count(&s->notes->produced);
 }
 
-/* One of the two without a copy. */
+/* One of the two without a copy, or both. */
 static int consume_one(const scene *s, unsigned consumer)
 {
     mproc_loan loan = MPROC_LOAN_INIT;
@@ -113,7 +124,7 @@ static void consume(const scene *s, unsigned consumer)
 {
     int number, last[PRODUCERS] = {-1, -1};
     while ((number = consume_one(s, consumer)) >= 0 && number < SCENE_SURVIVOR) {
-        int *of = &last[number >= FROM + EACH];
+        int *of = &last[number >= TO];
         if (number >= FROM && number <= *of)
             atomic_store(&s->notes->fault, 32);
         *of = number >= FROM ? number : *of;
@@ -154,7 +165,8 @@ static bool all_came(const scene *s, unsigned done)
     unsigned all = 0, wrong = 0, wanted_of_all = 0;
     for (unsigned i = 0; i < SCENE_SURVIVOR; i++) {
         unsigned preload = s->start->preload + (s->puts ? done : 0);
-        bool theirs = !s->start->closed && i >= FROM && i < FROM + PRODUCERS * EACH;
+        bool theirs =
+            !s->start->closed && ((i >= FROM && i < FROM + each(s)) || (i >= TO && i < TO + each(s)));
         unsigned wanted = theirs || (i < preload && (s->puts || i >= done));
         unsigned came = atomic_load(&s->notes->came[i]);
         wanted_of_all += wanted;
