@@ -60,7 +60,7 @@ search()
     [ "$found" = "$1" ] || sed -n '/^pan/p' "$work/out" | tail -n 3
 }
 
-[ $# -gt 0 ] || set -- ring block wake bias
+[ $# -gt 0 ] || set -- ring block wake bias order
 for model in "$@"; do
     search clean "$model" ""
     for flag in $(flags "$model" +); do
