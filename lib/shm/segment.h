@@ -10,7 +10,8 @@
  * identity and a life word, a robust mutex that the joining thread holds. A reader or a fork child owns no row.
  *
  * Sleeping (mproc__segment_wait) is on { an event count, the membership word, the life words of all other
- * participants, the word of who looks after rows without one }. The kernel wakes a sleeper when any of those dies.
+ * participants, the word of who looks after rows without one }. The kernel wakes a sleeper when any of those dies. (In a
+ * crowd, one sleeper looks after all rows, several times a second, instead of watching their words: eventcount.c.)
  * `membership` changes, and everyone asleep is woken, whenever the set of life words changes (join, hand-back, sweep):
  * so a sleeper never misses a life word, and a poster that is killed between its commit and its wake is covered by its
  * own death. */
