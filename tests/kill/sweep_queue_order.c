@@ -12,10 +12,9 @@
 #include <unistd.h>
 
 #include "channel/heap.h"
-#include "channel/queue_common.h"
-#include "kill/killsweep.h"
+#include "kill/queue_scene.h"
 
-enum { BUDGET = 4096, BYTES = 8, ITEMS_MOST = 16, SURVIVOR = 100, PARKED = 200, NOTHING = -1000 };
+enum { BUDGET = 4096, BYTES = 8, ITEMS_MOST = 16, NOTHING = -1000 };
 
 typedef enum parked { PARKED_JOINER, PARKED_GETTER, PARKED_PUTTER } parked;
 
@@ -74,11 +73,6 @@ static const start loan_starts[] = {
     {PRIORITY, .preload = 4, .redeliver = true},
     {PRIORITY, .preload = 3, .redeliver = true, .stale = true},
 };
-
-static mproc_deadline hard(void)
-{
-    return mproc_after_ms(KILL_HARD_MS);
-}
 
 /* ---- items ---- */
 
@@ -147,7 +141,7 @@ static int scene_make(const start *from, void **ret_context)
     if (!s->queue)
         return 1;
     for (unsigned i = 0; i < from->preload; i++)
-        if (put_number(s, (int)i, hard()) < 0)
+        if (put_number(s, (int)i, queue_hard()) < 0)
             return 2;
     if (from->closed && mproc_queue_shutdown(s->queue, false) < 0)
         return 3;
@@ -179,40 +173,17 @@ static void scene_teardown(void *context)
     free(s);
 }
 
-static int scene_enter(void *context, unsigned state)
-{
-    (void)state;
-    return mproc__queue_enter(((scene *)context)->queue) < 0;
-}
-
 static int scene_wait(void *context, unsigned state)
 {
     const scene *s = context;
     (void)state;
     if (s->start->parked == PARKED_GETTER) {
         s->notes->parked_got = get_number(s, MPROC_FOREVER);
-        return s->notes->parked_got == 0 || s->notes->parked_got == SURVIVOR ? 0 : 1;
+        return s->notes->parked_got == 0 || s->notes->parked_got == SCENE_SURVIVOR ? 0 : 1;
     }
     if (s->start->parked == PARKED_PUTTER)
-        return put_number(s, PARKED, MPROC_FOREVER) < 0;
+        return put_number(s, SCENE_PARKED, MPROC_FOREVER) < 0;
     return mproc_queue_join(s->queue, MPROC_FOREVER) < 0;
-}
-
-static int scene_recover(void *context, unsigned state)
-{
-    (void)state;
-    mproc__segment_sweep(((scene *)context)->queue->segment);
-    return 0;
-}
-
-static int scene_meanwhile(void *context, unsigned state)
-{
-    const scene *s = context;
-    (void)state;
-    if (mproc__segment_sweep(s->queue->segment) != 0)
-        return 1;
-    int code = mproc_queue_join(s->queue, mproc_after_ms(KILL_SHORT_MS));
-    return code == 0 || code == -ETIMEDOUT ? 0 : 2;
 }
 
 /* ---- the survivor ---- */
@@ -229,10 +200,10 @@ static int scene_drain(const scene *s, drained *ret)
     *ret = (drained){.count = 0};
     bool expects = s->start->parked == PARKED_PUTTER;
     for (;;) {
-        int number = get_number(s, expects && !ret->parked ? hard() : MPROC_NOW);
+        int number = get_number(s, expects && !ret->parked ? queue_hard() : MPROC_NOW);
         if (number == -ETIMEDOUT || number == MPROC_EEND)
             return expects && !ret->parked ? 30 : 0;
-        if (number == PARKED)
+        if (number == SCENE_PARKED)
             ret->parked = true;
         else if (number < 0 || ret->count >= ITEMS_MOST)
             return 31;
@@ -254,11 +225,12 @@ static bool has(const drained *all, int number)
 /* The survivor's own item, there and back, and nothing left. */
 static int scene_use(const scene *s)
 {
-    if (!s->start->closed && (put_number(s, SURVIVOR, hard()) < 0 || get_number(s, hard()) != SURVIVOR))
+    if (!s->start->closed &&
+        (put_number(s, SCENE_SURVIVOR, queue_hard()) < 0 || get_number(s, queue_hard()) != SCENE_SURVIVOR))
         return 20;
     if (get_number(s, MPROC_NOW) != (s->start->closed ? MPROC_EEND : -ETIMEDOUT))
         return 21;
-    if (mproc_queue_join(s->queue, hard()) < 0)
+    if (mproc_queue_join(s->queue, queue_hard()) < 0)
         return 22;
     return queue_verify(s->queue, 0) ? 23 : 0;
 }
@@ -284,16 +256,16 @@ static int put_wakes(void *context, unsigned state)
 static int put_check_parked(const scene *s, bool returned)
 {
     drained all;
-    if (put_number(s, SURVIVOR, hard()) < 0)
+    if (put_number(s, SCENE_SURVIVOR, queue_hard()) < 0)
         return 11;
-    mproc_deadline deadline = hard();
+    mproc_deadline deadline = queue_hard();
     while (s->notes->parked_got == NOTHING && !mproc__deadline_past(deadline))
         usleep(200);
     int got = s->notes->parked_got;
     int rc = scene_drain(s, &all);
     if (rc != 0)
         return rc;
-    bool ours = got == SURVIVOR || has(&all, SURVIVOR), victims = got == 0 || has(&all, 0);
+    bool ours = got == SCENE_SURVIVOR || has(&all, SCENE_SURVIVOR), victims = got == 0 || has(&all, 0);
     if (!ours || (returned && !victims) || all.count != (unsigned)victims)
         return 12;
     return scene_use(s);
@@ -500,16 +472,16 @@ static int commit_check(void *context, unsigned state, bool returned)
 
 #define ORDER(name, list, making)                                                                            \
     .operation = (name), .states = (list), .every_state = true, .setup = (making),                           \
-    .teardown = scene_teardown, .recover = scene_recover, .meanwhile = scene_meanwhile
+    .teardown = scene_teardown, .recover = queue_scene_recover, .meanwhile = queue_scene_meanwhile
 
 const kill_case killsweep_order_put = {ORDER("queue order put", put_states, put_setup),
-                                       .prepare = scene_enter,
+                                       .prepare = queue_scene_enter,
                                        .call = put_call,
                                        .wait = scene_wait,
                                        .wakes = put_wakes,
                                        .check = put_check};
 const kill_case killsweep_order_get = {ORDER("queue order get", get_states, get_setup),
-                                       .prepare = scene_enter,
+                                       .prepare = queue_scene_enter,
                                        .call = get_call,
                                        .wait = scene_wait,
                                        .wakes = get_wakes,
@@ -517,7 +489,7 @@ const kill_case killsweep_order_get = {ORDER("queue order get", get_states, get_
 const kill_case killsweep_order_commit = {ORDER("queue order commit", loan_states, loan_setup),
                                           .prepare = reserve, .call = commit, .check = commit_check};
 const kill_case killsweep_order_take = {ORDER("queue order take", loan_states, loan_setup),
-                                        .prepare = scene_enter, .call = take, .check = take_check};
+                                        .prepare = queue_scene_enter, .call = take, .check = take_check};
 const kill_case killsweep_order_done = {ORDER("queue order done", loan_states, loan_setup),
                                         .prepare = loan_prepare, .call = done, .check = done_check};
 const kill_case killsweep_order_give_back = {ORDER("queue order give back", loan_states, loan_setup),

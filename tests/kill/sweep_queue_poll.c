@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include <mproc/wait.h>
-#include "channel/queue_common.h"
-#include "kill/killsweep.h"
+#include "kill/queue_scene.h"
 
 enum { LARGE_BYTES = 1100, VICTIM = 1, SURVIVOR = 2 };
 
@@ -35,14 +34,9 @@ typedef struct poll_scene {
 
 static uint8_t messages[SURVIVOR + 1][LARGE_BYTES];
 
-static mproc_deadline hard(void)
-{
-    return mproc_after_ms(KILL_HARD_MS);
-}
-
 static int put_number(const poll_scene *s, unsigned number)
 {
-    return mproc_queue_put(s->queue, messages[number], s->start->size_bytes, hard());
+    return mproc_queue_put(s->queue, messages[number], s->start->size_bytes, queue_hard());
 }
 
 /* The number; -1: not whole; or an error below. */
@@ -103,24 +97,6 @@ static int poll_wait(void *context, unsigned state)
     }
 }
 
-static int poll_recover(void *context, unsigned state)
-{
-    const poll_scene *s = context;
-    (void)state;
-    mproc__segment_sweep(s->queue->segment);
-    return 0;
-}
-
-static int poll_meanwhile(void *context, unsigned state)
-{
-    const poll_scene *s = context;
-    (void)state;
-    if (mproc__segment_sweep(s->queue->segment) != 0)
-        return 1;
-    int code = mproc_queue_join(s->queue, mproc_after_ms(KILL_SHORT_MS));
-    return code == 0 || code == -ETIMEDOUT ? 0 : 2;
-}
-
 /* ---- put ---- */
 
 static unsigned puts_so_far(const poll_scene *s)
@@ -152,10 +128,10 @@ static int put_check(void *context, unsigned state, bool returned)
     /* Of the victim's item and ours the waiter gets one and we get the other. */
     if (put_number(s, SURVIVOR) < 0)
         return 12;
-    int number = committed ? get_number(s, hard()) : SURVIVOR;
+    int number = committed ? get_number(s, queue_hard()) : SURVIVOR;
     if (number != VICTIM && number != SURVIVOR)
         return 13;
-    if (mproc_queue_join(s->queue, hard()) < 0)
+    if (mproc_queue_join(s->queue, queue_hard()) < 0)
         return 14;
     if (get_number(s, MPROC_NOW) != -ETIMEDOUT)
         return 15;
@@ -168,8 +144,8 @@ const kill_case killsweep_queue_poll_put = {.operation = "queue put, polled",
                                             .teardown = poll_teardown,
                                             .prepare = poll_prepare,
                                             .call = put_call,
-                                            .recover = poll_recover,
-                                            .meanwhile = poll_meanwhile,
+                                            .recover = queue_scene_recover,
+                                            .meanwhile = queue_scene_meanwhile,
                                             .wait = poll_wait,
                                             .wakes = put_wakes,
                                             .check = put_check};
@@ -197,7 +173,7 @@ static int shutdown_check(void *context, unsigned state, bool returned)
         return 10;
     if (!kill_swept(s->queue->segment))
         return 11;
-    if (mproc_queue_shutdown(s->queue, false) != 0 || get_number(s, hard()) != MPROC_EEND)
+    if (mproc_queue_shutdown(s->queue, false) != 0 || get_number(s, queue_hard()) != MPROC_EEND)
         return 12;
     return queue_verify(s->queue, 0) ? 13 : 0;
 }
@@ -208,8 +184,8 @@ const kill_case killsweep_queue_poll_shutdown = {.operation = "queue shutdown, p
                                                  .teardown = poll_teardown,
                                                  .prepare = poll_prepare,
                                                  .call = shutdown_call,
-                                                 .recover = poll_recover,
-                                                 .meanwhile = poll_meanwhile,
+                                                 .recover = queue_scene_recover,
+                                                 .meanwhile = queue_scene_meanwhile,
                                                  .wait = poll_wait,
                                                  .wakes = shutdown_wakes,
                                                  .check = shutdown_check};

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "channel/queue_common.h"
-#include "kill/killsweep.h"
+#include "kill/queue_scene.h"
 
 enum { VICTIMS = 1, SURVIVORS = 2, FIRST = 3 }; /* whose item */
 
@@ -16,11 +15,6 @@ typedef struct scene {
     mproc_loan loan;
     pid_t controller;
 } scene;
-
-static mproc_deadline hard(void)
-{
-    return mproc_after_ms(KILL_HARD_MS);
-}
 
 static int put_number(mproc_queue *queue, int number, mproc_deadline deadline)
 {
@@ -48,14 +42,6 @@ static void scene_teardown(void *context)
     scene *s = context;
     mproc_queue_close(&s->queue);
     free(s);
-}
-
-static int scene_recover(void *context, unsigned state)
-{
-    const scene *s = context;
-    (void)state;
-    mproc__segment_sweep(s->queue->segment);
-    return 0;
 }
 
 static int scene_meanwhile(void *context, unsigned state)
@@ -103,10 +89,10 @@ static int reader_use(const scene *s)
 {
     mproc_queue *queue = s->queue;
     int rc;
-    if (mproc_queue_role(queue, MPROC_ROLE_BOTH) < 0 || put_number(queue, SURVIVORS, hard()) < 0 ||
+    if (mproc_queue_role(queue, MPROC_ROLE_BOTH) < 0 || put_number(queue, SURVIVORS, queue_hard()) < 0 ||
         mproc_queue_role(queue, MPROC_ROLE_READ) < 0)
         return 20;
-    while ((rc = get_number(queue, hard())) > 0)
+    while ((rc = get_number(queue, queue_hard())) > 0)
         ;
     if (rc != MPROC_EEND && rc != MPROC_ENEVER)
         return 21;
@@ -124,13 +110,6 @@ static int first_setup(unsigned state, void **ret_context)
 {
     return scene_make(MPROC_WITH(mproc_queue_options, .max_bytes = 4096, .expected_writers = state != 1),
                       ret_context);
-}
-
-static int enter(void *context, unsigned state)
-{
-    const scene *s = context;
-    (void)state;
-    return mproc__queue_enter(s->queue) < 0;
 }
 
 static int first_call(void *context, unsigned state)
@@ -291,7 +270,7 @@ static int came_check(void *context, unsigned state, bool returned)
 {
     const scene *s = context;
     (void)state;
-    mproc_deadline deadline = hard();
+    mproc_deadline deadline = queue_hard();
     tally t = tally_of(s->queue);
     while ((t.pending > 0 || t.writers > 0) && mproc__now_ns() < deadline.ns) {
         mproc__segment_sweep(s->queue->segment);
@@ -321,8 +300,9 @@ static int expect_check(void *context, unsigned state, bool returned)
     tally t = tally_of(s->queue);
     if (t.pending > 1 || (returned && t.pending != 1) || t.came != 0 || t.lost != 0)
         return 11;
-    if (mproc_queue_expect(s->queue, s->controller) < 0 || put_number(s->queue, SURVIVORS, hard()) < 0 ||
-        get_number(s->queue, hard()) != SURVIVORS || mproc_queue_role(s->queue, MPROC_ROLE_READ) < 0)
+    if (mproc_queue_expect(s->queue, s->controller) < 0 ||
+        put_number(s->queue, SURVIVORS, queue_hard()) < 0 ||
+        get_number(s->queue, queue_hard()) != SURVIVORS || mproc_queue_role(s->queue, MPROC_ROLE_READ) < 0)
         return 12;
     return get_number(s->queue, mproc_after_ms(KILL_SHORT_MS)) != -ETIMEDOUT ? 13 : 0;
 }
@@ -373,14 +353,14 @@ static int dead_check(void *context, unsigned state, bool returned)
         return 10;
     if (kept > 1 || dropped != 0 || (kept != 1 && state != 2) || (state == 2 && returned && kept != 0))
         return 11;
-    if (mproc_queue_join(s->queue, hard()) < 0)
+    if (mproc_queue_join(s->queue, queue_hard()) < 0)
         return 12;
-    if (kept == 1 && (mproc_queue_take_dead(s->queue, hard(), &loan) < 0 ||
+    if (kept == 1 && (mproc_queue_take_dead(s->queue, queue_hard(), &loan) < 0 ||
                       *(const int *)loan.data != FIRST || mproc_queue_done(s->queue, &loan) < 0))
         return 13;
     if (mproc_queue_take_dead(s->queue, MPROC_NOW, &loan) != -ETIMEDOUT)
         return 14;
-    if (put_number(s->queue, SURVIVORS, hard()) < 0 || get_number(s->queue, hard()) != SURVIVORS)
+    if (put_number(s->queue, SURVIVORS, queue_hard()) < 0 || get_number(s->queue, queue_hard()) != SURVIVORS)
         return 15;
     return queue_verify(s->queue, 0) ? 16 : 0;
 }
@@ -403,7 +383,7 @@ static int died_check(void *context, unsigned state, bool returned)
     mproc_loan loan = MPROC_LOAN_INIT;
     (void)state;
     (void)returned;
-    return mproc_queue_join(s->queue, hard()) < 0 ||
+    return mproc_queue_join(s->queue, queue_hard()) < 0 ||
                    mproc_queue_take_dead(s->queue, mproc_after_ms(KILL_SHORT_MS), &loan) != -ETIMEDOUT
                ? 10
                : 0;
@@ -417,17 +397,17 @@ static int died_check(void *context, unsigned state, bool returned)
 
 #define ROLE(name, of)                                                                                       \
     .operation = (name), .states = of##_states, .setup = of##_setup, .teardown = scene_teardown,             \
-    .recover = scene_recover, .meanwhile = scene_meanwhile, .call = of##_call, .check = of##_check
+    .recover = queue_scene_recover, .meanwhile = scene_meanwhile, .call = of##_call, .check = of##_check
 
-const kill_case killsweep_queue_writer = {ROLE("queue first writer", first), .prepare = enter,
+const kill_case killsweep_queue_writer = {ROLE("queue first writer", first), .prepare = queue_scene_enter,
                                           .wait = reader_wait, .wakes = first_wakes};
 const kill_case killsweep_queue_last = {ROLE("queue last writer", last), .prepare = last_prepare,
                                         .wait = reader_wait};
-const kill_case killsweep_queue_reader = {ROLE("queue first reader", reader), .prepare = enter,
+const kill_case killsweep_queue_reader = {ROLE("queue first reader", reader), .prepare = queue_scene_enter,
                                           .wait = writer_wait, .wakes = reader_wakes};
 const kill_case killsweep_queue_came = {ROLE("queue announced writer", came), .prepare = came_prepare,
                                         .wait = reader_wait};
-const kill_case killsweep_queue_expect = {ROLE("queue expect", expect), .prepare = enter};
+const kill_case killsweep_queue_expect = {ROLE("queue expect", expect), .prepare = queue_scene_enter};
 const kill_case killsweep_queue_dead = {ROLE("queue dead letter", dead), .prepare = dead_prepare};
 const kill_case killsweep_queue_died = {ROLE("queue awaited dead letter", died), .prepare = dead_prepare,
                                         .wait = died_wait};
