@@ -30,7 +30,8 @@
  *   output           no                one at a time (1)    who started it    no                   -ECHILD
  *   (1) on one handle; join, signal, stop and wait go beside them
  *
- * SIGPIPE: a program that does not read what is sent to it raises none here. */
+ * SIGPIPE: a program that does not read what is sent to it raises none here. At normal exit running programs are joined as
+ * other children are, behind the closing of their pipes, so that none waits for us while we wait for it. */
 #ifndef MPROC_PROGRAM_H
 #define MPROC_PROGRAM_H
 

@@ -137,6 +137,31 @@ START_TEST(descriptors_travel_and_close_on_exec)
 }
 END_TEST
 
+/* In a process of its own, without standard input: what it receives must not be taken for that. */
+static int receive_without_stdin(void *context)
+{
+    int fd = 1, got = -1;
+    char byte;
+    size_t count = 0;
+
+    (void)context;
+    if (mproc__fd_send(ends[1], "x", 1, &fd, 1, MPROC_FOREVER) != 0)
+        return 1;
+    close(0);
+    if (mproc__fd_recv(ends[0], &byte, 1, &got, 1, &count, MPROC_FOREVER) != 1 || count != 1)
+        return 2;
+    return got > 2 && fcntl(0, F_GETFD) < 0 ? 0 : 3;
+}
+
+START_TEST(received_descriptors_stay_off_the_standard_numbers)
+{
+    use_pipe = false;
+    open_ends();
+    ck_assert_int_eq(support_reap(support_fork(receive_without_stdin, NULL), 5000), 0);
+    close_ends();
+}
+END_TEST
+
 /* The fixture counts descriptors: what was refused must have been closed. */
 START_TEST(more_descriptors_than_asked_for_are_refused_and_closed)
 {
@@ -214,6 +239,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(all, a_write_to_nobody_is_an_error_and_no_signal, 0, 2);
     tcase_add_loop_test(all, a_write_that_finds_no_room_times_out, 0, 2);
     tcase_add_test(all, descriptors_travel_and_close_on_exec);
+    tcase_add_test(all, received_descriptors_stay_off_the_standard_numbers);
     tcase_add_test(all, more_descriptors_than_asked_for_are_refused_and_closed);
     tcase_add_test(all, all_others_are_closed_and_the_kept_are_not);
     tcase_add_test(all, a_closed_descriptor_is_told);

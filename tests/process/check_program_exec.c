@@ -32,12 +32,13 @@ static const char *file_contents(const char *path)
 
 /* ---- descriptors and signals ---- */
 
-/* The numbers that are open in it, in order. */
+/* The numbers that are open in it, in order. It reads its input by then, and its loader has closed what it had opened. */
 static size_t fds_of(const mproc_process *process, int *ret_numbers, size_t capacity)
 {
     char path[64];
     struct dirent **entries;
     size_t count = 0;
+    ck_assert(support_until_asleep(mproc_process_pid(process), LIMIT_MS));
     snprintf(path, sizeof path, "/proc/%d/fd", mproc_process_pid(process));
     int found = scandir(path, &entries, NULL, versionsort);
     ck_assert_int_ge(found, 2);
@@ -274,7 +275,8 @@ static int caller_waits(void *context)
     char say[20], script[200];
     snprintf(say, sizeof say, "%d", of->up.write_fd);
     snprintf(script, sizeof script,
-             "sleep 100 & setsid sleep 100 & (setsid sh -c 'sleep 100 & sleep 100' &) ; echo u >&%s; wait",
+             "sleep 100 & setsid sleep 100 & (setsid sh -c 'sleep 100 & sleep 100' &) ; echo u "
+             ">/proc/self/fd/%s; wait",
              say);
     if (mproc_process_start_program(SHELL(script), OPTIONS(.fds = given, .fd_count = 2), &process) < 0)
         return 1;

@@ -204,8 +204,9 @@ START_TEST(a_grandchild_that_keeps_the_pipe_is_not_waited_for)
     char number[20];
     snprintf(number, sizeof number, "%d", go.read_fd);
     /* The background one holds our pipes until the gate opens, and says then that it is there. */
-    mproc_process *process = launch(ARGV("/bin/sh", "-c", "(read x <&$0; echo late) & echo early", number),
-                                    OPTIONS(.capture = true, .fds = &go.read_fd, .fd_count = 1));
+    mproc_process *process =
+        launch(ARGV("/bin/sh", "-c", "(read x </proc/self/fd/$0; echo late) & echo early", number),
+               OPTIONS(.capture = true, .fds = &go.read_fd, .fd_count = 1));
     ck_done(mproc_process_communicate(process, NULL, limit()));
     ck_assert_str_eq(output_of(process, 1), "early\n");
     ck_assert_int_eq(join(process), 0);
@@ -221,8 +222,9 @@ START_TEST(who_asks_for_it_waits_for_the_end_of_the_pipes)
     gate go = gate_make();
     char number[20];
     snprintf(number, sizeof number, "%d", go.read_fd);
-    mproc_process *process = launch(ARGV("/bin/sh", "-c", "(read x <&$0; echo late) & echo early", number),
-                                    OPTIONS(.capture = true, .fds = &go.read_fd, .fd_count = 1));
+    mproc_process *process =
+        launch(ARGV("/bin/sh", "-c", "(read x </proc/self/fd/$0; echo late) & echo early", number),
+               OPTIONS(.capture = true, .fds = &go.read_fd, .fd_count = 1));
     ck_assert_int_eq(mproc_process_communicate(process, TALK(.linger = true), mproc_after_ms(100)),
                      -ETIMEDOUT);
     ck_assert_int_eq(write(go.write_fd, "\n", 1), 1);

@@ -149,6 +149,41 @@ static int as_nobody(void *context)
     return mproc_run(ARGV("true"), OPTIONS(.user = "root"), NULL, limit(), NULL) == -EPERM ? 0 : 5;
 }
 
+/* In a process of its own, whose nursery may have no more processes: the kernel asks that of users other than root. */
+static int without_processes(void *context)
+{
+    const struct rlimit none = {0, 0};
+    mproc_process *process, *next;
+    char path[64];
+    int nursery = 0;
+    (void)context;
+    if (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+        return 1;
+    prctl(PR_SET_DUMPABLE, 1);
+    if (mproc_process_start_program(ARGV("sleep", "100"), NULL, &process) < 0)
+        return 2;
+    snprintf(path, sizeof path, "/proc/%d/stat", mproc_process_pid(process));
+    FILE *file = fopen(path, "r");
+    if (!file || fscanf(file, "%*d (%*[^)]) %*c %d", &nursery) != 1)
+        return 3;
+    fclose(file);
+    struct rlimit before;
+    if (prlimit(nursery, RLIMIT_NPROC, &none, &before) < 0)
+        return 4;
+    if (mproc_process_start_program(ARGV("true"), NULL, &next) != -EAGAIN)
+        return 5;
+    if (!strstr(mproc_error_text(mproc_last_error()), "fork in the nursery"))
+        return 6;
+    return mproc_process_stop(process, limit()) < 0 ? 7 : 0;
+}
+
+START_TEST(no_more_processes_is_an_error)
+{
+    ck_assert_int_eq(support_reap(support_fork(without_processes, NULL), LIMIT_MS), 0);
+    support_children_kill();
+}
+END_TEST
+
 START_TEST(root_that_was_given_up_is_given_up)
 {
     ck_assert_int_eq(support_reap(support_fork(as_nobody, NULL), LIMIT_MS), 0);
@@ -170,6 +205,7 @@ int main(int argc, char **argv)
     tcase_add_test(users, users_that_are_not_there_are_told);
     if (geteuid() == 0) {
         tcase_add_test(users, a_user_comes_with_the_users_groups);
+        tcase_add_test(users, no_more_processes_is_an_error);
         tcase_add_test(users, root_that_was_given_up_is_given_up);
     }
     return support_run(suite, argc, argv);

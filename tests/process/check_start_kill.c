@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A caller that is killed anywhere in a start leaves no process behind: neither the child nor the nursery.
+/* A caller that is killed anywhere in a start leaves no process behind: neither the child nor the nursery. A nursery that is
+ * killed there is an error or is replaced, and nothing runs twice.
  *
  * What others can see of a start changes at its system calls, so the caller is killed before and after each of them, in
  * turn, from the start call's begin to its end; once with a nursery that is made in the call, once with one that is there.
  * This process is the subreaper of all: what is left of a round comes to it, and must end by itself. */
 #include "platform/base.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -118,6 +120,103 @@ START_TEST(a_caller_killed_in_a_start_leaves_no_process)
 }
 END_TEST
 
+/* ---- the nursery is killed ---- */
+
+typedef struct surgeon {
+    pid_t nursery;
+    int stop; /* at which to kill */
+    gate ready, killed;
+} surgeon;
+
+/* Follows the nursery from system call to system call, kills it at the n-th stop, and says so. */
+static int nursery_kill(void *context)
+{
+    const surgeon *of = context;
+    if (ptrace(PTRACE_SEIZE, of->nursery, NULL, (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL)) < 0 ||
+        ptrace(PTRACE_INTERRUPT, of->nursery, NULL, NULL) < 0 || stop_await(of->nursery) < 0)
+        return 1;
+    gate_open(&of->ready);
+    for (int stops = 0, pass = 0, got; stops < of->stop; stops += got == 0) {
+        if (ptrace(PTRACE_SYSCALL, of->nursery, NULL, (void *)(uintptr_t)pass) < 0 ||
+            (got = stop_await(of->nursery)) < 0)
+            return 2;
+        pass = got == SIGTRAP ? 0 : got; /* the stop of PTRACE_INTERRUPT is none of the program's */
+    }
+    kill(of->nursery, SIGKILL);
+    int rc = stop_await(of->nursery) == -1 ? 0 : 3;
+    gate_open(&of->killed);
+    return rc;
+}
+
+/* The nursery's pid: whose child a program is. */
+static pid_t nursery_find(void)
+{
+    char path[64];
+    int parent = 0;
+    mproc_process *process = launch(ARGV("sleep", "1000"), NULL);
+    snprintf(path, sizeof path, "/proc/%d/stat", mproc_process_pid(process));
+    FILE *file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fscanf(file, "%*d (%*[^)]) %*c %d", &parent), 1);
+    fclose(file);
+    ck_done(mproc_process_stop(process, limit()));
+    mproc_process_close(&process);
+    return parent;
+}
+
+static void program_check(int rc, mproc_process *process, const gate *life)
+{
+    char ran[4];
+    ck_assert_msg(rc == 0 || rc == MPROC_EDIED, "%s", mproc_error_text(mproc_last_error()));
+    if (rc == 0) { /* by the next nursery it lives, by the killed one it dies */
+        ck_assert_int_ge(mproc_process_stop(process, limit()), 0);
+        mproc_process_close(&process);
+    }
+    ck_assert_int_eq(mproc__fd_poll(life->read_fd, POLLIN, limit()), 0);
+    ssize_t got = read(life->read_fd, ran, sizeof ran);
+    ck_assert_int_le(got, 1);
+    if (got == 1) {
+        ck_assert_int_eq(mproc__fd_poll(life->read_fd, POLLIN, limit()), 0);
+        ck_assert_int_eq(read(life->read_fd, ran, sizeof ran), 0); /* not twice, and nobody is left */
+    }
+}
+
+/* Whether it was killed before the start returned. */
+static bool nursery_round(int stop)
+{
+    surgeon of = {.nursery = nursery_find(), .stop = stop, .ready = gate_make(), .killed = gate_make()};
+    gate life = gate_make();
+    mproc_process *process = NULL;
+    char script[80];
+    snprintf(script, sizeof script, "printf r >/proc/self/fd/%d; exec sleep 1000", life.write_fd);
+    pid_t tracer = support_fork(nursery_kill, &of);
+    gate_await(&of.ready);
+    int rc =
+        mproc_process_start_program(SHELL(script), OPTIONS(.fds = &life.write_fd, .fd_count = 1), &process);
+    close(life.write_fd);
+    bool killed = mproc__fd_poll(of.killed.read_fd, POLLIN, rc < 0 ? limit() : MPROC_NOW) == 0;
+    support_kill(tracer); /* and the nursery, if it is not dead */
+    program_check(rc, process, &life);
+    ck_assert_int_eq(run(MPROC_START_FORK, nothing, MPROC_NONE), 0);
+    close(life.read_fd);
+    gate_destroy(&of.ready);
+    gate_destroy(&of.killed);
+    return killed;
+}
+
+START_TEST(a_nursery_killed_in_a_programs_start_lets_it_run_once_at_most)
+{
+    int n = 1;
+    warm();
+    while (nursery_round(n))
+        ck_assert_int_lt(++n, MOST_STOPS);
+    ck_assert_int_gt(n, 20);
+    support_leaks_begin(); /* another nursery than the one excused */
+    if (getenv("START_KILL_VERBOSE"))
+        fprintf(stderr, "nursery: killed at %d stops\n", n - 1);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
@@ -125,5 +224,6 @@ int main(int argc, char **argv)
     TCase *kill_case = support_case(suite, "kill");
     tcase_set_timeout(kill_case, 100);
     tcase_add_loop_test(kill_case, a_caller_killed_in_a_start_leaves_no_process, 0, MPROC__COUNT(scenes));
+    tcase_add_test(kill_case, a_nursery_killed_in_a_programs_start_lets_it_run_once_at_most);
     return support_run(suite, argc, argv);
 }
