@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Three producers and three consumers on one queue, of two threads each, and a ledger of every message (torture_ledger.h).
- * Messages of 0 bytes to 1.6 KB, or of MiBs; put, reserve and commit, put_many; get, take and done, give_back, get_many.
+ * Messages of 0 bytes to 1.6 KB, or to 8 MiB; put, reserve and commit, put_many; get, take and done, give_back, get_many.
  *
  * Plain: a message whose put returned is taken once, or was taken by a consumer that was killed inside its get.
  * Acknowledged: none is lost; one that comes twice says so, none comes after it was done, and what was delivered too often
@@ -21,8 +21,8 @@
 enum {
     SMALL_BYTES = 1600, /* inline records and blocks */
     SMALL_BUDGET = 1 << 16,
-    LARGE_BYTES = 2 << 20,
-    LARGE_BUDGET = 16 << 20,
+    LARGE_BYTES = 8 << 20,
+    LARGE_BUDGET = 32 << 20,
     BATCH = 4,
     BATCH_BYTES = 64,
     DELIVERIES = 3,
@@ -97,12 +97,20 @@ static bool busy(int result)
 
 /* ---- producers ---- */
 
+/* One in eight is of each order of magnitude in turn, and now and then as large as there may be. */
+static size_t large_of(uint32_t number)
+{
+    static const size_t most[] = {4 << 10, 64 << 10, 1 << 20, LARGE_BYTES};
+    size_t bytes = most[number / 8 % MPROC__COUNT(most)] - sizeof(ledger_message);
+    return sizeof(ledger_message) + (number / 32 % 4 == 0 ? bytes : number * UINT64_C(2654435761) % bytes);
+}
+
 static size_t size_of(const scene *s, uint32_t number)
 {
-    size_t most = s->kind->message_bytes - sizeof(ledger_message);
-    if (most > SMALL_BYTES && number % 8 != 0) /* one in eight is large */
-        most = SMALL_BYTES;
-    return sizeof(ledger_message) + (number * UINT64_C(2654435761)) % most;
+    if (s->kind->message_bytes > SMALL_BYTES && number % 8 == 0)
+        return large_of(number);
+    size_t most = SMALL_BYTES - sizeof(ledger_message);
+    return sizeof(ledger_message) + number * UINT64_C(2654435761) % most;
 }
 
 static int put_by_loan(const hand *h, uint32_t number, size_t size_bytes)
