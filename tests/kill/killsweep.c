@@ -143,6 +143,16 @@ static void sweep_kills(const round_run *recorded, int mark, round_order order)
     attempt(&r);
 }
 
+/* Every K-th pair: so many of the victim's marks are passed over, and of the pairs of the others so many. For what pairs a mark
+ * has costs a whole recovery. */
+static int pairs_marks(void)
+{
+    int marks = 1;
+    while ((marks + 1) * (marks + 1) <= opt.pairs)
+        marks++;
+    return marks;
+}
+
 /* One whole recovery tells its marks; each of them is a round. The pairs of a job are numbered on through all marks. */
 static void sweep_pairs(const round_run *recorded, int mark)
 {
@@ -157,7 +167,8 @@ static void sweep_pairs(const round_run *recorded, int mark)
     for (int second = 0; second <= whole.second; second++) {
         round_run r = {
             .of = whole.of, .state = whole.state, .kind = ROUND_PAIR, .mark = mark, .second = second};
-        if (!marked(opt.second, second) || (opt.second == ANY && number++ % (unsigned)opt.pairs))
+        if (!marked(opt.second, second) ||
+            (opt.second == ANY && number++ % (unsigned)(opt.pairs / pairs_marks())))
             continue;
         atomic_fetch_add(&score->pairs, 1);
         attempt(&r);
@@ -182,7 +193,7 @@ static void sweep_mark(const round_run *recorded, int mark)
         if (asked("kill") && marked(opt.order, order) && (order == ORDER_KILL || sleeps) &&
             (chosen || sleeps || mark % every == 0))
             sweep_kills(recorded, mark, (round_order)order);
-    if (recorded->of->recover && asked("pair"))
+    if (recorded->of->recover && asked("pair") && (chosen || mark % pairs_marks() == 0))
         sweep_pairs(recorded, mark);
     if (recorded->of->meanwhile && asked("stop") && (chosen || sleeps || mark % opt.stops == 0))
         sweep_stops(recorded, mark);
