@@ -137,6 +137,7 @@ MPROC_API int  mproc_process_output(mproc_process *process, int which, mproc_out
 /* Start and communicate in one; what fails ends the program, at the deadline as well: SIGKILL, with its group. With a deadline
  * other than MPROC_FOREVER the default group is MPROC_GROUP_OWN, so that its children go, too; a program that reads from the
  * terminal is started with start_program instead. The input is a pipe where options->input says nothing else and there is some.
+ * What a program had written before it failed so is gone with it; start_program and communicate keep it.
  * 0: it has ended, *ret_process has its exit code and outputs. Where ret_process is NULL nobody could look at the exit code;
  * then any but 0 is MPROC_EEXIT, and the story has it, with the last line of a captured error stream.
  * Errors: those of start_program and communicate. */

@@ -17,6 +17,7 @@ static mproc_program_options run_options(const mproc_program_options *options,
                                          mproc_deadline deadline)
 {
     mproc_program_options own = options ? *options : (mproc_program_options){.size = sizeof own};
+    own.size = sizeof own; /* a newer header's may be larger; what we do not know of it is zero */
     if (communicate && communicate->input && own.input.kind == MPROC_STREAM_INHERIT)
         own.input.kind = MPROC_STREAM_PIPE;
     if (own.group == MPROC_GROUP_SAME && deadline.ns != MPROC_FOREVER.ns)

@@ -59,6 +59,19 @@ START_TEST(what_cannot_start_is_the_error_of_the_start)
 }
 END_TEST
 
+START_TEST(options_of_a_newer_header_are_taken_while_the_unknown_is_zero)
+{
+    struct {
+        mproc_program_options known;
+        char unknown[64];
+    } newer = {.known = {.size = sizeof newer}};
+    warm();
+    ck_done(mproc_run(ARGV("true"), &newer.known, NULL, limit(), NULL));
+    newer.unknown[5] = 1;
+    ck_assert_int_eq(mproc_run(ARGV("true"), &newer.known, NULL, limit(), NULL), -EINVAL);
+}
+END_TEST
+
 static void gone_await(const gate *life)
 {
     char byte;
@@ -124,6 +137,7 @@ int main(int argc, char **argv)
     tcase_add_test(run_case, run_gives_code_and_outputs);
     tcase_add_test(run_case, an_exit_code_that_nobody_could_look_at_is_an_error);
     tcase_add_test(run_case, what_cannot_start_is_the_error_of_the_start);
+    tcase_add_test(run_case, options_of_a_newer_header_are_taken_while_the_unknown_is_zero);
     tcase_add_test(run_case, at_the_deadline_the_program_dies_with_its_children);
     tcase_add_test(run_case, too_much_output_ends_the_program_with_its_children);
     tcase_add_test(run_case, a_normal_exit_does_not_wait_for_a_program_that_writes_to_us);
