@@ -202,7 +202,7 @@ static void sweep_mark(const round_run *recorded, int mark)
 static void sweep_state(const kill_case *of, unsigned state)
 {
     round_run recorded = {.of = of, .state = state, .kind = ROUND_RECORD};
-    if (!attempt(&recorded) && !recorded.skipped)
+    if (!attempt(&recorded) && (!recorded.skipped || opt.stepping))
         return;
     for (int mark = 0; mark <= recorded.mark; mark++)
         if (marked(opt.mark, mark))

@@ -22,7 +22,10 @@
 #include "platform/platform.h"
 #include "support/support.h"
 
-enum { ROUND_LIMIT_S = 30 /* a round that takes longer hangs in the controller itself */ };
+enum {
+    STEP_BYTES_MOST = 64 << 10,
+    ROUND_LIMIT_S = 30 /* a round that takes longer hangs in the controller itself */
+};
 
 static bool stepping;
 
@@ -237,6 +240,14 @@ static void end(round_run *r)
         ;
 }
 
+static bool steps_too_many(const round_run *r)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < kill_flags->quiet_count; i++)
+        bytes += kill_flags->quiet[i].iov_len;
+    return stepping && r->of->copies && bytes > STEP_BYTES_MOST;
+}
+
 void round_do(round_run *r)
 {
     alarm(ROUND_LIMIT_S);
@@ -244,6 +255,12 @@ void round_do(round_run *r)
     int answer = r->of->setup(r->state, &r->context);
     if (answer != 0) {
         round_blame(r, "the start state could not be made: %d", answer);
+        return;
+    }
+    if (steps_too_many(r)) {
+        r->skipped = true;
+        round_blame(r, "its copies take too many steps");
+        end(r);
         return;
     }
     start_beside(r);

@@ -212,9 +212,9 @@ static int check(void *context, unsigned state, bool returned)
 }
 
 #define CREW(title, making)                                                                                  \
-    .operation = (title), .states = queue_sizes_states, .setup = (making), .teardown = scene_teardown,       \
-    .beside = beside, .beside_count = PRODUCERS + CONSUMERS, .prepare = queue_scene_enter, .call = call,     \
-    .meanwhile = queue_scene_meanwhile, .check = check
+    .operation = (title), .states = queue_sizes_states, .copies = true, .setup = (making),                   \
+    .teardown = scene_teardown, .beside = beside, .beside_count = PRODUCERS + CONSUMERS,                     \
+    .prepare = queue_scene_enter, .call = call, .meanwhile = queue_scene_meanwhile, .check = check
 
 const kill_case killsweep_queue_put_crew = {CREW("queue put among many", put_setup)};
 const kill_case killsweep_queue_get_crew = {CREW("queue get among many", get_setup)};

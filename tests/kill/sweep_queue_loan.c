@@ -245,7 +245,7 @@ const kill_case killsweep_queue_give_back = {LOAN("queue give back", one_setup),
                                              .call = give_back, .check = give_back_check};
 
 #define SIZES(name, of)                                                                                      \
-    .operation = (name " by size"), .states = of##_states, .setup = of##_setup,                              \
+    .operation = (name " by size"), .states = of##_states, .copies = true, .setup = of##_setup,              \
     .teardown = queue_scene_teardown, .meanwhile = queue_scene_meanwhile
 
 const kill_case killsweep_queue_reserve_sizes = {SIZES("queue reserve", reserve), .prepare = enter,

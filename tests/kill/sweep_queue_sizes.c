@@ -151,7 +151,7 @@ static int get_check(void *context, unsigned state, bool returned)
 }
 
 #define SIZES(title, of)                                                                                     \
-    .operation = (title), .states = queue_sizes_states, .setup = of##_setup,                                 \
+    .operation = (title), .states = queue_sizes_states, .copies = true, .setup = of##_setup,                 \
     .teardown = queue_scene_teardown, .prepare = queue_scene_enter, .call = of##_call,                       \
     .recover = queue_scene_recover, .meanwhile = queue_scene_meanwhile, .wait = of##_wait,                   \
     .wakes = of##_wakes, .check = of##_check

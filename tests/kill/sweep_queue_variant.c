@@ -151,8 +151,9 @@ static int get_check(void *context, unsigned state, bool returned)
 }
 
 #define VARIANT(title, names, making, of)                                                                    \
-    .operation = (title), .states = (names), .setup = (making), .teardown = queue_scene_teardown,            \
-    .prepare = queue_scene_enter, .call = of##_call, .check = of##_check, .meanwhile = queue_scene_meanwhile
+    .operation = (title), .states = (names), .copies = true, .setup = (making),                              \
+    .teardown = queue_scene_teardown, .prepare = queue_scene_enter, .call = of##_call, .check = of##_check,  \
+    .meanwhile = queue_scene_meanwhile
 
 const kill_case killsweep_queue_put_variant = {VARIANT("queue put variant", states, put_setup, put),
                                                .recover = queue_scene_recover};
