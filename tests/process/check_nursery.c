@@ -332,7 +332,7 @@ START_TEST(many_short_children_all_end_with_0_and_many_sleepers_with_minus_15)
 }
 END_TEST
 
-START_TEST(closed_children_are_collected_by_the_next_start)
+START_TEST(closed_children_are_collected_by_a_later_start)
 {
     warm();
     gate hold = gate_make();
@@ -342,6 +342,9 @@ START_TEST(closed_children_are_collected_by_the_next_start)
     ck_assert_int_eq(mproc_process_signal(process, SIGKILL), 0);
     mproc_process_close(&process);
     ck_assert(support_until(ended, &pidfd, LIMIT_MS));
+    /* The fork server's nursery tells a moment after the kernel: in any case before it tells the end of a later child. */
+    if (_i == MPROC_START_FORKSERVER)
+        ck_assert_int_eq(run(_i, nothing, MPROC_NONE), 0);
     ck_assert_int_eq(run(_i, nothing, MPROC_NONE), 0);
     ck_assert_int_eq(kill(pid, 0), -1);
     close(pidfd);
@@ -426,7 +429,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(many, many_threads_join_one_process, FIRST_METHOD, PROCESS_METHODS);
     tcase_add_loop_test(many, many_short_children_all_end_with_0_and_many_sleepers_with_minus_15,
                         FIRST_METHOD, PROCESS_METHODS);
-    tcase_add_loop_test(many, closed_children_are_collected_by_the_next_start, FIRST_METHOD, PROCESS_METHODS);
+    tcase_add_loop_test(many, closed_children_are_collected_by_a_later_start, FIRST_METHOD, PROCESS_METHODS);
     TCase *faults = support_case(suite, "faults");
     tcase_add_loop_test(faults, without_descriptors_start_fails_cleanly_at_every_step, FIRST_METHOD,
                         PROCESS_METHODS);
