@@ -33,6 +33,7 @@
  *   is_alive      no                any             who started it       no                   false
  *   pid, name     no                any             all                  yes                  work
  *   close         no                the last user   all                  no                   works
+ *   children      no                any             each its own         no                   the new one's
  *   self, parent  no                any             each its own         no                   the new one's
  *
  * At normal exit (exit, return from main) running children are joined, also those whose handles were closed:
@@ -96,6 +97,12 @@ MPROC_API int  mproc_process_stop(mproc_process *process, mproc_deadline deadlin
  * joined. */
 MPROC_API mproc_process *mproc_process_self(void);
 MPROC_API mproc_process *mproc_process_parent(void);
+
+/* The children of this process that live, oldest first, also those whose handles are closed, threads and
+ * programs (program.h) that it started: a list, the caller's to clear, of dicts {"pid": int, "name": text}
+ * (bytes where it is not UTF-8).
+ * Those that have ended are collected on the way, as each start does with some. -ENOMEM. */
+MPROC_API int  mproc_process_children(mproc_variant *ret_list);
 
 MPROC_END_DECLS
 

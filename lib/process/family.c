@@ -12,9 +12,14 @@
 #include "process/family.h"
 #include "process/program.h"
 
+/* Children that one start looks at, in turn: what a start costs does not grow with their number, and those that have
+ * ended and wait for their turn are at most an eighth of the living. */
+enum { FAMILY_LOOKS = 8 };
+
 static struct {
     pthread_mutex_t lock;
     mproc_process *first;
+    mproc_process *look;      /* where the next tidying goes on; NULL: at the first */
     mproc_process *forgotten; /* of the process this one was forked from */
     unsigned started;
     uint64_t exit_incarnation; /* that has registered the exit hook */
@@ -52,6 +57,7 @@ static void family_forget(void)
         }
     }
     family.first = NULL;
+    family.look = NULL;
     family.started = 0;
     mproc__nursery_forget();
     mproc__slots_forget();
@@ -132,6 +138,8 @@ void mproc__family_add(mproc_process *process)
 
 void mproc__family_remove(mproc_process *process)
 {
+    if (family.look == process)
+        family.look = process->next;
     if (process->previous)
         process->previous->next = process->next;
     else
@@ -141,25 +149,80 @@ void mproc__family_remove(mproc_process *process)
     mproc__handle_release(&process->handle);
 }
 
-/* Kept for the caller, who collects it without the lock: collecting takes it itself, inside another. */
-static mproc_process *family_find_closed(void)
+/* The next one that has ended among as many as *looks says, which it counts down. Kept for the caller, who
+ * collects it without the lock: collecting takes it itself, inside another. */
+static mproc_process *family_find_ended(unsigned *looks)
 {
+    mproc_process *found = NULL;
     mproc__family_lock();
-    mproc_process *process = family.first;
-    while (process && !(process->closed && mproc__process_ended(process)))
-        process = process->next;
-    if (process)
-        mproc__handle_keep(&process->handle);
+    while (!found && *looks > 0 && family.first) {
+        mproc_process *process = family.look ? family.look : family.first;
+        family.look = process->next;
+        --*looks;
+        if (mproc__process_ended(process))
+            found = process;
+    }
+    if (found)
+        mproc__handle_keep(&found->handle);
     mproc__family_unlock();
-    return process;
+    return found;
+}
+
+static void family_collect(unsigned looks)
+{
+    for (mproc_process *process; (process = family_find_ended(&looks));) {
+        mproc__process_collect(process);
+        mproc__handle_release(&process->handle);
+    }
 }
 
 void mproc__family_tidy(void)
 {
-    for (mproc_process *process; (process = family_find_closed());) {
-        mproc__process_collect(process);
-        mproc__handle_release(&process->handle);
-    }
+    family_collect(FAMILY_LOOKS);
+}
+
+static int children_append(mproc_variant *list, const mproc_process *process)
+{
+    mproc_variant child = mproc_null(), name = mproc_text(process->name);
+    if (name.kind == MPROC_KIND_INVALID) /* not UTF-8 */
+        name = mproc_bytes(process->name, strlen(process->name));
+    int rc = mproc_variant_set(&child, "pid", MPROC_V((int)process->pid));
+    if (rc == 0)
+        rc = mproc_variant_set(&child, "name", name);
+    if (rc == 0)
+        rc = mproc_variant_append(list, child);
+    mproc_variant_clear(&child);
+    return rc;
+}
+
+/* Oldest first: the list has them the other way. */
+static int children_list(mproc_variant *list)
+{
+    int rc = 0;
+    mproc_process *process = family.first;
+    while (process && process->next)
+        process = process->next;
+    for (; process && rc == 0; process = process->previous)
+        if (mproc_process_is_alive(process))
+            rc = children_append(list, process);
+    return rc;
+}
+
+int mproc_process_children(mproc_variant *ret_list)
+{
+    if (!ret_list)
+        return mproc__fail(-EINVAL, "mproc_process_children: NULL");
+    mproc__family_clear_forgotten();
+    family_collect(MPROC__SLOTS);
+    mproc_variant list = mproc_null();
+    mproc__family_lock();
+    int rc = children_list(&list);
+    mproc__family_unlock();
+    if (rc == 0)
+        *ret_list = list.kind == MPROC_KIND_NULL ? mproc_items(NULL, 0) : list;
+    else
+        mproc_variant_clear(&list);
+    return rc;
 }
 
 void mproc__family_next_path(char path[MPROC__PATH_BYTES])

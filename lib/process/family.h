@@ -17,7 +17,7 @@ void mproc__family_unlock(void);
 /* Started children that are not collected; the list holds a reference. Under the lock. */
 void mproc__family_add(mproc_process *process);
 void mproc__family_remove(mproc_process *process);
-/* Collects what has ended of those that the program has closed: zombies do not pile up. */
+/* Collects some of those that have ended, in turn: zombies do not pile up. */
 void mproc__family_tidy(void);
 /* The path of the next child: "3", or "2:1" in a child. */
 void mproc__family_next_path(char path[MPROC__PATH_BYTES]);

@@ -72,9 +72,10 @@ static int process_describe(const mproc__handle *handle, char *buffer, size_t si
         snprintf(end, sizeof end, "ended with %d%s", process->exit_code,
                  signal_text(process->exit_code, signal_name, sizeof signal_name));
     if (process->program)
-        return snprintf(buffer, size_bytes, "program %s pid %d %s", process->name, (int)process->pid, end);
-    return snprintf(buffer, size_bytes, "process %s pid %d by %s %s", process->name, (int)process->pid,
-                    methods[process->method], end);
+        return snprintf(buffer, size_bytes, "program %s pid %d parent %d %s", process->name,
+                        (int)process->pid, (int)process->parent_pid, end);
+    return snprintf(buffer, size_bytes, "process %s pid %d parent %d by %s %s", process->name,
+                    (int)process->pid, (int)process->parent_pid, methods[process->method], end);
 }
 
 static int process_wait_fd(mproc__handle *handle)
@@ -110,6 +111,7 @@ mproc_process *mproc__process_new(mproc__process_kind kind)
     process->kind = kind;
     process->incarnation = mproc__incarnation();
     process->pid = mproc__pid();
+    process->parent_pid = process->pid;
     process->pidfd = -1;
     process->thread_fd = -1;
     return process;

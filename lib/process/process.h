@@ -32,6 +32,7 @@ struct mproc_process {
     char path[MPROC__PATH_BYTES];
     uint64_t incarnation; /* of the process that may use it */
     pid_t pid;
+    pid_t parent_pid; /* who started it; 0: nobody, or nobody knows */
     int pidfd; /* -1: a thread, or self */
     uint32_t grace_ms;
     unsigned slot;

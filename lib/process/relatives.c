@@ -41,6 +41,7 @@ static mproc_process *self_new(void)
     if (!process)
         return NULL;
     process->method = me->method;
+    process->parent_pid = me->parent_pid;
     memcpy(process->name, me->name[0] ? me->name : MPROC__MAIN_NAME,
            me->name[0] ? sizeof me->name : sizeof MPROC__MAIN_NAME);
     memcpy(process->path, me->path, sizeof me->path);
@@ -58,6 +59,7 @@ static mproc_process *parent_new(void)
         return NULL;
     memcpy(process->name, me->parent_name, sizeof me->parent_name);
     process->pid = me->parent_pid;
+    process->parent_pid = 0;
     process->pidfd = mproc__pidfd_open(me->parent_pid);
     bool same = process->pidfd >= 0 && mproc__process_times(me->parent_pid, &start_ticks, &stack) == 0 &&
                 start_ticks == me->parent_start_ticks;

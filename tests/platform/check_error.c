@@ -46,6 +46,26 @@ START_TEST(errno_codes_have_the_names_of_errno)
 }
 END_TEST
 
+/* A full and an empty queue are what the call that met them waited for, so that try, timed and blocking are one function: both
+ * are its deadline passed, and which of the two is known from the call. What a remote function answers is its own code. That
+ * the message which found its buffer too small can be had is shown by check_connection.
+ * shows: ERR-01 */
+START_TEST(every_way_to_fail_has_a_code_and_a_text_of_its_own)
+{
+    const int ways[] = {-ETIMEDOUT, MPROC_ECLOSED, MPROC_EEND, MPROC_ETOOSMALL, MPROC_EAUTH,   MPROC_EBROKEN,
+                        -ECANCELED, MPROC_ESTATE,  -EINVAL,    MPROC_EDIED,     MPROC_EUNKNOWN};
+
+    for (size_t i = 0; i < MPROC__COUNT(ways); i++) {
+        ck_assert_int_lt(ways[i], 0);
+        for (size_t k = 0; k < i; k++) {
+            ck_assert_int_ne(ways[i], ways[k]);
+            ck_assert_str_ne(mproc_errname(ways[i]), mproc_errname(ways[k]));
+            ck_assert_str_ne(mproc_strerror(ways[i]), mproc_strerror(ways[k]));
+        }
+    }
+}
+END_TEST
+
 START_TEST(any_number_has_some_text)
 {
     const int odd[] = {17, -4000, -6000, INT32_MIN, INT32_MAX};
@@ -91,6 +111,7 @@ int main(int argc, char **argv)
     tcase_add_test(all, every_code_of_the_house_has_its_own_name_and_text);
     tcase_add_test(all, the_numbers_of_the_house_have_no_gap);
     tcase_add_test(all, errno_codes_have_the_names_of_errno);
+    tcase_add_test(all, every_way_to_fail_has_a_code_and_a_text_of_its_own);
     tcase_add_test(all, any_number_has_some_text);
     tcase_add_test(all, the_text_of_a_story_is_name_and_sentence);
     tcase_add_test(all, numbers_are_told_only_when_they_were_set);

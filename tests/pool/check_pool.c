@@ -248,6 +248,48 @@ START_TEST(creation_fails_cleanly_at_every_allocation)
 }
 END_TEST
 
+static int uses_a_pool(mproc_call *call)
+{
+    char byte;
+    mproc_pool *pool;
+    mproc_variant squares = mproc_null();
+    mproc_start method = (mproc_start)mproc_call_int(call, 0);
+    if (read(0, &byte, 1) != 0)
+        return 1;
+    if (mproc_pool_create(MPROC_WITH(mproc_pool_options, .workers = 2, .start = method), &pool) < 0)
+        return 2;
+    mproc_future *future;
+    int rc = mproc_pool_submit(pool, task_square, MPROC_ARGS(7), NULL, &future);
+    if (rc == 0) {
+        rc = mproc_future_result(future, mproc_after_ms(support_ms(5000)), &squares);
+        rc = rc == 0 && mproc_variant_equal(squares, mproc_int(49)) ? 0 : 3;
+        mproc_future_close(&future);
+    }
+    mproc_pool_close(&pool);
+    return rc == 0 ? 0 : 4;
+}
+
+/* shows: PROC-22 */
+START_TEST(a_child_without_input_has_a_pool_of_its_own)
+{
+    mproc_process *process = NULL;
+    int exit_code = 99;
+    /* The first start leaves the nursery and the stop words, which live as long as the program. */
+    int rc = mproc_process_start(task_square, MPROC_ARGS(0),
+                                 MPROC_WITH(mproc_process_options, .start = MPROC_START_FORK), &process);
+    ck_assert_int_eq(rc, 0);
+    ck_assert_int_eq(mproc_process_join(process, mproc_after_ms(support_ms(10000)), NULL), 0);
+    mproc_process_close(&process);
+    support_leaks_begin();
+    rc = mproc_process_start(uses_a_pool, MPROC_ARGS((int)METHOD),
+                             MPROC_WITH(mproc_process_options, .start = METHOD), &process);
+    ck_assert_msg(rc == 0, "%s", mproc_error_text(mproc_last_error()));
+    ck_assert_int_eq(mproc_process_join(process, mproc_after_ms(support_ms(10000)), &exit_code), 0);
+    ck_assert_int_eq(exit_code, 0);
+    mproc_process_close(&process);
+}
+END_TEST
+
 static void add(TCase *all)
 {
     tcase_add_loop_test(all, a_task_gives_its_result_by_every_start_method, METHODS_FIRST, METHODS);
@@ -263,6 +305,8 @@ static void add(TCase *all)
     tcase_add_test(all, threads_are_not_replaced);
     tcase_add_loop_test(all, a_fork_child_may_not_use_its_parents_pool, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, a_handle_cannot_be_an_argument_of_a_process, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_child_without_input_has_a_pool_of_its_own, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_test(all, a_pool_describes_itself);
     tcase_add_loop_test(all, a_pool_outlives_the_thread_that_made_it, METHODS_FIRST, 1);

@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <mproc/queue.h>
+#include "channel/auth.h"
 #include "data/call.h"
 #include "process/process_support.h"
 
@@ -132,6 +134,84 @@ START_TEST(a_child_has_an_empty_mask_default_dispositions_and_no_input)
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     sigaction(SIGUSR1, &before[0], NULL);
     sigaction(SIGPIPE, &before[1], NULL);
+}
+END_TEST
+
+static int finds_the_key(mproc_call *call)
+{
+    mproc__key key;
+    size_t size_bytes;
+    const void *bytes = mproc_variant_get_bytes(mproc_call_arg(call, 0), &size_bytes);
+    if (mproc__key_program(&key) < 0 || !key.set || !bytes)
+        return 1;
+    return key.size_bytes == size_bytes && memcmp(key.bytes, bytes, size_bytes) == 0 ? 0 : 2;
+}
+
+/* shows: PROC-07 */
+START_TEST(a_child_has_the_key_of_the_moment_of_its_start)
+{
+    static const char first[] = "the first key of the program", second[] = "and another key for the next";
+    warm();
+    ck_assert_int_eq(mproc_set_key(first, sizeof first), 0);
+    ck_assert_int_eq(run(_i, finds_the_key, MPROC_ARGS(mproc_bytes(first, sizeof first))), 0);
+    ck_assert_int_eq(mproc_set_key(second, sizeof second), 0);
+    ck_assert_int_eq(run(_i, finds_the_key, MPROC_ARGS(mproc_bytes(second, sizeof second))), 0);
+    ck_assert_int_eq(mproc_set_key(NULL, 0), 0);
+}
+END_TEST
+
+static int uses_a_queue_and_a_process(mproc_call *call)
+{
+    mproc_queue *queue;
+    char text[8], byte;
+    if (read(0, &byte, 1) != 0)
+        return 1;
+    if (mproc_queue_create(NULL, NULL, &queue) < 0 || mproc_queue_put(queue, "one", 4, MPROC_NOW) < 0)
+        return 2;
+    size_t size_bytes;
+    if (mproc_queue_get(queue, text, sizeof text, MPROC_NOW, &size_bytes) < 0 || strcmp(text, "one") != 0)
+        return 3;
+    mproc_queue_close(&queue);
+    mproc_process *process;
+    int exit_code = 99, rc;
+    rc = mproc_process_start(nothing, MPROC_NONE,
+                             MPROC_WITH(mproc_process_options, .start = (mproc_start)mproc_call_int(call, 0)),
+                             &process);
+    if (rc == 0)
+        rc = mproc_process_join(process, mproc_after_ms(support_ms(LIMIT_MS)), &exit_code);
+    mproc_process_close(&process);
+    return rc == 0 && exit_code == 0 ? 0 : 4;
+}
+
+/* shows: PROC-22 */
+START_TEST(in_a_child_without_input_queues_and_processes_can_be_made)
+{
+    warm();
+    ck_assert_int_eq(run(_i, uses_a_queue_and_a_process, MPROC_ARGS(_i)), 0);
+}
+END_TEST
+
+static int finds_arguments_by_name(mproc_call *call)
+{
+    mproc_variant named = mproc_call_arg(call, 0);
+    const char *text = mproc_variant_get_text(mproc_variant_find(named, "text"));
+    if (!text || strcmp(text, "x") != 0)
+        return 1;
+    if (mproc_variant_set(&named, "text", mproc_text("changed")) == 0)
+        return 2; /* what a call has is borrowed */
+    return mproc_variant_equal(mproc_variant_find(named, "number"), mproc_int(7)) ? 0 : 3;
+}
+
+/* shows: PROC-04 */
+START_TEST(a_dict_carries_arguments_by_name_and_no_two_children_share_them)
+{
+    warm();
+    mproc_variant named = mproc_null();
+    ck_assert_int_eq(mproc_variant_set(&named, "text", mproc_text("x")), 0);
+    ck_assert_int_eq(mproc_variant_set(&named, "number", mproc_int(7)), 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(run(_i, finds_arguments_by_name, MPROC_ARGS(named)), 0);
+    mproc_variant_clear(&named);
 }
 END_TEST
 
@@ -319,6 +399,11 @@ int main(int argc, char **argv)
                         FIRST_METHOD, PROCESS_METHODS);
     tcase_add_loop_test(around, a_child_has_an_empty_mask_default_dispositions_and_no_input, FIRST_METHOD,
                         PROCESS_METHODS);
+    tcase_add_loop_test(around, a_child_has_the_key_of_the_moment_of_its_start, FIRST_METHOD, ALL_METHODS);
+    tcase_add_loop_test(around, in_a_child_without_input_queues_and_processes_can_be_made, FIRST_METHOD,
+                        PROCESS_METHODS);
+    tcase_add_loop_test(around, a_dict_carries_arguments_by_name_and_no_two_children_share_them, FIRST_METHOD,
+                        ALL_METHODS);
     TCase *end = support_case(suite, "streams and exit handlers");
     tcase_add_loop_test(end, a_failing_function_exits_1_says_so_on_stderr_and_flushes_its_streams,
                         FIRST_METHOD, PROCESS_METHODS);

@@ -2,11 +2,13 @@
 /* The process handle: alive, joined, signalled, stopped, described; one body over all methods. */
 #include "platform/base.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <mproc/wait.h>
 #include "process/process.h"
 #include "process/process_support.h"
 
@@ -143,6 +145,25 @@ START_TEST(a_signal_handled_during_join_neither_ends_nor_falsifies_it)
     sigaction(SIGUSR1, &action, &before);
     ck_assert_int_eq(run(_i, pesters_the_joiner, MPROC_ARGS((int)getpid())), 0);
     sigaction(SIGUSR1, &before, NULL);
+}
+END_TEST
+
+/* shows: PROC-23 WAIT-1 */
+START_TEST(the_descriptor_is_readable_once_the_process_has_ended_until_the_handle_is_closed)
+{
+    warm();
+    gate hold = gate_make();
+    mproc_process *process = start(_i, waits_at_gate, MPROC_ARGS(mproc_fd(hold.read_fd)));
+    int fd = mproc_wait_fd(process);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(mproc__fd_poll(fd, POLLIN, MPROC_NOW), -ETIMEDOUT);
+    gate_open(&hold);
+    ck_assert_int_eq(mproc__fd_poll(fd, POLLIN, mproc_after_ms(support_ms(1000))), 0);
+    ck_assert_int_eq(join(process), 0);
+    ck_assert_int_eq(mproc_wait_fd(process), fd);
+    ck_assert_int_eq(mproc__fd_poll(fd, POLLIN, MPROC_NOW), 0);
+    mproc_process_close(&process);
+    gate_destroy(&hold);
 }
 END_TEST
 
@@ -335,14 +356,27 @@ END_TEST
 
 /* ---- description, mistakes ---- */
 
-START_TEST(a_description_names_process_pid_and_end)
+/* shows: PROC-42 */
+START_TEST(a_description_names_process_pid_parent_and_state)
 {
+    static const char *const methods[] = {"", "fork", "spawn", "forkserver"};
     char text[200], expected[200];
     warm();
+    gate hold = gate_make();
+    mproc_process *runs = start(_i, waits_at_gate, MPROC_ARGS(mproc_fd(hold.read_fd)));
+    mproc_describe(runs, text, sizeof text);
+    snprintf(expected, sizeof expected, "process %s pid %d parent %d by %s running", mproc_process_name(runs),
+             mproc_process_pid(runs), (int)getpid(), methods[_i]);
+    ck_assert_str_eq(text, expected);
+    gate_open(&hold);
+    ck_assert_int_eq(join(runs), 0);
+    mproc_process_close(&runs);
+    gate_destroy(&hold);
     mproc_process *process = start(_i, raises_its_argument, MPROC_ARGS(SIGKILL));
     ck_assert_int_eq(join(process), -SIGKILL);
     mproc_describe(process, text, sizeof text);
-    snprintf(expected, sizeof expected, "process Process-2 pid %d", mproc_process_pid(process));
+    snprintf(expected, sizeof expected, "process Process-3 pid %d parent %d ", mproc_process_pid(process),
+             (int)getpid());
     ck_assert_msg(strncmp(text, expected, strlen(expected)) == 0, "%s", text);
     ck_assert_ptr_nonnull(strstr(text, "ended with -9 (SIGKILL)"));
     mproc_process_close(&process);
@@ -395,6 +429,9 @@ int main(int argc, char **argv)
     tcase_add_loop_test(ends, exit_in_the_child_is_reported_modulo_256, FIRST_METHOD, PROCESS_METHODS);
     tcase_add_loop_test(ends, death_by_a_signal_is_reported_as_minus_its_number, FIRST_METHOD,
                         PROCESS_METHODS);
+    tcase_add_loop_test(ends,
+                        the_descriptor_is_readable_once_the_process_has_ended_until_the_handle_is_closed,
+                        FIRST_METHOD, ALL_METHODS);
     TCase *signals = support_case(suite, "signals and stopping");
     tcase_add_loop_test(signals, term_kill_and_interrupt_find_default_dispositions, FIRST_METHOD,
                         PROCESS_METHODS);
@@ -408,7 +445,8 @@ int main(int argc, char **argv)
                         MPROC_START_FORKSERVER);
     tcase_add_test(others, the_library_leaves_sigchld_and_strangers_children_alone);
     tcase_add_loop_test(others, a_program_that_ignores_sigchld_starts_and_joins, FIRST_METHOD, ALL_METHODS);
-    tcase_add_loop_test(others, a_description_names_process_pid_and_end, FIRST_METHOD, PROCESS_METHODS);
+    tcase_add_loop_test(others, a_description_names_process_pid_parent_and_state, FIRST_METHOD,
+                        PROCESS_METHODS);
     tcase_add_test(others, wrong_use_is_refused_without_effect);
     return support_run(suite, argc, argv);
 }
