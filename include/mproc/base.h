@@ -13,7 +13,8 @@
  * | call                  | blocks      | threads                  | processes    | in a signal handler | after fork     |
  * |-----------------------|-------------|--------------------------|--------------|---------------------|----------------|
  * | init                  | no          | first in main, alone     | each its own | no                  | -              |
- * | set_start, get_start  | no          | any                      | each its own | no                  | inherited      |
+ * | set_start, get_start, | no          | any                      | each its own | no                  | inherited      |
+ * | reset_start           |             |                          |              |                     |                |
  * | set_key               | no          | any                      | each its own | no                  | inherited      |
  * | set_log               | no          | while no other uses us   | each its own | no                  | inherited      |
  * | options_init, version | no          | any                      | -            | yes                 | works          |
@@ -92,9 +93,13 @@ typedef void mproc_log_fn(mproc_log_level level, const char *text, void *context
  * it takes from the arguments is gone from *argc and *argv. mproc_init(NULL, NULL) serves a library that has no main: then
  * spawn and forkserver answer MPROC_ENOINIT. */
 MPROC_API int  mproc_init(int *argc, char ***argv);
-/* The program's default start method (process.h says what they are; fork unless set), once, before the first start.
- * -EINVAL: no method. MPROC_ESTATE: set or used before. */
+/* The program's default start method (process.h says what they are; fork unless set), once, before the first start that names
+ * none. -EINVAL: no method. MPROC_ESTATE: set or used before. */
 MPROC_API int  mproc_set_start(mproc_start method);
+/* The same at any time, by force: what runs already keeps its method. MPROC_START_DEFAULT: as if it were never set or used. */
+MPROC_API int  mproc_reset_start(mproc_start method);
+/* The method that a start without one would have now. Asking settles nothing. In a started child: that by which it was
+ * started, until the child sets its own. */
 MPROC_API mproc_start mproc_get_start(void);
 /* The program's authkey, copied; started children have it too, never by argument or environment. NULL, 0: none. Set again, it
  * holds for what is opened from then on. -EINVAL: shorter than 16 bytes. -ENOMEM. */

@@ -151,6 +151,7 @@ static int launch_fork(const mproc__launch_options *options, launch *child)
     child->pid = fork();
     if (child->pid == 0) {
         close(sockets[0]);
+        mproc__start_forget();
         mproc__child_forked(options, &self, sockets[1]);
     }
     rc = -errno;

@@ -17,6 +17,7 @@
 #include "data/parcel.h"
 #include "platform/story.h"
 #include "process/child.h"
+#include "process/self.h"
 #include "sync/nouns.h"
 
 static char **program_argv; /* a copy: option parsers reorder the original */
@@ -80,6 +81,7 @@ int mproc__process_main(int *argc, char ***argv)
     mproc__noun_register(&mproc__queue_noun);
     if (marker_take(&parent)) {
         fcntl(MPROC__CHILD_SOCKET, F_SETFD, FD_CLOEXEC);
+        mproc__start_forget(); /* what main said above mproc_init is for the first process */
         mproc__child_received(MPROC__CHILD_SOCKET, parent, false);
     }
     return 0;

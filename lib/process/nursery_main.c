@@ -14,6 +14,7 @@
 #include "process/child.h"
 #include "process/nursery.h"
 #include "process/program.h"
+#include "process/self.h"
 #include "process/supervise.h"
 
 typedef struct nursery_slot {
@@ -46,8 +47,10 @@ static void slot_start(unsigned index, int socket)
     atomic_store_explicit(&nursery.shared->slots[index].state, MPROC__SLOT_RUNNING, memory_order_relaxed);
     mproc__signals_block(&mask);
     pid_t pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        mproc__start_forget();
         mproc__child_received(socket, self, true);
+    }
     int error = errno;
     mproc__signals_restore(&mask);
     nursery.slots[index].pid = pid > 0 ? pid : 0;

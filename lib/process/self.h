@@ -29,9 +29,13 @@ mproc__self *mproc__self_get(void);
 /* Fills what a child shall know of the calling process as its parent. */
 void mproc__self_for_child(mproc__self *ret_child);
 
+/* ---- method.c ---- */
 /* Whether mproc_set_start has named the default; and that a start uses it, after which it cannot be set any
  * more. */
 bool mproc__start_named(void);
 void mproc__start_use_default(void);
+/* In a child that the library starts: its default is the method by which it was started, not what the
+ * parent had set. */
+void mproc__start_forget(void);
 
 #endif
