@@ -79,7 +79,9 @@ static int method_choose(const mproc_process_options *options, mproc_start *ret_
     }
     if (*ret_method == MPROC_START_FORK && asked == MPROC_START_DEFAULT && !mproc__start_named())
         return mproc__launch_threads_check();
-    if (*ret_method == MPROC_START_FORKSERVER && !mproc__process_main_called())
+    /* Before a nursery is made, which would be a forked one. */
+    bool execs = *ret_method == MPROC_START_SPAWN || *ret_method == MPROC_START_FORKSERVER;
+    if (execs && !mproc__process_main_called())
         return mproc__fail(MPROC_ENOINIT, "spawn and forkserver need mproc_init(&argc, &argv) first in main");
     return 0;
 }

@@ -3,10 +3,12 @@
  * method. */
 #include "platform/base.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <mproc/lock.h>
 #include "data/parcel.h"
 #include "platform/story.h"
 #include "process/process_support.h"
@@ -146,6 +148,8 @@ static void *waits(void *context)
     return NULL;
 }
 
+/* Refused with an explanation where the reference warns; who names the method gets it. */
+/* shows: START-26 */
 START_TEST(fork_beside_other_threads_is_refused_unless_asked_for_by_name)
 {
     pthread_t thread;
@@ -212,6 +216,118 @@ START_TEST(a_hundred_children_of_eight_threads_own_exactly_what_they_were_given)
 }
 END_TEST
 
+/* ---- a fork beside threads that hold whatever there is to hold ---- */
+
+static _Atomic bool holders_stop;
+static int exit_fd = -1;
+
+static void *holds_library_locks(void *context)
+{
+    (void)context;
+    while (!atomic_load(&holders_stop)) {
+        mproc_process *process = NULL;
+        mproc_lock *lock = NULL;
+        if (mproc_process_start(nothing, MPROC_NONE,
+                                MPROC_WITH(mproc_process_options, .start = MPROC_START_THREAD),
+                                &process) < 0 ||
+            mproc_process_join(process, mproc_after_ms(support_ms(LIMIT_MS)), NULL) < 0 ||
+            mproc_lock_create(NULL, NULL, &lock) < 0)
+            return context;
+        mproc_lock_close(&lock);
+        mproc_process_close(&process);
+    }
+    return NULL;
+}
+
+static bool has_no_children(void)
+{
+    char path[64];
+    int pid = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *list = fopen(path, "re");
+    bool none = !list || fscanf(list, "%d", &pid) != 1;
+    if (list)
+        fclose(list);
+    return none;
+}
+
+static int threads_count(void)
+{
+    int count = 0;
+    DIR *directory = opendir("/proc/self/task");
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
+        count += entry->d_name[0] != '.';
+    if (directory)
+        closedir(directory);
+    return count;
+}
+
+/* Everything of its own: no child, no thread, the first number, locks that can be taken. */
+static int begins_anew(mproc_call *call)
+{
+    mproc_process *child = NULL;
+    mproc_lock *lock = NULL;
+    int exit_code = 99;
+    char name[64];
+    snprintf(name, sizeof name, "%s:1", mproc_process_name(mproc_process_self()));
+    if (!has_no_children())
+        return 1;
+    if (threads_count() != 1)
+        return 2;
+    if (mproc_process_start(nothing, MPROC_NONE,
+                            MPROC_WITH(mproc_process_options, .start = (mproc_start)mproc_call_int(call, 0)),
+                            &child) != 0)
+        return 3;
+    if (strcmp(mproc_process_name(child), name) != 0)
+        return 4;
+    if (mproc_process_join(child, mproc_after_ms(LIMIT_MS), &exit_code) != 0 || exit_code != 0)
+        return 5;
+    mproc_process_close(&child);
+    if (mproc_lock_create(NULL, NULL, &lock) != 0 || mproc_lock_acquire(lock, mproc_after_ms(LIMIT_MS)) != 0)
+        return 6;
+    mproc_lock_release(lock);
+    mproc_lock_close(&lock);
+    return 0;
+}
+
+static void says_exit(void)
+{
+    if (exit_fd >= 0 && write(exit_fd, "x", 1) != 1)
+        abort();
+}
+
+/* shows: START-24 */
+START_TEST(a_fork_child_begins_with_nothing_of_its_parents_whatever_other_threads_hold)
+{
+    enum { HOLDERS = 3, FORKS = 20 };
+    pthread_t threads[HOLDERS];
+    mproc_process *processes[FORKS];
+    char byte;
+    warm();
+    gate finalizer = gate_make();
+    exit_fd = finalizer.write_fd;
+    atexit(says_exit);
+    for (int i = 0; i < HOLDERS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, holds_library_locks, &byte), 0);
+    for (int i = 0; i < FORKS; i++)
+        processes[i] = start(MPROC_START_FORK, begins_anew, MPROC_ARGS(_i));
+    for (int i = 0; i < FORKS; i++) {
+        ck_assert_int_eq(join(processes[i]), 0);
+        mproc_process_close(&processes[i]);
+    }
+    atomic_store(&holders_stop, true);
+    for (int i = 0; i < HOLDERS; i++) {
+        void *failed;
+        ck_assert_int_eq(pthread_join(threads[i], &failed), 0);
+        ck_assert_ptr_null(failed);
+    }
+    ck_assert_int_eq(fcntl(finalizer.read_fd, F_SETFL, O_NONBLOCK), 0);
+    ck_assert_int_eq(read(finalizer.read_fd, &byte, 1), -1); /* nobody has run the parent's */
+    exit_fd = -1;
+    gate_destroy(&finalizer);
+}
+END_TEST
+
 /* ---- the program's method ---- */
 
 static int tells_method(mproc_call *call)
@@ -274,6 +390,8 @@ int main(int argc, char **argv)
     tcase_add_test(threads, fork_beside_other_threads_is_refused_unless_asked_for_by_name);
     tcase_add_loop_test(threads, a_hundred_children_of_eight_threads_own_exactly_what_they_were_given,
                         MPROC_START_SPAWN, MPROC_START_THREAD);
+    tcase_add_loop_test(threads, a_fork_child_begins_with_nothing_of_its_parents_whatever_other_threads_hold,
+                        FIRST_METHOD, ALL_METHODS);
     TCase *method = support_case(suite, "the program's method");
     tcase_add_test(method, the_default_method_is_fork_and_is_set_once_before_the_first_start);
     tcase_add_test(method, a_default_that_was_used_cannot_be_set_any_more);

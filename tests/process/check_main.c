@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A program that forgets mproc_init: an error at its first spawn, not a fork bomb; fork and threads just
- * work. */
+/* A program that forgets mproc_init, or starts children above it: an error, not a fork bomb; fork and threads
+ * just work. */
 #include "platform/base.h"
+
+#include <spawn.h>
 
 #include "process/process_support.h"
 
@@ -11,6 +13,7 @@ static int returns_7(mproc_call *call)
     return 7;
 }
 
+/* shows: START-11 */
 START_TEST(without_the_entry_hook_an_exec_is_refused_and_fork_just_works)
 {
     mproc_process *process = NULL;
@@ -28,10 +31,57 @@ START_TEST(without_the_entry_hook_an_exec_is_refused_and_fork_just_works)
 }
 END_TEST
 
+/* ---- a start above the entry hook ---- */
+
+static int says_f(mproc_call *call)
+{
+    (void)call;
+    return write(1, "f", 1) == 1 ? 0 : 1;
+}
+
+/* Each process that runs this program says m, and r when its start was refused. */
+static int main_with_a_start_above_the_hook(int argc, char **argv)
+{
+    mproc_process *process = NULL;
+    int exit_code = 99;
+    mproc_process_options options = {.size = sizeof options, .start = MPROC_START_SPAWN};
+    int rc = mproc_process_start(says_f, MPROC_NONE, &options, &process);
+    if (write(1, "m", 1) != 1 || (rc == MPROC_ENOINIT && !process && write(1, "r", 1) != 1))
+        return 1;
+    if (mproc__process_main(&argc, &argv) != 0 ||
+        mproc_process_start(says_f, MPROC_NONE, &options, &process) != 0 ||
+        mproc_process_join(process, mproc_after_ms(LIMIT_MS), &exit_code) != 0)
+        return 2;
+    mproc_process_close(&process);
+    return exit_code;
+}
+
+/* Three processes: the program, its nursery, the child. */
+/* shows: START-11 */
+START_TEST(a_start_above_the_entry_hook_is_refused_in_every_process_that_comes_there)
+{
+    char name[] = "check_main", mode[] = "start-above", *arguments[] = {name, mode, NULL}, said[64] = {0};
+    posix_spawn_file_actions_t actions;
+    gate out = gate_make();
+    pid_t pid;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, out.write_fd, 1);
+    ck_assert_int_eq(posix_spawn(&pid, "/proc/self/exe", &actions, NULL, arguments, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    ck_assert_int_eq(support_reap(pid, LIMIT_MS), 0);
+    ck_assert_int_gt(read(out.read_fd, said, sizeof said - 1), 0);
+    ck_assert_str_eq(said, "mrmrmrf");
+    gate_destroy(&out);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "start-above") == 0)
+        return main_with_a_start_above_the_hook(argc, argv);
     Suite *suite = suite_create("main");
     TCase *forgotten = support_case(suite, "forgotten");
     tcase_add_test(forgotten, without_the_entry_hook_an_exec_is_refused_and_fork_just_works);
+    tcase_add_test(forgotten, a_start_above_the_entry_hook_is_refused_in_every_process_that_comes_there);
     return support_run(suite, argc, argv);
 }
