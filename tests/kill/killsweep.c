@@ -193,7 +193,7 @@ static void sweep_mark(const round_run *recorded, int mark)
         if (asked("kill") && marked(opt.order, order) && (order == ORDER_KILL || sleeps) &&
             (chosen || sleeps || mark % every == 0))
             sweep_kills(recorded, mark, (round_order)order);
-    if (recorded->of->recover && asked("pair") && (chosen || mark % pairs_marks() == 0))
+    if (recorded->of->recover && !recorded->copies && asked("pair") && (chosen || mark % pairs_marks() == 0))
         sweep_pairs(recorded, mark);
     if (recorded->of->meanwhile && asked("stop") && (chosen || sleeps || mark % opt.stops == 0))
         sweep_stops(recorded, mark);

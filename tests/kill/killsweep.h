@@ -52,7 +52,8 @@ typedef struct kill_case {
     const char *const *states;      /* names of the start states, NULL at the end */
     bool on_request;                /* only when --operation names it: the harness's own proofs */
     bool every_state;               /* also in --short */
-    bool copies;                    /* states with more than 64 KiB quiet copy there: left out where each step is one */
+    bool copies;                    /* states with more than 64 KiB quiet copy there: without pairs, and left out where
+                                     * each step is one */
 
     /* Controller: a fresh object in start state `state` (index into states). */
     int (*setup)(unsigned state, void **ret_context);

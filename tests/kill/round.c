@@ -23,7 +23,7 @@
 #include "support/support.h"
 
 enum {
-    STEP_BYTES_MOST = 64 << 10,
+    COPY_BYTES_MOST = 64 << 10,
     ROUND_LIMIT_S = 30 /* a round that takes longer hangs in the controller itself */
 };
 
@@ -240,12 +240,12 @@ static void end(round_run *r)
         ;
 }
 
-static bool steps_too_many(const round_run *r)
+static bool copies_much(const round_run *r)
 {
     size_t bytes = 0;
     for (unsigned i = 0; i < kill_flags->quiet_count; i++)
         bytes += kill_flags->quiet[i].iov_len;
-    return stepping && r->of->copies && bytes > STEP_BYTES_MOST;
+    return r->of->copies && bytes > COPY_BYTES_MOST;
 }
 
 void round_do(round_run *r)
@@ -257,7 +257,8 @@ void round_do(round_run *r)
         round_blame(r, "the start state could not be made: %d", answer);
         return;
     }
-    if (steps_too_many(r)) {
+    r->copies = copies_much(r);
+    if (stepping && r->copies) {
         r->skipped = true;
         round_blame(r, "its copies take too many steps");
         end(r);

@@ -22,6 +22,7 @@ typedef struct round_run {
     int second;        /* of the recoverer; ROUND_WHOLE: to its end, and out, its last mark */
     /* out */
     int asleep;        /* the mark at which the victim slept; ROUND_NEVER */
+    bool copies;       /* the state is one of those that kill_case.copies is about */
     bool slow;         /* nothing wrong but the time */
     bool skipped;      /* could not be brought about: no failure */
     char failure[256]; /* empty: none */
