@@ -34,6 +34,8 @@
  *   pid, name     no                any             all                  yes                  work
  *   close         no                the last user   all                  no                   works
  *   children      no                any             each its own         no                   the new one's
+ *   preload       no                main, before    each its own         no                   inherited
+ *                                   its first start
  *   self, parent  no                any             each its own         no                   the new one's
  *
  * At normal exit (exit, return from main) running children are joined, also those whose handles were closed:
@@ -68,6 +70,21 @@ typedef struct mproc_process_options {
 MPROC_API MPROC_CHECK int mproc_process_start(mproc_fn *fn, mproc_variant args,
                                               const mproc_process_options *options,
                                               mproc_process **ret_process);
+
+/* Has fn(call), without arguments, run once in the nursery, in the order of these calls, before it forks the first child:
+ * what it leaves in memory all forkserver children find there, at no cost of their own. Named again, it counts once, with
+ * the later policy. It finds the program's arguments in /proc/self/cmdline, its stdout and stderr (flushed afterwards, so
+ * that nothing is written twice) and signals blocked; descriptors that it opens are closed in the children, threads that it
+ * starts must have ended. The list also holds for a nursery that replaces a killed one, and not for the nurseries of
+ * started children. Where fn does not return 0:
+ *   MPROC_PRELOAD_IGNORE  nothing happens
+ *   MPROC_PRELOAD_WARN    one line on stderr says so, with its name
+ *   MPROC_PRELOAD_FAIL    each forkserver start fails with its code (MPROC_EEXIT: it returned a positive one) and its name;
+ *                         functions after it do not run
+ * -EINVAL: NULL, or no such policy. MPROC_EFUNCTION: as for start. MPROC_ENOINIT. MPROC_ESTATE: a child was started already.
+ * MPROC_ELIMIT: 64 functions. */
+typedef enum mproc_preload_policy { MPROC_PRELOAD_IGNORE, MPROC_PRELOAD_WARN, MPROC_PRELOAD_FAIL } mproc_preload_policy;
+MPROC_API int  mproc_preload(mproc_fn *fn, mproc_preload_policy policy);
 
 /* Lets go of the handle. The child runs on, is collected by a later start when it has ended, and joined at
  * normal exit. */

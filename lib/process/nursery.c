@@ -15,6 +15,7 @@
 #include "platform/story.h"
 #include "process/boot.h"
 #include "process/nursery.h"
+#include "process/preload.h"
 
 enum { NURSERY_LEAVE_MS = 2000 };
 
@@ -78,7 +79,8 @@ static int nursery_launch(mproc__nursery *nursery, int row)
     mproc__launch_options options = {
         .start = mproc__process_main_called() ? MPROC_START_SPAWN : MPROC_START_FORK,
         .fn = mproc__nursery_main,
-        .args = MPROC_ARGS(mproc_fd(mproc__segment_fd(nursery->segment)), mproc_fd(sockets[1]), row),
+        .args = MPROC_ARGS(mproc_fd(mproc__segment_fd(nursery->segment)), mproc_fd(sockets[1]), row,
+                           mproc__preload_take()),
         .name = "mproc-nursery",
         .keep_blocked = true,
     };

@@ -98,7 +98,8 @@ void mproc__nursery_forget(void);
 void mproc__nursery_clear_forgotten(void);
 
 /* ---- its own side (nursery_main.c) ---- */
-/* Arguments: descriptor of the segment, descriptor of the command socket, owner's row. Does not return. */
+/* Arguments: descriptor of the segment, descriptor of the command socket, owner's row, what to preload. Does not
+ * return. */
 int mproc__nursery_main(mproc_call *call);
 
 #endif

@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 #include "process/boot.h"
 #include "process/child.h"
 #include "process/nursery.h"
+#include "process/preload.h"
 #include "process/program.h"
 #include "process/self.h"
 #include "process/supervise.h"
@@ -27,6 +29,8 @@ static struct {
     mproc__nursery_shared *shared;
     int socket;
     unsigned used; /* highest slot ever used + 1 */
+    pid_t owner_pid;
+    mproc_error refusal; /* code < 0: a preload failed whose failure counts, and no function is started */
     nursery_slot slots[MPROC__SLOTS];
 } nursery;
 
@@ -37,6 +41,12 @@ static void slot_unwatch(nursery_slot *slot)
     if (slot->pidfd >= 0)
         close(slot->pidfd);
     slot->pidfd = -1;
+}
+
+static void slot_refuse(int socket)
+{
+    mproc__boot_report(socket, mproc__fail(nursery.refusal.code, "%s", nursery.refusal.text));
+    close(socket);
 }
 
 /* Forks with everything blocked, so that no handler of this process runs in the child. */
@@ -91,6 +101,8 @@ static void command_run(const mproc__nursery_command *command, int fd, bool owne
     slot_unwatch(&nursery.slots[command->slot]);
     if (command->verb == MPROC__NURSERY_WATCH)
         nursery.slots[command->slot].pidfd = fd;
+    else if (command->verb == MPROC__NURSERY_START && fd >= 0 && nursery.refusal.code < 0)
+        slot_refuse(fd);
     else if (command->verb == MPROC__NURSERY_START && fd >= 0 && owner_lives)
         slot_start(command->slot, fd);
     else if (command->verb == MPROC__NURSERY_PROGRAM && fd >= 0 && owner_lives)
@@ -159,13 +171,44 @@ static void children_reap(void)
 
 /* The owner is dead. What it had sent before still counts: a child may have been given to watch in its last
  * moment. */
-static void everybody_kill(void)
+static void watched_kill(void)
 {
     commands_run(false);
     for (unsigned i = 0; i < nursery.used; i++)
         if (nursery.slots[i].pidfd >= 0)
             mproc__pidfd_signal(nursery.slots[i].pidfd, SIGKILL);
+}
+
+static void everybody_kill(void)
+{
+    watched_kill();
     mproc__supervise_kill_all();
+}
+
+/* ---- preload ---- */
+
+/* A preloaded function may take its time, or never return, and others may have to be killed meanwhile. Only system calls:
+ * no child of this process's own exists yet. The signal comes also when a mere thread of the owner has ended. */
+static void preload_owner_ended(int signal_number)
+{
+    (void)signal_number;
+    int error = errno;
+    if (getppid() != nursery.owner_pid) {
+        watched_kill();
+        _exit(0);
+    }
+    errno = error;
+}
+
+static void preload_run(mproc_variant list)
+{
+    struct sigaction action = {.sa_handler = preload_owner_ended, .sa_flags = SA_RESTART}, before;
+    sigfillset(&action.sa_mask);
+    sigaction(SIGUSR1, &action, &before);
+    preload_owner_ended(SIGUSR1); /* it may have died before the handler was there */
+    if (mproc__preload_run(list) < 0)
+        mproc__story_copy(mproc__story(), &nursery.refusal);
+    sigaction(SIGUSR1, &before, NULL);
 }
 
 /* ---- life ---- */
@@ -189,7 +232,6 @@ static int nursery_begin(mproc_call *call)
     nursery.socket = fds[1];
     int keep[2] = {fds[0] < fds[1] ? fds[0] : fds[1], fds[0] < fds[1] ? fds[1] : fds[0]};
     mproc__fd_close_others(3, keep, 2);
-    standard_fds_leave();
     int rc = mproc__segment_attach(fds[0], MPROC_TYPE_PROCESS, &nursery.segment);
     if (rc < 0)
         return rc;
@@ -199,6 +241,11 @@ static int nursery_begin(mproc_call *call)
         rc = mproc__segment_join(nursery.segment);
     if (rc >= 0)
         atomic_store_explicit(&nursery.shared->row, (uint32_t)rc + 1, memory_order_release);
+    if (rc >= 0) {
+        nursery.owner_pid = mproc__segment_row_pid(nursery.segment, owner_row);
+        preload_run(mproc_call_arg(call, 3)); /* with the program's streams */
+    }
+    standard_fds_leave();
     return rc < 0 ? rc : 0;
 }
 
