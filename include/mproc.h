@@ -15,6 +15,7 @@
 #include <mproc/queue.h>
 #include <mproc/connection.h>
 #include <mproc/process.h>
+#include <mproc/at_exit.h>
 #include <mproc/running.h>
 #include <mproc/program.h>
 #include <mproc/future.h>

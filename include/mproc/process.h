@@ -31,15 +31,20 @@
  *   join, stop    to the deadline   any, at once    who started it       no                   -ECHILD
  *   signal        no                any             who started it       no                   -ECHILD
  *   is_alive      no                any             who started it       no                   false
- *   pid, name     no                any             all                  yes                  work
+ *   pid, name,     no               any             all                  yes                  work
+ *   is_daemon
  *   close         no                the last user   all                  no                   works
  *   children      no                any             each its own         no                   the new one's
  *   preload       no                main, before    each its own         no                   inherited
  *                                   its first start
  *   self, parent  no                any             each its own         no                   the new one's
  *
- * At normal exit (exit, return from main) running children are joined, also those whose handles were closed:
- * a program that shall not wait stops them first. */
+ * At normal exit (exit, return from main) of this process, in this order:
+ *   1  functions given to mproc_at_exit with a priority of 0 or more (at_exit.h)
+ *   2  daemonic children are stopped: the stopping flag and SIGTERM to all of them, SIGKILL after the grace
+ *      of each; a daemonic thread gets the flag and is not waited for
+ *   3  the other children are joined, also those whose handles were closed
+ *   4  the functions with a priority below 0 */
 #ifndef MPROC_PROCESS_H
 #define MPROC_PROCESS_H
 
@@ -53,6 +58,7 @@ typedef struct mproc_process_options {
     const char *name;               /* copied, up to 127 bytes; NULL: Process-N, in a child Process-N:M */
     mproc_start start;              /* 0: the program's default */
     uint32_t    grace_ms;           /* mproc_process_stop: between SIGTERM and SIGKILL; 0: 2000 */
+    bool        daemon;             /* ended at the program's normal exit, not joined; may start none itself */
 } mproc_process_options;
 
 /* Starts fn(call) with the arguments `args` (MPROC_ARGS(...) or MPROC_NONE), which the caller may free at
@@ -64,6 +70,7 @@ typedef struct mproc_process_options {
  *   MPROC_EFUNCTION  fn is no function of the program or of a library that the child has too
  *   MPROC_EDIED      the child ended on the way: killed, out of memory, or its main came not to mproc_init
  *   MPROC_ELIMIT     4096 children live        -ENAMETOOLONG  the name
+ *   -EPERM           this process, or thread, is daemonic
  *   -EAGAIN, -EMFILE, -ENOMEM, ...             the system's, with the step in the story
  * The child's exit code is what fn returns, modulo 256; a negative code is printed with its story as one line
  * on stderr and becomes 1. */
@@ -96,6 +103,7 @@ MPROC_API void mproc_process_close(mproc_process **process);
 MPROC_API int  mproc_process_join(mproc_process *process, mproc_deadline deadline, int *ret_exit_code);
 
 MPROC_API bool mproc_process_is_alive(const mproc_process *process);   /* false also for a wrong handle */
+MPROC_API bool mproc_process_is_daemon(const mproc_process *process);  /* as started; the first process: false */
 MPROC_API int  mproc_process_pid(const mproc_process *process);        /* a thread's: this process's */
 MPROC_API const char *mproc_process_name(const mproc_process *process); /* lives as long as the handle */
 

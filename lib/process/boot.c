@@ -43,6 +43,7 @@ void mproc__boot_self(const mproc__launch_options *options, mproc__self *ret_sel
     snprintf(ret_self->path, sizeof ret_self->path, "%s", options->path ? options->path : "");
     ret_self->method = options->method ? options->method : options->start;
     ret_self->stop_word = options->stop_word;
+    ret_self->daemon = options->daemon;
 }
 
 int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret_load)

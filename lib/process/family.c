@@ -9,6 +9,7 @@
 
 #include "platform/platform.h"
 #include "platform/story.h"
+#include "process/at_exit.h"
 #include "process/family.h"
 #include "process/program.h"
 
@@ -83,27 +84,66 @@ static void family_once_begin(void)
     family_code = -pthread_atfork(mproc__family_lock, mproc__family_unlock, family_forget);
 }
 
-/* The program's end: every child is joined, as the reference does; then the nursery may go. A thread that
- * calls exit itself is not waited for. */
-static void family_exit(void)
+static bool is_daemon(const mproc_process *process)
 {
-    if (family.exit_incarnation != mproc__incarnation())
-        return;
-    for (;;) {
-        mproc__family_lock();
-        mproc_process *process = family.first;
-        while (process && process == mproc__thread_self())
-            process = process->next;
-        if (process)
-            mproc__handle_keep(&process->handle);
-        mproc__family_unlock();
-        if (!process)
-            break;
+    return process->daemon && process->kind != MPROC__PROCESS_THREAD;
+}
+
+static bool is_joined(const mproc_process *process)
+{
+    return !(process->daemon && process->kind == MPROC__PROCESS_THREAD);
+}
+
+/* Kept for the caller. A thread that calls exit itself is not waited for. */
+static mproc_process *exit_find(bool (*pick)(const mproc_process *process))
+{
+    mproc__family_lock();
+    mproc_process *process = family.first;
+    while (process && (process == mproc__thread_self() || !pick(process)))
+        process = process->next;
+    if (process)
+        mproc__handle_keep(&process->handle);
+    mproc__family_unlock();
+    return process;
+}
+
+/* All are asked before any is waited for. Threads are asked and left: they end with the program. */
+static void exit_daemons(void)
+{
+    mproc__family_lock();
+    for (mproc_process *process = family.first; process; process = process->next)
+        if (process->daemon && process != mproc__thread_self())
+            mproc__process_stop_ask(process);
+    mproc__family_unlock();
+    for (mproc_process *process; (process = exit_find(is_daemon));) {
+        (void)mproc__process_stop_await(process, MPROC_FOREVER);
+        mproc__process_collect(process);
+        mproc__handle_release(&process->handle);
+    }
+}
+
+static void exit_join(void)
+{
+    for (mproc_process *process; (process = exit_find(is_joined));) {
         mproc__program_hang_up(process->program); /* one that writes to us would never end */
         mproc__process_wait(process, MPROC_FOREVER);
         mproc__process_collect(process);
         mproc__handle_release(&process->handle);
     }
+}
+
+/* The program's end, in the order that process.h promises. Children that a function of the last step has started
+ * go the same way; then the nursery may go. */
+static void family_exit(void)
+{
+    if (family.exit_incarnation != mproc__incarnation())
+        return;
+    mproc__at_exit_run_down_to(0);
+    exit_daemons();
+    exit_join();
+    mproc__at_exit_run_down_to(MPROC_AT_EXIT_NEVER + 1);
+    exit_daemons();
+    exit_join();
     mproc__nursery_stop();
 }
 

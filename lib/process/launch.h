@@ -27,6 +27,7 @@ typedef struct mproc__launch_options {
     /* The rest may stay zero. */
     bool keep_blocked;  /* signals stay blocked until the function changes that: for supervisors */
     mproc_start method; /* what mproc_get_start answers in the child; 0: as `start` */
+    bool daemon;        /* the child may start none itself */
     const char *path;   /* its place in the family, "2:1", for the names of its children; NULL: none */
     /* A word that turns 1 when the child shall stop: fork sees the address, spawn maps the descriptor. NULL:
      * none. */

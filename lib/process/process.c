@@ -74,8 +74,9 @@ static int process_describe(const mproc__handle *handle, char *buffer, size_t si
     if (process->program)
         return snprintf(buffer, size_bytes, "program %s pid %d parent %d %s", process->name,
                         (int)process->pid, (int)process->parent_pid, end);
-    return snprintf(buffer, size_bytes, "process %s pid %d parent %d by %s %s", process->name,
-                    (int)process->pid, (int)process->parent_pid, methods[process->method], end);
+    return snprintf(buffer, size_bytes, "process %s pid %d parent %d by %s%s %s", process->name,
+                    (int)process->pid, (int)process->parent_pid, methods[process->method],
+                    process->daemon ? " daemon" : "", end);
 }
 
 static int process_wait_fd(mproc__handle *handle)
@@ -264,6 +265,11 @@ int mproc_process_pid(const mproc_process *process)
     return rc < 0 ? rc : process->pid;
 }
 
+bool mproc_process_is_daemon(const mproc_process *process)
+{
+    return mproc__handle_check(process, MPROC_TYPE_PROCESS) == 0 && process->daemon;
+}
+
 const char *mproc_process_name(const mproc_process *process)
 {
     return mproc__handle_check(process, MPROC_TYPE_PROCESS) < 0 ? NULL : process->name;
@@ -321,18 +327,17 @@ static int stop_signal(const mproc_process *process, int signal_number)
                             : mproc__pidfd_signal(process->pidfd, signal_number);
 }
 
-int mproc_process_stop(mproc_process *process, mproc_deadline deadline)
+void mproc__process_stop_ask(mproc_process *process)
 {
-    int rc = mproc__process_check(process);
-    if (rc < 0)
-        return rc;
-    if (process->kind >= MPROC__PROCESS_SELF || process == mproc__thread_self())
-        return mproc__handle_fail(&process->handle, MPROC_ESTATE, "process %s is not a child of this one",
-                                  process->name);
-    stop_ask(process);
+    atomic_store_explicit(process->stop_word, 1, memory_order_relaxed);
+    if (process->kind != MPROC__PROCESS_THREAD)
+        (void)stop_signal(process, SIGTERM);
+}
+
+int mproc__process_stop_await(mproc_process *process, mproc_deadline deadline)
+{
     if (process->kind == MPROC__PROCESS_THREAD)
         return thread_stop(process, deadline);
-    (void)stop_signal(process, SIGTERM);
     /* Also to what a program has left in its group. */
     if (mproc__process_wait(process, earlier(deadline, mproc_after_ms(process->grace_ms))) < 0 ||
         process->program)
@@ -343,4 +348,18 @@ int mproc_process_stop(mproc_process *process, mproc_deadline deadline)
                                   (int)process->pid);
     mproc__process_collect(process);
     return 0;
+}
+
+int mproc_process_stop(mproc_process *process, mproc_deadline deadline)
+{
+    int rc = mproc__process_check(process);
+    if (rc < 0)
+        return rc;
+    if (process->kind >= MPROC__PROCESS_SELF || process == mproc__thread_self())
+        return mproc__handle_fail(&process->handle, MPROC_ESTATE, "process %s is not a child of this one",
+                                  process->name);
+    stop_ask(process);
+    if (process->kind != MPROC__PROCESS_THREAD)
+        (void)stop_signal(process, SIGTERM);
+    return mproc__process_stop_await(process, deadline);
 }

@@ -33,8 +33,9 @@ struct mproc_process {
     uint64_t incarnation; /* of the process that may use it */
     pid_t pid;
     pid_t parent_pid; /* who started it; 0: nobody, or nobody knows */
-    int pidfd; /* -1: a thread, or self */
+    int pidfd;        /* -1: a thread, or self */
     uint32_t grace_ms;
+    bool daemon;
     unsigned slot;
     _Atomic uint32_t *stop_word;
     mproc__nursery *nursery;        /* its watcher or server; NULL: a thread */
@@ -49,9 +50,9 @@ struct mproc_process {
 
     pthread_t thread; /* threads only, from here */
     mproc_fn *fn;
-    mproc_variant args; /* owned; read by the thread */
+    mproc_variant args;       /* owned; read by the thread */
     _Atomic pid_t thread_tid; /* 0: not begun */
-    int thread_code;    /* written by the thread before thread_ended */
+    int thread_code;          /* written by the thread before thread_ended */
     _Atomic uint32_t thread_ended;
     _Atomic int thread_fd; /* an eventfd, readable from then on; -1: nobody has asked for it */
 
@@ -67,6 +68,11 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline);
 /* Of an ended one: takes its exit code and lets go of slot, watcher and list. Any thread, any number of
  * times. */
 void mproc__process_collect(mproc_process *process);
+/* What stopping begins with: the flag, and SIGTERM to one that is no thread. Of one on the family's list, under
+ * its lock, which keeps the word from being another child's. */
+void mproc__process_stop_ask(mproc_process *process);
+/* And how it goes on: as mproc_process_stop. */
+int mproc__process_stop_await(mproc_process *process, mproc_deadline deadline);
 /* Whether collecting would not wait. */
 bool mproc__process_ended(const mproc_process *process);
 

@@ -42,6 +42,7 @@ static mproc_process *self_new(void)
         return NULL;
     process->method = me->method;
     process->parent_pid = me->parent_pid;
+    process->daemon = me->daemon;
     memcpy(process->name, me->name[0] ? me->name : MPROC__MAIN_NAME,
            me->name[0] ? sizeof me->name : sizeof MPROC__MAIN_NAME);
     memcpy(process->path, me->path, sizeof me->path);

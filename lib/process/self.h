@@ -20,6 +20,7 @@ typedef struct mproc__self {
     char parent_name[MPROC__NAME_BYTES];
     pid_t parent_pid;                  /* 0: the first process */
     uint64_t parent_start_ticks;       /* a pid alone is no identity */
+    bool daemon;                       /* may start no children */
     mproc_start method;                /* by which it was started; 0: the first process */
     const _Atomic uint32_t *stop_word; /* NULL: nobody tells it to stop */
 } mproc__self;
