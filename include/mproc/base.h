@@ -17,6 +17,9 @@
  * | reset_start           |             |                          |              |                     |                |
  * | set_key               | no          | any                      | each its own | no                  | inherited      |
  * | set_log               | no          | while no other uses us   | each its own | no                  | inherited      |
+ * | log_to_stderr         | no          | while no other uses us   | each its own | no                  | inherited      |
+ * | log_at, log_get_level | its sink's  | any                      | each its own | no                  | work           |
+ * | log_place             | no          | in a log function        | each its own | no                  | works          |
  * | options_init, version | no          | any                      | -            | yes                 | works          |
  * | cpu_count             | reads files | any                      | -            | no                  | works          |
  * | type_of               | no          | any, not beside close    | -            | yes                 | works          |
@@ -107,6 +110,17 @@ MPROC_API int  mproc_set_key(const void *key, size_t size_bytes);
 /* Where messages at `level` and more urgent ones go, a line each, without a newline; `text` is gone when fn returns. NULL: to
  * nobody, as at first. fn may run in any thread that calls us; it must not call us. Keys and contents are never logged. */
 MPROC_API void mproc_set_log(mproc_log_fn *fn, mproc_log_level level, void *context);
+/* The same to stderr, as lines "[WARNING/Process-1] text", where the name is that of the process (process.h). */
+MPROC_API void mproc_log_to_stderr(mproc_log_level level);
+/* The level set last, 0: silent. A started child has its parent's, by every method, and writes to stderr if its parent does; a
+ * function and its context cross by fork and thread only, and are to be set again in the others. */
+MPROC_API mproc_log_level mproc_log_get_level(void);
+/* A message of the program's own, format as printf's, cut at 511 bytes: mproc_log(MPROC_LOG_INFO, "took %d", n). */
+#define mproc_log(level, ...) mproc_log_at(level, __FILE__, __LINE__, __VA_ARGS__)
+MPROC_API void mproc_log_at(mproc_log_level level, const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* In a log function: the line of the source that its message comes from, and the file; 0 and NULL elsewhere. */
+MPROC_API int mproc_log_place(const char **ret_file);
 /* CPUs this process may use, at least 1: those of its affinity mask, or what its control groups' quotas are worth, rounded up, if
  * that is less. $MPROC_CPU_COUNT (1..65536) overrides both. Asked anew at each call. */
 MPROC_API unsigned mproc_cpu_count(void);

@@ -140,6 +140,12 @@ void mproc__signals_reset(void);
 int mproc__random(void *buffer, size_t size_bytes);
 
 /* ---- log.c ---- */
-void mproc__log(mproc_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define mproc__log(level, ...) mproc_log_at(level, __FILE__, __LINE__, __VA_ARGS__)
+/* The names in lines on stderr: of this process, copied, NULL: the first one's; of this thread, which must stay. */
+void mproc__log_name_process(const char *name);
+void mproc__log_name_thread(const char *name);
+/* What a child takes over from its parent that is not in its memory. */
+bool mproc__log_on_stderr(void);
+void mproc__log_inherit(mproc_log_level level, bool on_stderr);
 
 #endif

@@ -11,7 +11,7 @@
  *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; a
  *     nursery's child closes all that is the nursery's and takes the requester's directory, environment and
  *     streams.
- *  5  identity, key, stop word, name.
+ *  5  identity, key, stop word, name, log level.
  *  6  signals: default dispositions, then the empty mask.
  *  7  function and arguments: last, because it runs code of every noun that was handed over.
  *  8  wait for "go" (fork), drop the parent-death signal unless it shall stay, report, close the boot socket.
@@ -120,6 +120,7 @@ static void step_stdin(int socket)
 static void step_name(void)
 {
     prctl(PR_SET_NAME, mproc__self_get()->name);
+    mproc__log_name_process(mproc__self_get()->name);
 }
 
 /* Step 8. */
@@ -215,6 +216,7 @@ static int step_become(mproc__boot_load *load)
     *mproc__self_get() = load->boot.self;
     mproc__self_get()->stop_word = NULL;
     step_name();
+    mproc__log_inherit(load->boot.self.log_level, load->boot.self.log_on_stderr);
     int rc = step_stop_word(load);
     if (rc == 0 && load->key.set)
         rc = mproc_set_key(load->key.bytes, load->key.size_bytes);

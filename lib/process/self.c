@@ -16,6 +16,7 @@ static pthread_once_t self_once = PTHREAD_ONCE_INIT;
 static void self_forget(void)
 {
     memset(&self, 0, sizeof self);
+    mproc__log_name_process(NULL);
 }
 
 static void self_begin(void)
@@ -36,6 +37,8 @@ void mproc__self_for_child(mproc__self *ret_child)
     memset(ret_child, 0, sizeof *ret_child);
     memcpy(ret_child->parent_name, me->name[0] ? me->name : MPROC__MAIN_NAME,
            me->name[0] ? sizeof me->name : sizeof MPROC__MAIN_NAME);
+    ret_child->log_level = mproc_log_get_level();
+    ret_child->log_on_stderr = mproc__log_on_stderr();
     ret_child->parent_pid = mproc__pid();
     if (mproc__process_times(ret_child->parent_pid, &ret_child->parent_start_ticks, &stack) < 0)
         ret_child->parent_start_ticks = 0;

@@ -18,8 +18,10 @@ typedef struct mproc__self {
     char name[MPROC__NAME_BYTES];
     char path[MPROC__PATH_BYTES]; /* empty in the first process */
     char parent_name[MPROC__NAME_BYTES];
-    pid_t parent_pid;                  /* 0: the first process */
-    uint64_t parent_start_ticks;       /* a pid alone is no identity */
+    pid_t parent_pid;            /* 0: the first process */
+    uint64_t parent_start_ticks; /* a pid alone is no identity */
+    mproc_log_level log_level;   /* what the log of the parent is, for one that is exec'd */
+    bool log_on_stderr;
     bool daemon;                       /* may start no children */
     mproc_start method;                /* by which it was started; 0: the first process */
     const _Atomic uint32_t *stop_word; /* NULL: nobody tells it to stop */

@@ -53,6 +53,7 @@ static void *thread_run(void *argument)
 {
     mproc_process *process = argument;
     thread_self = process;
+    mproc__log_name_thread(process->name);
     atomic_store_explicit(&process->thread_tid, mproc__tid(), memory_order_relaxed);
     pthread_cleanup_push(thread_leave, process);
     process->thread_code = mproc__child_call(process->name, process->stop_word, process->fn, process->args);
