@@ -265,6 +265,43 @@ int mproc_process_children(mproc_variant *ret_list)
     return rc;
 }
 
+/* Moves the children of one killed nursery, the first that is found; how many, each with a reference to it. The
+ * lock is held while a command waits for room in the socket: the nursery needs nothing of this process to make
+ * that room. */
+static unsigned watch_move(mproc__nursery *nursery, mproc__nursery **ret_old, int *ret_code)
+{
+    unsigned count = 0;
+    *ret_old = NULL;
+    *ret_code = 0;
+    mproc__family_lock();
+    for (mproc_process *process = family.first; process; process = process->next) {
+        mproc__nursery *old = process->nursery;
+        if (process->kind != MPROC__PROCESS_CHILD || old == nursery || (*ret_old && *ret_old != old))
+            continue;
+        *ret_code = mproc__nursery_watch(nursery, process->slot, process->pidfd);
+        if (*ret_code < 0)
+            break;
+        mproc__nursery_keep(nursery);
+        process->nursery = nursery;
+        *ret_old = old;
+        count++;
+    }
+    mproc__family_unlock();
+    return count;
+}
+
+/* The killed one's memory is let go of without the lock: segments take others. */
+int mproc__family_watch(mproc__nursery *nursery)
+{
+    mproc__nursery *old;
+    int rc;
+    do
+        for (unsigned count = watch_move(nursery, &old, &rc); count > 0; count--)
+            mproc__nursery_release(old);
+    while (rc == 0 && old);
+    return rc;
+}
+
 void mproc__family_next_path(char path[MPROC__PATH_BYTES])
 {
     const mproc__self *self = mproc__self_get();

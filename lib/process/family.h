@@ -19,6 +19,9 @@ void mproc__family_add(mproc_process *process);
 void mproc__family_remove(mproc_process *process);
 /* Collects some of those that have ended, in turn: zombies do not pile up. */
 void mproc__family_tidy(void);
+/* Gives a nursery that replaces a killed one the children to watch that the killed one had: from then on the
+ * death of this process is their end again. */
+int mproc__family_watch(mproc__nursery *nursery);
 /* The path of the next child: "3", or "2:1" in a child. */
 void mproc__family_next_path(char path[MPROC__PATH_BYTES]);
 

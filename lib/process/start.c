@@ -43,6 +43,8 @@ static int start_once(mproc_process *process, mproc_fn *fn, mproc_variant args)
 {
     mproc__launch_options options;
     int rc = mproc__nursery_get(&process->nursery);
+    if (rc == 0)
+        rc = mproc__family_watch(process->nursery);
     if (rc < 0)
         return rc;
     launch_options(process, fn, args, &options);

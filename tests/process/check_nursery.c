@@ -2,6 +2,7 @@
 /* The nursery: nobody outlives the owner, the death of the nursery itself, starts that fail half-way. */
 #include "platform/base.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -55,6 +56,46 @@ static pid_t nursery_pid(void)
         fclose(list);
     return -1;
 }
+
+/* ---- its life ---- */
+
+static int tells_its_parent(mproc_call *call)
+{
+    int parent = (int)getppid();
+    return write((int)mproc_call_arg(call, 0).number, &parent, sizeof parent) == sizeof parent ? 0 : 1;
+}
+
+static int threads_of(pid_t pid)
+{
+    char path[64], line[128];
+    int count = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        (void)sscanf(line, "Threads: %d", &count);
+    if (file)
+        fclose(file);
+    return count;
+}
+
+START_TEST(the_nursery_is_made_by_the_first_start_and_has_one_thread_and_serves_all_later_ones)
+{
+    int parent = 0;
+    gate said = gate_make();
+    ck_assert_int_eq(run(MPROC_START_THREAD, nothing, MPROC_NONE), 0);
+    ck_assert_int_eq(nursery_pid(), -1);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(run(MPROC_START_FORKSERVER, tells_its_parent, MPROC_ARGS(mproc_fd(said.write_fd))),
+                         0);
+        ck_assert_int_eq(read(said.read_fd, &parent, sizeof parent), sizeof parent);
+        ck_assert_int_eq(parent, nursery_pid());
+        if (!SUPPORT_THREAD_SANITIZER)
+            ck_assert_int_eq(threads_of(nursery_pid()), 1);
+    }
+    gate_destroy(&said);
+    support_leaks_begin();
+}
+END_TEST
 
 /* ---- the owner dies ---- */
 
@@ -236,6 +277,41 @@ START_TEST(a_killed_nursery_takes_its_children_along_and_the_next_start_makes_an
     mproc_process_close(&forked);
     gate_destroy(&said);
     support_leaks_begin();
+}
+END_TEST
+
+/* Starts one child, outlives the nursery that watches it, and starts another, which makes the next nursery. */
+static int owner_of_two_nurseries(void *context)
+{
+    const owner *me = context;
+    mproc_process *first, *second;
+    mproc_process_options options = {.size = sizeof options, .start = (mproc_start)me->method};
+    if (mproc_process_start(sleeps_quietly, MPROC_NONE, &options, &first) != 0)
+        return 1;
+    pid_t pid = nursery_pid();
+    int pidfd = mproc__pidfd_open(pid);
+    kill(pid, SIGKILL);
+    if (pidfd < 0 || mproc__fd_poll(pidfd, POLLIN, mproc_after_ms(LIMIT_MS)) != 0)
+        return 2;
+    close(pidfd);
+    if (mproc_process_start(sleeps_quietly, MPROC_NONE, &options, &second) != 0 || nursery_pid() == pid)
+        return 3;
+    if (write(me->write_fd, "s", 1) != 1)
+        return 4;
+    for (;;)
+        pause();
+}
+
+/* shows: DEATH-9 DEATH-10 */
+START_TEST(the_next_nursery_watches_the_children_of_the_killed_one)
+{
+    gate said = gate_make();
+    owner context = {_i, said.write_fd};
+    pid_t pid = support_fork(owner_of_two_nurseries, &context);
+    gate_await(&said);
+    support_kill(pid);
+    ck_assert(support_until(nobody_is_left, NULL, 1000));
+    gate_destroy(&said);
 }
 END_TEST
 
@@ -423,7 +499,11 @@ int main(int argc, char **argv)
                         PROCESS_METHODS);
     tcase_add_loop_test(death, a_killed_nursery_takes_its_children_along_and_the_next_start_makes_another,
                         FIRST_METHOD, PROCESS_METHODS);
+    tcase_add_loop_test(death, the_next_nursery_watches_the_children_of_the_killed_one, FIRST_METHOD,
+                        PROCESS_METHODS);
     tcase_add_test(death, the_nursery_survives_interrupts_and_its_children_do_not);
+    tcase_add_test(death,
+                   the_nursery_is_made_by_the_first_start_and_has_one_thread_and_serves_all_later_ones);
     tcase_add_test(death, deadlines_hold_while_the_nursery_is_stopped);
     TCase *many = support_case(suite, "many");
     tcase_add_loop_test(many, many_threads_join_one_process, FIRST_METHOD, PROCESS_METHODS);

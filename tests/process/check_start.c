@@ -163,6 +163,40 @@ START_TEST(a_worker_with_a_pipe_of_its_own_answers_until_told_to_end)
 }
 END_TEST
 
+/* Arguments: the address. What comes goes back. */
+static int echoes_as_a_client(mproc_call *call)
+{
+    mproc_connection *peer;
+    mproc_variant item;
+    int rc = mproc_connection_open(mproc_call_text(call, 0), NULL, mproc_after_ms(LIMIT_MS), &peer);
+    if (rc < 0)
+        return rc;
+    rc = mproc_connection_recv_variant(peer, mproc_after_ms(LIMIT_MS), &item);
+    if (rc == 0) {
+        rc = mproc_connection_send_variant(peer, item, mproc_after_ms(LIMIT_MS));
+        mproc_variant_clear(&item);
+    }
+    mproc_connection_close(&peer);
+    return rc;
+}
+
+/* shows: THR-01 */
+START_TEST(a_listener_is_met_by_clients_of_every_method)
+{
+    mproc_listener *listener;
+    mproc_connection *client;
+    warm();
+    ck_assert_int_eq(mproc_listener_create(NULL, NULL, &listener), 0);
+    mproc_process *process = start(_i, echoes_as_a_client, MPROC_ARGS(mproc_listener_address(listener)));
+    ck_assert_int_eq(mproc_listener_accept(listener, mproc_after_ms(support_ms(LIMIT_MS)), &client), 0);
+    ask_upper(client, "ECHO", "ECHO");
+    ck_assert_int_eq(join(process), 0);
+    mproc_process_close(&process);
+    mproc_connection_close(&client);
+    mproc_listener_close(&listener);
+}
+END_TEST
+
 /* ---- names and numbers ---- */
 
 static int tells_its_name(mproc_call *call)
@@ -347,6 +381,7 @@ int main(int argc, char **argv)
                         PROCESS_METHODS);
     tcase_add_loop_test(arguments, a_worker_with_a_pipe_of_its_own_answers_until_told_to_end, FIRST_METHOD,
                         ALL_METHODS);
+    tcase_add_loop_test(arguments, a_listener_is_met_by_clients_of_every_method, FIRST_METHOD, ALL_METHODS);
     TCase *family = support_case(suite, "names and numbers");
     tcase_add_loop_test(family, names_and_numbers_are_the_same_for_parent_and_child_and_begin_anew_in_it,
                         FIRST_METHOD, PROCESS_METHODS);
