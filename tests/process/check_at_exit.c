@@ -333,6 +333,8 @@ static int leaves_a_stubborn_daemon_and_a_daemonic_thread(mproc_call *call)
                             MPROC_WITH(mproc_process_options, .start = MPROC_START_THREAD, .daemon = true),
                             &thread) != 0)
         return 3;
+    mproc_process_close(&daemon);
+    mproc_process_close(&thread);
     return 0;
 }
 
