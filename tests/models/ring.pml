@@ -50,7 +50,7 @@
 
 byte ring[UNITS];
 short head, tail;           /* mproc__queue_shared.head, .tail */
-short head_seen, tail_seen; /* put.head_seen, get.tail_seen */
+short head_seen, tail_seen; /* put.side.seen, get.side.seen */
 byte put_lock, get_lock;
 
 /* What the model knows and the code does not: who was killed or is through, what was committed. */
