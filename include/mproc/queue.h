@@ -10,7 +10,7 @@
  * number of producers and consumers, threads and processes. An item is there whole, or not at all, whoever is killed when.
  * put returned: the item no longer needs its producer. A plain queue loses an item whose consumer is killed while it takes
  * it; an acknowledged one (redeliver) gives it to another, marked, until done was called. There is no helper thread, nothing
- * to flush at exit, no system call unless somebody sleeps.
+ * to flush at exit, no system call unless somebody sleeps or a second user takes a side back (below).
  *
  *                               blocks              threads  processes  in a signal handler  in a fork child
  *   create, open                no (3)              any      any        no                   works
@@ -25,7 +25,7 @@
  *   shutdown                    up to 5 s (4)       any      any        no                   works (2)
  *   loan_variant                no                  one      its own    no                   works
  *   close                       no                  one      any        no                   works: the parent's stays as it is
- *   (1) of the ring's locks, held for under a microsecond, even MPROC_NOW waits up to 20 ms: for a holder that lost its CPU,
+ *   (1) of a side or its lock, had for under a microsecond, even MPROC_NOW waits up to 20 ms: for a holder that lost its CPU,
  *       or makes the queue grow
  *   (2) of the home thread: -ECHILD
  *   (3) shm: up to 1 s, only where a cleaner that was stopped holds a lock on the file

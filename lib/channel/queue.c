@@ -24,11 +24,9 @@ static void queue_settle(mproc_queue *queue)
 {
     if (!queue->process_shared || atomic_load(&queue->stamper) != mproc__incarnation())
         return;
-    unsigned row = (unsigned)atomic_load(&queue->stamp_row);
-    mproc_deadline soon = mproc_after_ms(MPROC__SWEEP_MS);
-    int put = mproc__side_bury(queue->segment, &queue->shared->put.side, row, false, soon);
-    int get = mproc__side_bury(queue->segment, &queue->shared->get.side, row, false, soon);
-    if (mproc__queue_sweep(queue->segment, row, &queue->bell) < 0 || put < 0 || get < 0)
+    mproc__side_give_up(&queue->shared->put.side);
+    mproc__side_give_up(&queue->shared->get.side);
+    if (mproc__queue_sweep(queue->segment, (unsigned)atomic_load(&queue->stamp_row), &queue->bell) < 0)
         mproc__segment_leave_unburied(queue->segment);
 }
 
@@ -91,10 +89,10 @@ static int queue_attach(mproc__segment *segment, mproc__handle **ret_handle)
         free(queue);
         return rc;
     }
-    if (mproc__barrier() <
-        0) { /* denied here: who sleeps, or wants a side, could not order the owner's stores */
-        mproc__side_never(segment, &queue->shared->put.side);
-        mproc__side_never(segment, &queue->shared->get.side);
+    /* Denied here: who sleeps, or wants a side, cannot well order an owner's stores. */
+    if (mproc__barrier() < 0) {
+        atomic_store_explicit(&queue->shared->put.side.never, 1, memory_order_seq_cst);
+        atomic_store_explicit(&queue->shared->get.side.never, 1, memory_order_seq_cst);
     }
     mproc__handle_init(&queue->handle, &queue_ops);
     mproc__segment_on_sweep(segment, mproc__queue_sweep, &queue->bell);
@@ -258,7 +256,7 @@ int mproc_queue_put(mproc_queue *queue, const void *data, size_t size_bytes, mpr
         return row;
     mproc__queue_shared *shared = queue->shared;
     mproc__side_slot_shared *slot;
-    if (MPROC__UNLIKELY(!data || size_bytes > queue->quick_bytes || !mproc__quick_is_plain(shared) ||
+    if (MPROC__UNLIKELY(!data || size_bytes >= queue->quick_end || !mproc__quick_is_plain(shared) ||
                         !(slot = mproc__side_enter(&shared->put.side))))
         return put_any(queue, row, data, size_bytes, deadline);
     bool done = mproc__quick_put(queue, MPROC__ITEM_BYTES, data, size_bytes);

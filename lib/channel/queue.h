@@ -4,6 +4,8 @@
  *   queue.c         life, put and get of bytes, shutdown, join, counts
  *   queue_item.c    one item in, one item out, under the ring's locks; waiting
  *   queue_block.c   blocks: states, give back, sweep of the dead
+ *   side.c          a side's lock, and the thread that has it without (side.h)
+ *   queue_quick.h   the way of nearly all messages
  *   queue_exclusive.c  sides with one user
  *   queue_check.c   whether what is queued can be true
  *   queue_loan.c    loans
@@ -189,7 +191,7 @@ struct mproc_queue {
     bool by_block; /* small messages, too: acknowledged or ordered */
     mproc_order order;
     uint32_t exclusive;             /* as in the layout */
-    size_t quick_bytes;             /* messages up to this are records, and within the budget */
+    size_t quick_end;               /* messages below this are records, and within the budget */
     const _Atomic uint64_t *joined; /* the incarnation for which *row is right; of a thread home: */
     const unsigned *row;
     _Atomic uint64_t home_joined;

@@ -336,20 +336,6 @@ static void sweep_inside(mproc_queue *queue, unsigned row)
         (void)mproc__order_ready(queue); /* damage: the next call says so */
 }
 
-/* What the threads of a dead row's process had of the sides. The life word tells of one thread; others, killed with it, may be
- * inside still (shm/participants.c): then the row is kept and swept again. */
-static int sweep_sides(mproc_queue *queue, unsigned row)
-{
-    mproc__side_shared *put = &queue->shared->put.side, *get = &queue->shared->get.side;
-    if (!mproc__side_knows(put, row) && !mproc__side_knows(get, row))
-        return 0;
-    if (!mproc__segment_row_gone(queue->segment, row))
-        return -ETIMEDOUT;
-    mproc_deadline soon = mproc_after_ms(MPROC__SWEEP_MS);
-    int rc = mproc__side_bury(queue->segment, put, row, true, soon);
-    return rc != -ETIMEDOUT ? mproc__side_bury(queue->segment, get, row, true, soon) : rc;
-}
-
 /* Gives back what the process of a dead row left. May run twice, and half: each step is one swap, and what is settled no
  * longer answers to the row. When the consumers' lock is not to be had (its holder is stopped), the row is kept and
  * swept again. The wake-ups that the dead one owed are paid all the same, once: one who begins to sleep after this no longer
@@ -359,13 +345,18 @@ int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
     mproc_queue view = {0}; /* with a silent bell */
     if (mproc__queue_view(&view, segment) < 0)
         return 0; /* nothing to find in what cannot be true */
-    int rc = sweep_sides(&view, row);
-    if (rc != -ETIMEDOUT)
-        rc = mproc__side_lock_by(segment, &view.shared->get.side, mproc_after_ms(MPROC__SWEEP_MS));
+    mproc_deadline soon = mproc_after_ms(MPROC__SWEEP_MS);
+    int rc = mproc__side_bury(&view.shared->get.side, row, soon);
+    if (rc >= 0)
+        rc = mproc__side_lock_by(segment, &view.shared->get.side, soon);
     if (rc >= 0) {
         sweep_inside(&view, row);
         mproc__side_release(&view.shared->get.side);
-    } else if (rc == -ETIMEDOUT && mproc__segment_row_told(segment, row))
+        rc = mproc__side_bury(&view.shared->put.side, row, soon);
+    }
+    if (rc == -EDEADLK) /* this thread is in a call: not now */
+        rc = -ETIMEDOUT;
+    if (rc == -ETIMEDOUT && mproc__segment_row_told(segment, row))
         return rc;
     if (rc != -ETIMEDOUT)
         mproc__queue_role_clear(&view, row);

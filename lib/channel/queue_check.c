@@ -55,6 +55,15 @@ static bool lock_is_true(const mproc_queue *queue, const mproc__robust_shared *l
     return atomic_load_explicit(mproc__robust_word(lock), memory_order_relaxed) != word;
 }
 
+/* The same of who is inside without the lock. */
+static bool side_is_true(const mproc_queue *queue, const mproc__side_shared *side)
+{
+    uint64_t who = mproc__side_insider(side);
+    bool good =
+        who == 0 || is_participant(queue, (pid_t)(who & UINT32_MAX)) || mproc__side_insider(side) != who;
+    return good && lock_is_true(queue, &side->lock);
+}
+
 int mproc__queue_lock_checked(const mproc_queue *queue, mproc__side_shared *side, mproc_deadline deadline)
 {
     for (;;) {
@@ -62,7 +71,7 @@ int mproc__queue_lock_checked(const mproc_queue *queue, mproc__side_shared *side
         int rc = mproc__side_lock(queue->segment, side, slice.ns < deadline.ns ? slice : deadline);
         if (rc != -ETIMEDOUT || mproc__deadline_past(deadline))
             return rc;
-        if (!lock_is_true(queue, &side->lock))
+        if (!side_is_true(queue, side))
             return MPROC_ECORRUPT;
     }
 }
@@ -78,7 +87,7 @@ static int check_inside(mproc_queue *queue)
 int mproc__queue_check(mproc_queue *queue)
 {
     mproc__queue_shared *shared = queue->shared;
-    if (!lock_is_true(queue, &shared->put.side.lock) || !lock_is_true(queue, &shared->get.side.lock))
+    if (!side_is_true(queue, &shared->put.side) || !side_is_true(queue, &shared->get.side))
         return MPROC_ECORRUPT;
     /* Inside, no ring is given back to the system while it is read. */
     if (mproc__side_lock_by(queue->segment, &shared->get.side, MPROC_NOW) < 0)

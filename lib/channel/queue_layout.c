@@ -218,9 +218,8 @@ int mproc__queue_view(mproc_queue *queue, mproc__segment *segment)
     queue->exclusive = layout.exclusive;
     queue->max_deliveries = layout.max_deliveries;
     queue->max_bytes = layout.max_bytes;
-    queue->quick_bytes = queue->by_block ? 0 : MPROC__RECORD_BYTES;
-    if (queue->quick_bytes > layout.max_bytes)
-        queue->quick_bytes = layout.max_bytes;
+    size_t record_bytes = layout.max_bytes < MPROC__RECORD_BYTES ? layout.max_bytes : MPROC__RECORD_BYTES;
+    queue->quick_end = queue->by_block ? 0 : record_bytes + 1;
     queue->block_bytes = layout.granule_bytes * layout.granule_count - sizeof(mproc__block_shared);
     memcpy(queue->name, layout.name, sizeof queue->name);
     queue->salt = queue->shared->salt;

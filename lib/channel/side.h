@@ -13,8 +13,9 @@
  * (exclusive sides alone), which leaves the default as slow as it was.
  *
  * A kill leaves this: an owner inside has stored its position or has not, as under the lock, and its `inside` is cleared by
- * the sweep, when the kernel says that the thread is gone. Who dies while it revokes leaves `revoking` in the word, and the
- * next to take the lock does all of it again. A queue where somebody may not use membarrier is never biased. */
+ * who waits for it, or by the sweep, when the kernel says that the thread is gone. Who dies while it revokes leaves `revoking`
+ * in the word, and the next to take the lock does all of it again. A queue where somebody may not use membarrier is never
+ * biased. */
 #ifndef MPROC__CHANNEL_SIDE_H
 #define MPROC__CHANNEL_SIDE_H
 
@@ -35,9 +36,12 @@ enum {
  * writes `inside` when it goes on, long after it was revoked, and must not speak for the next owner then. So a slot goes to
  * another thread only when this one has taken the lock since, or is gone. */
 typedef struct mproc__side_slot_shared {
-    _Atomic uint64_t who;    /* pid | tid << 32; 0: free. Under the lock; by a sweep of its dead process */
-    _Atomic uint32_t row;    /* of its process; before `who` */
-    _Atomic uint32_t inside; /* by that thread alone, and when it is gone by who frees the slot */
+    _Atomic uint64_t
+        who; /* pid | tid << 32; 0: free. Under the lock; given back by its thread also without */
+    _Atomic uint32_t
+        row; /* of its process, * 2, + 1 where that row's life word tells of this thread; before `who` */
+    _Atomic uint32_t
+        inside; /* by that thread alone, and under the lock by who finds it gone or gives the slot away */
 } mproc__side_slot_shared;
 
 typedef struct mproc__side_shared {
@@ -50,7 +54,7 @@ typedef struct mproc__side_shared {
     /* Under the lock, to find who is alone. Any values are right. */
     _Atomic uint32_t last;   /* thread that had the lock */
     _Atomic uint32_t run;    /* times in a row */
-    _Atomic uint32_t needed; /* more of them each time it was revoked */
+    _Atomic uint32_t needed; /* of them, until it is given the side; more when threads come and go */
     _Atomic uint32_t never;  /* 1: no thread is given this side any more; set by anyone, never cleared */
     mproc__side_slot_shared slots[MPROC__SIDE_SLOTS];
 } mproc__side_shared;
@@ -67,17 +71,21 @@ static inline mproc__side_slot_shared *mproc__side_enter(mproc__side_shared *sid
     mproc__side_slot_shared *slot = &side->slots[owner % MPROC__SIDE_SLOTS];
     if (MPROC__UNLIKELY(atomic_load_explicit(&slot->inside, memory_order_relaxed) != 0))
         return NULL;
+    mproc__me_now.inside = slot;
+    atomic_signal_fence(memory_order_seq_cst);
     atomic_store_explicit(&slot->inside, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
     if (MPROC__LIKELY(atomic_load_explicit(&side->owner, memory_order_acquire) == owner))
         return slot;
     atomic_store_explicit(&slot->inside, 0, memory_order_relaxed);
+    mproc__me_now.inside = NULL;
     return NULL;
 }
 
 static inline void mproc__side_leave(mproc__side_slot_shared *slot)
 {
     atomic_store_explicit(&slot->inside, 0, memory_order_release);
+    mproc__me_now.inside = NULL;
     atomic_signal_fence(
         memory_order_seq_cst); /* the look at the sleep bit comes after: who sleeps has the kernel see to it */
 }
@@ -101,16 +109,13 @@ static inline bool mproc__side_has_owner(const mproc__side_shared *side)
 }
 /* What the owner of either side has stored is seen from here on, and it sees what this thread has. */
 void mproc__side_fence(mproc__segment *segment, mproc__side_shared *one, mproc__side_shared *other);
-/* From now on without owners. */
-void mproc__side_never(mproc__segment *segment, mproc__side_shared *side);
-/* The calling thread needs it no more. */
+/* The calling thread has nothing of this side any more. */
 void mproc__side_give_up(mproc__side_shared *side);
-/* Whether a thread of the process in `row` is or was owner. */
-bool mproc__side_knows(const mproc__side_shared *side, unsigned row);
-/* Frees the slots of a row: of a process of which no thread is left, or which lets go of the queue. 0; -ETIMEDOUT: the lock
- * is not to be had now; MPROC_ECORRUPT. */
-int mproc__side_bury(mproc__segment *segment, mproc__side_shared *side, unsigned row, bool dead,
-                     mproc_deadline deadline);
+/* For the sweep of a dead row: the thread of which its life word told is inside no more. 0; -ETIMEDOUT: the lock, which is
+ * taken only where that thread was inside, is not to be had now; MPROC_ECORRUPT. */
+int mproc__side_bury(mproc__side_shared *side, unsigned row, mproc_deadline deadline);
+/* Who is said to be inside as the owner: pid | tid << 32; 0: nobody. */
+uint64_t mproc__side_insider(const mproc__side_shared *side);
 /* The thread that is inside, or has the lock; 0: none. For people. */
 pid_t mproc__side_thread(const mproc__side_shared *side);
 

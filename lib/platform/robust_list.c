@@ -82,6 +82,7 @@ bool mproc__me_look(void)
     me->incarnation = mproc__incarnation();
     me->id = id_new(me->incarnation);
     me->has_slots = false;
+    me->inside = NULL;
     me->present = mproc__incarnation_word();
     return true;
 }

@@ -31,7 +31,9 @@ typedef struct mproc__me {
     struct robust_list_head *list;
     uint64_t who; /* process id | thread id << 32 */
     uint64_t id;  /* never given again, to no thread of any process; a multiple of 8, above 8 */
-    bool has_slots; /* of a side of a queue (channel/side.h) */
+    /* Of sides of queues (channel/side.h): whether it has been given any, and where it is inside now. */
+    bool has_slots;
+    const void *inside;
 } mproc__me;
 
 /* Found without a call, which for a library's own variables is not the rule: initial-exec takes 32 of the bytes that

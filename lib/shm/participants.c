@@ -337,6 +337,11 @@ bool mproc__segment_row_alive(mproc__segment *segment, unsigned index)
     return row_alive(row, atomic_load_explicit(&row->identity, memory_order_acquire));
 }
 
+bool mproc__segment_keeps_life(const mproc__segment *segment, unsigned row)
+{
+    return segment->shared && row < MPROC__ROWS && mproc__robust_is_mine(&segment->shared->rows[row].life);
+}
+
 bool mproc__segment_row_gone(const mproc__segment *segment, unsigned index)
 {
     if (!segment->shared || index >= MPROC__ROWS)

@@ -416,7 +416,9 @@ static int denied_opener(void *context)
     mproc__handle *handle;
     if (!deny_membarrier())
         return 10;
-    return mproc__queue_noun.attach(queue->segment, &handle) == 0 && has_no_owners(queue) ? 0 : 1;
+    if (mproc__queue_noun.attach(queue->segment, &handle) != 0)
+        return 1;
+    return queue->shared->put.side.never && queue->shared->get.side.never ? 0 : 2;
 }
 
 START_TEST(who_opens_a_queue_without_membarrier_ends_owning)

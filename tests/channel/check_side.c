@@ -71,6 +71,14 @@ static bool owns(mproc_queue *queue, int i)
 }
 
 #if !MPROC__THREAD_SANITIZER
+static void *owner_thread(void *context)
+{
+    mproc_queue *queue = context;
+    atomic_store(&side_of(queue, 0)->needed, 8);
+    atomic_store(&side_of(queue, 1)->needed, 8);
+    return become_owner(queue) == 0 && owns(queue, 0) && owns(queue, 1) ? context : NULL;
+}
+
 START_TEST(who_is_alone_for_a_while_owns_the_side)
 {
     mproc_queue *queue = make(_i);
@@ -225,15 +233,135 @@ START_TEST(a_call_in_a_call_of_the_same_thread_is_told_so)
 }
 END_TEST
 
-/* ---- slots ---- */
+/* ---- what the owner's way may not leave out ---- */
 
-static void *owner_thread(void *context)
+/* shows: WORK-3 */
+START_TEST(an_empty_message_of_an_acknowledged_queue_is_redelivered)
+{
+    mproc_queue *queue = queue_make(homes[_i], MPROC_WITH(mproc_queue_options, .redeliver = true));
+    mproc_loan loan = MPROC_LOAN_INIT;
+    ck_assert_ptr_nonnull(queue);
+    ck_assert_int_eq(become_owner(queue), 0);
+    ck_assert(owns(queue, 0));
+    ck_assert_int_eq(mproc_queue_put(queue, "x", 0, MPROC_NOW), 0);
+    ck_assert_int_eq(mproc_queue_take(queue, MPROC_NOW, &loan), 0);
+    ck_assert_uint_eq(loan.data_bytes, 0);
+    size_t taken;
+    ck_assert_int_eq(mproc_queue_counts(queue, NULL, &taken, NULL), 0);
+    ck_assert_uint_eq(taken, 1);
+    ck_assert_int_eq(mproc_queue_give_back(queue, &loan), 0);
+    ck_assert_int_eq(mproc_queue_take(queue, MPROC_NOW, &loan), 0);
+    ck_assert_uint_eq(loan.delivery, 2);
+    ck_assert_int_eq(mproc_queue_done(queue, &loan), 0);
+    ck_assert_int_eq(mproc_queue_join(queue, MPROC_NOW), 0);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+/* Its row is given back though the thread that had the side is not the one whose death the row tells. */
+static void *owner_and_lease(void *context)
+{
+    static mproc_loan loan = MPROC_LOAN_INIT;
+    mproc_queue *queue = context;
+    int value = 9;
+    bool done = owner_thread(queue) && mproc_queue_put(queue, &value, sizeof value, soon()) == 0 &&
+                mproc_queue_take(queue, soon(), &loan) == 0;
+    return done ? context : NULL;
+}
+
+static int lease_by_thread_and_die(void *context)
+{
+    pthread_t thread;
+    void *done = NULL;
+    if (pair(context) != 0 || pthread_create(&thread, NULL, owner_and_lease, context) != 0)
+        return 1;
+    pthread_join(thread, &done);
+    if (done)
+        raise(SIGKILL);
+    return 2;
+}
+
+/* shows: WORK-3 DEATH-1 */
+START_TEST(a_lease_of_a_former_owner_that_died_is_delivered_again)
+{
+    mproc_queue *queue = queue_make(MPROC__HOME_HOST, MPROC_WITH(mproc_queue_options, .redeliver = true));
+    int value = 0;
+    ck_assert_ptr_nonnull(queue);
+    ck_assert_int_eq(support_reap(support_fork(lease_by_thread_and_die, queue), 5000), 256 + SIGKILL);
+    ck_assert_int_eq(mproc_queue_get(queue, &value, sizeof value, soon(), NULL), 0);
+    ck_assert_int_eq(value, 9);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+/* A program that takes this one's place keeps pid and thread id. */
+static int owner_execs_inside(void *context)
 {
     mproc_queue *queue = context;
-    atomic_store(&side_of(queue, 0)->needed, 8);
-    atomic_store(&side_of(queue, 1)->needed, 8);
-    return become_owner(queue) == 0 && owns(queue, 0) && owns(queue, 1) ? context : NULL;
+    if (!owner_thread(queue) || !mproc__side_enter(side_of(queue, 0)))
+        return 1;
+    execl("/bin/sleep", "sleep", "30", (char *)NULL);
+    return 2;
 }
+
+/* shows: DEATH-1 */
+START_TEST(an_owner_that_execs_inside_keeps_nobody)
+{
+    mproc_queue *queue = make(0);
+    pid_t child = support_fork(owner_execs_inside, queue);
+    while (mproc__side_insider(side_of(queue, 0)) != ((uint64_t)child | (uint64_t)child << 32))
+        sched_yield();
+    ck_assert_int_eq(pair(queue), 0);
+    support_kill(child);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+/* shows: MEM-2 */
+START_TEST(an_inside_that_was_overwritten_keeps_nobody_for_ever)
+{
+    mproc_queue *queue = make(_i);
+    mproc__side_shared *put = side_of(queue, 0);
+    int value = 3;
+    const uint64_t whos[] = {0, mproc__me_now.who, (uint32_t)getppid() | (uint64_t)getppid() << 32};
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(become_owner(queue), 0);
+        mproc__side_slot_shared *slot = &put->slots[atomic_load(&put->owner) % MPROC__SIDE_SLOTS];
+        atomic_store(&slot->who, whos[i]);
+        atomic_store(&slot->inside, 1);
+        ck_assert_int_eq(mproc_queue_put(queue, &value, sizeof value, mproc_after_ms(50)),
+                         i == 2 ? -ETIMEDOUT : 0);
+        while (mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL) == 0)
+            ;
+    }
+    ck_assert_int_eq(mproc_queue_shutdown(queue, false), MPROC_ECORRUPT);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+static void *exclusive_pair(void *context)
+{
+    mproc_queue *queue = context;
+    bool done = pair(queue) == 0 && pair(queue) == 0 && pair(queue) == 0;
+    done = done && mproc__queue_exclusive_leave(queue, MPROC_ROLE_BOTH);
+    return done ? context : NULL;
+}
+
+START_TEST(a_role_that_is_given_up_leaves_its_slot_to_others)
+{
+    mproc_queue *queue = queue_make(homes[_i], MPROC_WITH(mproc_queue_options, .exclusive = MPROC_ROLE_BOTH));
+    ck_assert_ptr_nonnull(queue);
+    for (int i = 0; i < 2 * MPROC__SIDE_SLOTS; i++)
+        ck_assert_ptr_nonnull(exclusive_pair(queue));
+    for (int i = 0; i < MPROC__SIDE_SLOTS; i++)
+        ck_assert_uint_eq(atomic_load(&side_of(queue, 0)->slots[i].who), 0);
+    ck_assert_int_eq(pair(queue) + pair(queue), 0);
+    ck_assert(owns(queue, 0) && owns(queue, 1));
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+/* ---- slots ---- */
 
 START_TEST(threads_that_ended_leave_their_slots_to_others)
 {
@@ -266,19 +394,27 @@ START_TEST(processes_that_died_leave_their_slots_to_others)
 }
 END_TEST
 
+static bool has_slot(const mproc__side_shared *side)
+{
+    for (int i = 0; i < MPROC__SIDE_SLOTS; i++)
+        if (atomic_load(&side->slots[i].who) == mproc__me_now.who)
+            return true;
+    return false;
+}
+
 static int owner_closes(void *context)
 {
     mproc_queue *queue = context;
     if (!owner_thread(queue))
         return 1;
-    unsigned row = *queue->row;
     mproc__queue_shared *shared = queue->shared;
     mproc__segment *segment = queue->segment;
     mproc__segment_keep(segment);
     mproc_queue_close(&queue);
-    bool known = mproc__side_knows(&shared->put.side, row) || mproc__side_knows(&shared->get.side, row);
+    bool left = has_slot(&shared->put.side) || has_slot(&shared->get.side) ||
+                mproc__side_has_owner(&shared->put.side) || mproc__side_has_owner(&shared->get.side);
     mproc__segment_release(segment);
-    return known ? 2 : 0;
+    return left ? 2 : 0;
 }
 
 START_TEST(who_closes_leaves_its_slots_to_others)
@@ -386,6 +522,12 @@ int main(int argc, char **argv)
     tcase_add_loop_test(inside, explain_names_who_stopped_inside, 0, 2);
     tcase_add_test(inside, a_slot_is_no_other_threads_before_its_own_has_come_by);
     tcase_add_loop_test(inside, a_call_in_a_call_of_the_same_thread_is_told_so, 0, 2);
+    TCase *way = support_case(suite, "way");
+    tcase_add_loop_test(way, an_empty_message_of_an_acknowledged_queue_is_redelivered, 0, 2);
+    tcase_add_test(way, a_lease_of_a_former_owner_that_died_is_delivered_again);
+    tcase_add_test(way, an_owner_that_execs_inside_keeps_nobody);
+    tcase_add_loop_test(way, an_inside_that_was_overwritten_keeps_nobody_for_ever, 0, 2);
+    tcase_add_loop_test(way, a_role_that_is_given_up_leaves_its_slot_to_others, 0, 2);
     TCase *slots = support_case(suite, "slots");
     tcase_add_loop_test(slots, threads_that_ended_leave_their_slots_to_others, 0, 2);
     tcase_add_test(slots, processes_that_died_leave_their_slots_to_others);

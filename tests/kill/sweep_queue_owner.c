@@ -152,6 +152,8 @@ static bool owns(const scene *s, mproc_role role)
 /* By calls that do nothing; the first may have to join the barrier. */
 static int become_owner(const scene *s, mproc_role role)
 {
+    if (mproc__queue_enter(s->queue) < 0)
+        return 2;
     for (int i = 0; i < 3 && !owns(s, role); i++) {
         mproc__side_slot_shared *slot;
         int rc = role == MPROC_ROLE_WRITE ? mproc__queue_put_begin(s->queue, hard(), &slot)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  *
- * A biased side of the queue (lib/channel/queue_bias.c): who had its lock many times in a row is given the side, and
+ * A biased side of the queue (lib/channel/side.c): who had its lock many times in a row is given the side, and
  * takes no lock and makes no fence until another thread wants in. Two producers, each of whom may become the owner and
  * revokes the other, and a consumer that sleeps; the lives of any two producers end anywhere, by a kill or by a stop for
  * ever.
