@@ -197,6 +197,35 @@ START_TEST(a_listener_is_met_by_clients_of_every_method)
 }
 END_TEST
 
+static size_t arguments_read(char *text, size_t size_bytes)
+{
+    FILE *file = fopen("/proc/self/cmdline", "re");
+    size_t length = file ? fread(text, 1, size_bytes, file) : 0;
+    if (file)
+        fclose(file);
+    return length;
+}
+
+static int has_the_programs_arguments(mproc_call *call)
+{
+    char text[4096];
+    size_t expected_bytes;
+    const void *expected = mproc_call_bytes(call, 0, &expected_bytes);
+    size_t length = arguments_read(text, sizeof text);
+    return length == expected_bytes && memcmp(text, expected, length) == 0 ? 0 : 1;
+}
+
+/* shows: START-13 */
+START_TEST(a_child_has_the_programs_arguments)
+{
+    char text[4096];
+    size_t length = arguments_read(text, sizeof text);
+    ck_assert_uint_gt(length, 1);
+    warm();
+    ck_assert_int_eq(run(_i, has_the_programs_arguments, MPROC_ARGS(mproc_bytes(text, length))), 0);
+}
+END_TEST
+
 /* ---- names and numbers ---- */
 
 static int tells_its_name(mproc_call *call)
@@ -382,6 +411,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(arguments, a_worker_with_a_pipe_of_its_own_answers_until_told_to_end, FIRST_METHOD,
                         ALL_METHODS);
     tcase_add_loop_test(arguments, a_listener_is_met_by_clients_of_every_method, FIRST_METHOD, ALL_METHODS);
+    tcase_add_loop_test(arguments, a_child_has_the_programs_arguments, FIRST_METHOD, ALL_METHODS);
     TCase *family = support_case(suite, "names and numbers");
     tcase_add_loop_test(family, names_and_numbers_are_the_same_for_parent_and_child_and_begin_anew_in_it,
                         FIRST_METHOD, PROCESS_METHODS);
