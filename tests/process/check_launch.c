@@ -218,6 +218,16 @@ END_TEST
 
 /* ---- a fork beside threads that hold whatever there is to hold ---- */
 
+/* The sanitizers' allocators keep a lock over a fork that another thread held, as libc's does not: the child
+ * hangs in its first malloc. The test that forks beside busy threads is left out then. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ALLOCATOR_SURVIVES_FORK 0
+#elif defined(__has_feature)
+#define ALLOCATOR_SURVIVES_FORK (!__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer))
+#else
+#define ALLOCATOR_SURVIVES_FORK 1
+#endif
+
 static _Atomic bool holders_stop;
 static int exit_fd = -1;
 
@@ -390,8 +400,10 @@ int main(int argc, char **argv)
     tcase_add_test(threads, fork_beside_other_threads_is_refused_unless_asked_for_by_name);
     tcase_add_loop_test(threads, a_hundred_children_of_eight_threads_own_exactly_what_they_were_given,
                         MPROC_START_SPAWN, MPROC_START_THREAD);
-    tcase_add_loop_test(threads, a_fork_child_begins_with_nothing_of_its_parents_whatever_other_threads_hold,
-                        FIRST_METHOD, ALL_METHODS);
+    if (ALLOCATOR_SURVIVES_FORK)
+        tcase_add_loop_test(threads,
+                            a_fork_child_begins_with_nothing_of_its_parents_whatever_other_threads_hold,
+                            FIRST_METHOD, ALL_METHODS);
     TCase *method = support_case(suite, "the program's method");
     tcase_add_test(method, the_default_method_is_fork_and_is_set_once_before_the_first_start);
     tcase_add_test(method, a_default_that_was_used_cannot_be_set_any_more);
