@@ -231,10 +231,9 @@ int mproc__queue_view(mproc_queue *queue, mproc__segment *segment);
 int mproc__queue_enter_slow(mproc_queue *queue);
 static inline int mproc__queue_enter(mproc_queue *queue)
 {
-    const mproc__handle *handle = &queue->handle;
     const mproc__me *me = &mproc__me_now;
-    if (MPROC__LIKELY(queue && handle->magic == MPROC__HANDLE_MAGIC && handle->type == MPROC_TYPE_QUEUE &&
-                      mproc__me_is_true(me) &&
+    if (MPROC__LIKELY(queue && queue->handle.magic == MPROC__HANDLE_MAGIC &&
+                      queue->handle.type == MPROC_TYPE_QUEUE && mproc__me_is_true(me) &&
                       atomic_load_explicit(queue->joined, memory_order_acquire) == me->incarnation))
         return (int)*queue->row;
     return mproc__queue_enter_slow(queue);

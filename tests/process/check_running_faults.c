@@ -161,6 +161,13 @@ START_TEST(allocations_that_fail_leave_nothing)
 }
 END_TEST
 
+/* Not with the address sanitizer: the call that fails may be its own mmap inside an allocation, and it ends the process. */
+#ifdef MPROC__SANITIZED
+enum { SYSTEM_CALLS_MAY_FAIL = 0 };
+#else
+enum { SYSTEM_CALLS_MAY_FAIL = 1 };
+#endif
+
 START_TEST(system_calls_that_fail_leave_nothing)
 {
     fault_system_calls(&cases[_i]);
@@ -173,6 +180,7 @@ int main(int argc, char **argv)
     TCase *faults = support_case(suite, "faults");
     tcase_set_timeout(faults, 60);
     tcase_add_loop_test(faults, allocations_that_fail_leave_nothing, 0, MPROC__COUNT(cases));
-    tcase_add_loop_test(faults, system_calls_that_fail_leave_nothing, 0, TRACED);
+    if (SYSTEM_CALLS_MAY_FAIL)
+        tcase_add_loop_test(faults, system_calls_that_fail_leave_nothing, 0, TRACED);
     return support_run(suite, argc, argv);
 }
