@@ -346,13 +346,13 @@ int mproc__queue_sweep(mproc__segment *segment, unsigned row, void *context)
     if (mproc__queue_view(&view, segment) < 0)
         return 0; /* nothing to find in what cannot be true */
     mproc_deadline soon = mproc_after_ms(MPROC__SWEEP_MS);
-    int rc = mproc__side_bury(&view.shared->get.side, row, soon);
+    int rc = mproc__side_bury(segment, &view.shared->get.side, row, soon);
     if (rc >= 0)
         rc = mproc__side_lock_by(segment, &view.shared->get.side, soon);
     if (rc >= 0) {
         sweep_inside(&view, row);
         mproc__side_release(&view.shared->get.side);
-        rc = mproc__side_bury(&view.shared->put.side, row, soon);
+        rc = mproc__side_bury(segment, &view.shared->put.side, row, soon);
     }
     if (rc == -EDEADLK) /* this thread is in a call: not now */
         rc = -ETIMEDOUT;

@@ -60,12 +60,17 @@ static bool thread_is_gone(uint64_t who)
 
 /* The life word tells at once, and of an exec, which leaves the numbers as they are; it tells of one thread of a process.
  * Others are asked for by number, which takes until the kernel has taken the process apart, or by the row (a process not yet
- * reaped, or another program). Nobody at all is inside where the word was overwritten. */
+ * reaped, or another program). A row that its process left, by closing one of two handles, tells nothing of the thread, which
+ * may be inside by the other. Nobody at all is inside where the word was overwritten. */
 static bool user_is_gone(mproc__segment *segment, const mproc__side_slot_shared *slot)
 {
     uint64_t who = atomic_load_explicit(&slot->who, memory_order_relaxed);
     uint32_t row = atomic_load_explicit(&slot->row, memory_order_relaxed);
-    return (row % 2 == 1 && !mproc__segment_row_alive(segment, row / 2)) || who == 0 || thread_is_gone(who) ||
+    if (who == 0 || thread_is_gone(who))
+        return true;
+    if (mproc__segment_row_pid(segment, row / 2) != (pid_t)(who & UINT32_MAX))
+        return false;
+    return (row % 2 == 1 && !mproc__segment_row_alive(segment, row / 2)) ||
            mproc__segment_row_gone(segment, row / 2);
 }
 
@@ -299,23 +304,26 @@ void mproc__side_fence(mproc__segment *segment, mproc__side_shared *one, mproc__
 }
 
 /* Whether the thread that the row's life word told of, which is dead, was inside. */
-static bool slot_is_left(const mproc__side_slot_shared *slot, unsigned row)
+static bool slot_is_left(const mproc__side_slot_shared *slot, unsigned row, pid_t pid)
 {
     return atomic_load_explicit(&slot->inside, memory_order_acquire) != 0 &&
-           atomic_load_explicit(&slot->row, memory_order_relaxed) == row * 2 + 1;
+           atomic_load_explicit(&slot->row, memory_order_relaxed) == row * 2 + 1 &&
+           (pid_t)(atomic_load_explicit(&slot->who, memory_order_relaxed) & UINT32_MAX) == pid;
 }
 
 /* Slots with nobody inside are found free when somebody needs one. */
-int mproc__side_bury(mproc__side_shared *side, unsigned row, mproc_deadline deadline)
+int mproc__side_bury(const mproc__segment *segment, mproc__side_shared *side, unsigned row,
+                     mproc_deadline deadline)
 {
+    pid_t pid = mproc__segment_row_pid(segment, row);
     bool left = false;
     for (unsigned i = 0; i < MPROC__SIDE_SLOTS; i++)
-        left = left || slot_is_left(&side->slots[i], row);
+        left = left || slot_is_left(&side->slots[i], row, pid);
     int rc = left ? lock_take(side, deadline) : 0;
     if (!left || rc < 0)
         return rc;
     for (unsigned i = 0; i < MPROC__SIDE_SLOTS; i++)
-        if (slot_is_left(&side->slots[i], row))
+        if (slot_is_left(&side->slots[i], row, pid))
             slot_free(&side->slots[i]);
     mproc__side_release(side);
     return 0;

@@ -113,7 +113,8 @@ void mproc__side_fence(mproc__segment *segment, mproc__side_shared *one, mproc__
 void mproc__side_give_up(mproc__side_shared *side);
 /* For the sweep of a dead row: the thread of which its life word told is inside no more. 0; -ETIMEDOUT: the lock, which is
  * taken only where that thread was inside, is not to be had now; MPROC_ECORRUPT. */
-int mproc__side_bury(mproc__side_shared *side, unsigned row, mproc_deadline deadline);
+int mproc__side_bury(const mproc__segment *segment, mproc__side_shared *side, unsigned row,
+                     mproc_deadline deadline);
 /* Who is said to be inside as the owner: pid | tid << 32; 0: nobody. */
 uint64_t mproc__side_insider(const mproc__side_shared *side);
 /* The thread that is inside, or has the lock; 0: none. For people. */
