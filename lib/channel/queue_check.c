@@ -33,9 +33,11 @@ static bool ring_is_true(mproc_queue *queue, uint64_t head, uint64_t tail)
     return true;
 }
 
-/* Whoever takes a lock of the queue has a row in its segment first, and leaves it last. */
+/* Whoever takes a lock of the queue has a row in its segment first, and leaves it last. A free row's number is 0. */
 static bool is_participant(const mproc_queue *queue, pid_t pid)
 {
+    if (pid <= 0)
+        return false;
     if (!queue->process_shared)
         return pid == mproc__pid();
     for (unsigned row = 0; row < mproc__segment_rows(queue->segment); row++)

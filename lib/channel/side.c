@@ -53,9 +53,11 @@ static void side_barrier(mproc__side_shared *side)
         nap(&nobody_wakes, 0, SETTLE_NS, settled);
 }
 
+/* EINVAL: no thread ever had such numbers, so the word was overwritten. In doubt (a filter that denies the question), alive. */
 static bool thread_is_gone(uint64_t who)
 {
-    return tgkill((pid_t)(who & UINT32_MAX), (pid_t)(who >> 32), 0) != 0 && errno == ESRCH;
+    return tgkill((pid_t)(who & UINT32_MAX), (pid_t)(who >> 32), 0) != 0 &&
+           (errno == ESRCH || errno == EINVAL);
 }
 
 /* The life word tells at once, and of an exec, which leaves the numbers as they are; it tells of one thread of a process.
@@ -87,27 +89,32 @@ static bool is_mine(const mproc__side_slot_shared *slot)
            atomic_load_explicit(&slot->who, memory_order_relaxed) == mproc__me_now.who;
 }
 
-static bool slot_empties(const mproc__side_slot_shared *slot)
+/* What it says after some pauses; 0: nobody is inside. */
+static uint32_t slot_inside(const mproc__side_slot_shared *slot)
 {
-    for (unsigned i = 0; i < INSIDE_PAUSES; i++) {
-        if (atomic_load_explicit(&slot->inside, memory_order_acquire) == 0)
-            return true;
-        mproc__pause();
+    uint32_t inside = 1;
+    for (unsigned i = 0; i < INSIDE_PAUSES && inside != 0; i++) {
+        inside = atomic_load_explicit(&slot->inside, memory_order_acquire);
+        if (inside != 0)
+            mproc__pause();
     }
-    return false;
+    return inside;
 }
 
-/* Lock held. Whether nobody is inside any more. */
+/* Lock held. Whether nobody is inside any more. A nap is one with whatever stands there: an `inside` that was overwritten is
+ * neither 0 nor 1. */
 static bool slot_wait(mproc__segment *segment, mproc__side_slot_shared *slot, mproc_deadline deadline)
 {
-    for (int64_t ns = NAP_FIRST_NS; !slot_empties(slot); ns = ns < NAP_MOST_NS / 2 ? ns * 2 : NAP_MOST_NS) {
+    uint32_t inside;
+    for (int64_t ns = NAP_FIRST_NS; (inside = slot_inside(slot)) != 0;
+         ns = ns < NAP_MOST_NS / 2 ? ns * 2 : NAP_MOST_NS) {
         if (user_is_gone(segment, slot) ||
             is_mine(slot)) /* this thread is not: overwritten, or it jumped out */
             slot_free(slot);
         else if (mproc__deadline_past(deadline))
             return false;
         else
-            nap(&slot->inside, 1, ns, deadline);
+            nap(&slot->inside, inside, ns, deadline);
     }
     return true;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "channel/queue_common.h"
@@ -323,18 +324,45 @@ START_TEST(an_inside_that_was_overwritten_keeps_nobody_for_ever)
     mproc_queue *queue = make(_i);
     mproc__side_shared *put = side_of(queue, 0);
     int value = 3;
-    const uint64_t whos[] = {0, mproc__me_now.who, (uint32_t)getppid() | (uint64_t)getppid() << 32};
-    for (int i = 0; i < 3; i++) {
+    const uint64_t no_process = UINT64_C(3072) << 32, no_number = UINT64_MAX;
+    const uint64_t whos[] = {0, mproc__me_now.who, no_process, no_number,
+                             (uint32_t)getppid() | (uint64_t)getppid() << 32};
+    const int count = MPROC__COUNT(whos);
+    for (int i = 0; i < count; i++) {
         ck_assert_int_eq(become_owner(queue), 0);
         mproc__side_slot_shared *slot = &put->slots[atomic_load(&put->owner) % MPROC__SIDE_SLOTS];
         atomic_store(&slot->who, whos[i]);
         atomic_store(&slot->inside, 1);
         ck_assert_int_eq(mproc_queue_put(queue, &value, sizeof value, mproc_after_ms(50)),
-                         i == 2 ? -ETIMEDOUT : 0);
+                         i == count - 1 ? -ETIMEDOUT : 0);
         while (mproc_queue_get(queue, &value, sizeof value, MPROC_NOW, NULL) == 0)
             ;
     }
     ck_assert_int_eq(mproc_queue_shutdown(queue, false), MPROC_ECORRUPT);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
+static int64_t thread_cpu_ms(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (int64_t)used.tv_sec * 1000 + used.tv_nsec / 1000000;
+}
+
+START_TEST(who_waits_for_an_inside_that_nobody_wrote_sleeps)
+{
+    enum { WAIT_MS = 200 };
+    mproc_queue *queue = make(_i);
+    mproc__side_shared *put = side_of(queue, 0);
+    int value = 3;
+    ck_assert_int_eq(become_owner(queue), 0);
+    mproc__side_slot_shared *slot = &put->slots[atomic_load(&put->owner) % MPROC__SIDE_SLOTS];
+    atomic_store(&slot->who, (uint32_t)getppid() | (uint64_t)getppid() << 32);
+    atomic_store(&slot->inside, UINT32_C(0x80000001));
+    int64_t before_ms = thread_cpu_ms();
+    ck_assert_int_eq(mproc_queue_put(queue, &value, sizeof value, mproc_after_ms(WAIT_MS)), -ETIMEDOUT);
+    ck_assert_int_lt(thread_cpu_ms() - before_ms, WAIT_MS / 2);
     mproc_queue_close(&queue);
 }
 END_TEST
@@ -527,6 +555,7 @@ int main(int argc, char **argv)
     tcase_add_test(way, a_lease_of_a_former_owner_that_died_is_delivered_again);
     tcase_add_test(way, an_owner_that_execs_inside_keeps_nobody);
     tcase_add_loop_test(way, an_inside_that_was_overwritten_keeps_nobody_for_ever, 0, 2);
+    tcase_add_loop_test(way, who_waits_for_an_inside_that_nobody_wrote_sleeps, 0, 2);
     tcase_add_loop_test(way, a_role_that_is_given_up_leaves_its_slot_to_others, 0, 2);
     TCase *slots = support_case(suite, "slots");
     tcase_add_loop_test(slots, threads_that_ended_leave_their_slots_to_others, 0, 2);
