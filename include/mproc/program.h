@@ -59,7 +59,7 @@ typedef struct mproc_stream {
 
 /* Whom signals from the terminal reach, and whom mproc_process_stop reaches. */
 typedef enum mproc_program_group {
-    MPROC_GROUP_SAME,               /* the nursery's process group, which is this program's; stop reaches the program alone */
+    MPROC_GROUP_SAME,               /* this program's process group; stop reaches the program alone */
     MPROC_GROUP_OWN,                /* one of its own: stop reaches its children as well, but those that left the group */
     MPROC_GROUP_SESSION             /* a session of its own, without a terminal; stop as above */
 } mproc_program_group;

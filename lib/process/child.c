@@ -11,7 +11,7 @@
  *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; a
  *     nursery's child closes all that is the nursery's and takes the requester's directory, environment and
  *     streams.
- *  5  identity, key, stop word, name, log level.
+ *  5  identity, process group (forkserver), key, stop word, name, log level.
  *  6  signals: default dispositions, then the empty mask.
  *  7  function and arguments: last, because it runs code of every noun that was handed over.
  *  8  wait for "go" (fork), drop the parent-death signal unless it shall stay, report, close the boot socket.
@@ -159,7 +159,9 @@ _Noreturn void mproc__child_forked(const mproc__launch_options *options, const m
     mproc__family_clear_forgotten();
     *mproc__self_get() = *self;
     step_name();
-    if (!options->keep_blocked)
+    if (options->supervises)
+        (void)setpgid(0, 0);
+    else
         mproc__signals_reset();
     step_exit_barrier(socket);
     if (mproc__boot_await_go(socket) < 0)
@@ -206,6 +208,14 @@ static int step_stop_word(const mproc__boot_load *load)
     return 0;
 }
 
+/* Of a forkserver child, step 5: the nursery is a process group of its own, and Ctrl-C is for the requester's. In another
+ * session by now, it stays in the nursery's. */
+static void step_group(const mproc__boot_load *load)
+{
+    if (load->fds[MPROC__BOOT_DIRECTORY] >= 0)
+        (void)setpgid(0, getpgid(load->boot.self.parent_pid));
+}
+
 /* Steps 4 and 5 from the boot record. */
 static int step_become(mproc__boot_load *load)
 {
@@ -213,6 +223,7 @@ static int step_become(mproc__boot_load *load)
     if (load->fds[MPROC__BOOT_DIRECTORY] >= 0 && fchdir(load->fds[MPROC__BOOT_DIRECTORY]) < 0)
         return mproc__fail(-errno, "the child's first steps: working directory: %s", mproc_strerror(-errno));
     step_environment(load);
+    step_group(load);
     *mproc__self_get() = load->boot.self;
     mproc__self_get()->stop_word = NULL;
     step_name();

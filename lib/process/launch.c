@@ -196,9 +196,10 @@ static int spawn_prepare(const mproc__launch_options *options, int socket,
     if (rc == 0)
         rc = posix_spawnattr_setsigdefault(attributes, &all);
     if (rc == 0)
-        rc = posix_spawnattr_setsigmask(attributes, options->keep_blocked ? &all : &none);
+        rc = posix_spawnattr_setsigmask(attributes, options->supervises ? &all : &none);
     if (rc == 0)
-        rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+        rc = posix_spawnattr_setflags(attributes, (short)(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK |
+                                                          (options->supervises ? POSIX_SPAWN_SETPGROUP : 0)));
     return rc;
 }
 

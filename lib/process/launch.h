@@ -25,7 +25,9 @@ typedef struct mproc__launch_options {
     const int *keep_fds;  /* fork: the library's descriptors that stay open (by fork the program's own do) */
     size_t keep_count;
     /* The rest may stay zero. */
-    bool keep_blocked;  /* signals stay blocked until the function changes that: for supervisors */
+    /* Signals stay blocked until the function changes that, and the child is a process group of its own, so that who kills the
+     * program's group leaves somebody to kill those who left it. */
+    bool supervises;
     mproc_start method; /* what mproc_get_start answers in the child; 0: as `start` */
     bool daemon;        /* the child may start none itself */
     const char *path;   /* its place in the family, "2:1", for the names of its children; NULL: none */

@@ -82,7 +82,7 @@ static int nursery_launch(mproc__nursery *nursery, int row)
         .args = MPROC_ARGS(mproc_fd(mproc__segment_fd(nursery->segment)), mproc_fd(sockets[1]), row,
                            mproc__preload_take()),
         .name = "mproc-nursery",
-        .keep_blocked = true,
+        .supervises = true,
     };
     rc = mproc__launch(&options, &nursery->pid, &nursery->pidfd);
     close(sockets[1]);
