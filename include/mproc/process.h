@@ -37,6 +37,7 @@
  *   children      no                any             each its own         no                   the new one's
  *   preload       no                main, before    each its own         no                   inherited
  *                                   its first start
+ *   set_spares    no                any, at once    each its own         no                   inherited
  *   self, parent  no                any             each its own         no                   the new one's
  *
  * At normal exit (exit, return from main) of this process, in this order:
@@ -92,6 +93,14 @@ MPROC_API MPROC_CHECK int mproc_process_start(mproc_fn *fn, mproc_variant args,
  * MPROC_ELIMIT: 64 functions. */
 typedef enum mproc_preload_policy { MPROC_PRELOAD_IGNORE, MPROC_PRELOAD_WARN, MPROC_PRELOAD_FAIL } mproc_preload_policy;
 MPROC_API int  mproc_preload(mproc_fn *fn, mproc_preload_policy policy);
+
+/* How many spares the nursery keeps from the first forkserver start on: blank children, already forked, so that such a start
+ * is one message and one wake-up (2 unless set; 0: none, each start forks; at most MPROC_SPARES_MOST). They are used up by
+ * starts and made again when it has been quiet for a millisecond. An idle one is a process "mproc-spare" of some hundred KiB
+ * and no CPU time; it opens no descriptor here. Where none is ready, or it has been killed, a start has the nursery fork.
+ * -EINVAL: more than MPROC_SPARES_MOST. -ENOMEM. */
+enum { MPROC_SPARES_MOST = 64 };
+MPROC_API int  mproc_set_spares(unsigned count);
 
 /* Lets go of the handle. The child runs on, is collected by a later start when it has ended, and joined at
  * normal exit. */

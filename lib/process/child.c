@@ -234,19 +234,22 @@ static int step_become(mproc__boot_load *load)
     return rc;
 }
 
-_Noreturn void mproc__child_received(int socket, pid_t parent, bool forked)
+_Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_origin origin)
 {
     mproc__boot_load load;
     mproc_variant args = mproc_null();
     mproc_fn *fn = NULL;
     step_watch_parent(socket, parent);
-    if (forked) {
+    if (origin != MPROC__CHILD_EXECD) {
         mproc__fd_close_others(3, &socket, 1);
         mproc__signals_reset();
         step_stdin(socket);
         step_exit_barrier(socket);
-        step_hello(socket);
     }
+    if (origin == MPROC__CHILD_SERVED)
+        step_hello(socket);
+    else if (origin == MPROC__CHILD_SPARE)
+        prctl(PR_SET_NAME, "mproc-spare");
     int rc = mproc__boot_receive(socket, &load);
     if (rc == 0)
         rc = step_become(&load);

@@ -11,9 +11,14 @@ enum { MPROC__CHILD_SOCKET = 3 };         /* where its boot socket is */
 
 /* In the child of a fork, all signals blocked: takes the steps, runs the function, exits. */
 _Noreturn void mproc__child_forked(const mproc__launch_options *options, const mproc__self *self, int socket);
-/* In a process that the nursery forked or the kernel exec'd: the same by what comes over the socket.
- * `forked`: exit handlers that were there before are the nursery's and do not run. */
-_Noreturn void mproc__child_received(int socket, pid_t parent, bool forked);
+/* In a process that the nursery forked or the kernel exec'd: the same by what comes over the socket. SERVED and
+ * SPARE are the nursery's: exit handlers that were there before do not run. */
+typedef enum mproc__child_origin {
+    MPROC__CHILD_EXECD,
+    MPROC__CHILD_SERVED, /* asked for: says who it is */
+    MPROC__CHILD_SPARE   /* its pid and pidfd are known to who will send it a load, if anybody does */
+} mproc__child_origin;
+_Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_origin origin);
 
 /* Runs a process's function, also in a thread: its exit code. A negative one is printed to stderr, as the
  * reference prints a traceback, and becomes 1. */

@@ -82,7 +82,7 @@ int mproc__process_main(int *argc, char ***argv)
     if (marker_take(&parent)) {
         fcntl(MPROC__CHILD_SOCKET, F_SETFD, FD_CLOEXEC);
         mproc__start_forget(); /* what main said above mproc_init is for the first process */
-        mproc__child_received(MPROC__CHILD_SOCKET, parent, false);
+        mproc__child_received(MPROC__CHILD_SOCKET, parent, MPROC__CHILD_EXECD);
     }
     return 0;
 }

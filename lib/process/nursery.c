@@ -16,17 +16,9 @@
 #include "process/boot.h"
 #include "process/nursery.h"
 #include "process/preload.h"
+#include "process/spare.h"
 
 enum { NURSERY_LEAVE_MS = 2000 };
-
-struct mproc__nursery {
-    _Atomic uint32_t references;
-    mproc__segment *segment;
-    mproc__nursery_shared *shared;
-    int socket;
-    pid_t pid;
-    int pidfd;
-};
 
 /* Guards making and ending it. Not taken by forks, which happen under it (a program without mproc_init): a
  * fork child makes it anew. */
@@ -136,6 +128,16 @@ int mproc__nursery_get(mproc__nursery **ret_nursery)
     return rc;
 }
 
+mproc__nursery *mproc__nursery_present(void)
+{
+    pthread_mutex_lock(&nursery_lock);
+    mproc__nursery *nursery = nursery_now;
+    if (nursery)
+        mproc__nursery_keep(nursery);
+    pthread_mutex_unlock(&nursery_lock);
+    return nursery;
+}
+
 void mproc__nursery_stop(void)
 {
     pthread_mutex_lock(&nursery_lock);
@@ -154,6 +156,7 @@ void mproc__nursery_stop(void)
 void mproc__nursery_forget(void)
 {
     pthread_mutex_init(&nursery_lock, NULL);
+    mproc__spares_forget();
     if (!nursery_now)
         return;
     nursery_close_fds(nursery_now);
@@ -171,7 +174,7 @@ void mproc__nursery_clear_forgotten(void)
 
 /* ---- asked ---- */
 
-static int nursery_command(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd)
+int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd)
 {
     mproc__nursery_command command = {.verb = verb, .slot = slot};
     int rc = mproc__fd_send(nursery->socket, &command, sizeof command, &fd, fd >= 0, MPROC_FOREVER);
@@ -184,7 +187,7 @@ static int nursery_command(mproc__nursery *nursery, uint32_t verb, unsigned slot
 
 int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, int pidfd)
 {
-    return nursery_command(nursery, MPROC__NURSERY_WATCH, slot, pidfd);
+    return mproc__nursery_command_send(nursery, MPROC__NURSERY_WATCH, slot, pidfd);
 }
 
 void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot)
@@ -196,61 +199,10 @@ void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot)
         mproc__eventcount_post(&nursery->shared->command, true);
 }
 
-/* A child of the nursery that failed on the way: killed, and waited for so that its slot can be given to
- * another. */
-static void served_undo(mproc__nursery *nursery, unsigned slot, int pidfd)
-{
-    mproc__pidfd_signal(pidfd, SIGKILL);
-    (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
-    close(pidfd);
-}
-
-static int served_talk(mproc__nursery *nursery, unsigned slot, const mproc__boot_load *load, int socket,
-                       pid_t *ret_pid, int *ret_pidfd)
-{
-    int pidfd;
-    int rc = mproc__boot_await_hello(socket, nursery->pidfd, ret_pid, &pidfd);
-    if (rc < 0)
-        return rc;
-    rc = mproc__boot_send(socket, pidfd, load);
-    if (rc == 0 || rc == MPROC_EDIED) {
-        int said = mproc__boot_await(socket, pidfd);
-        rc = said < 0 ? said : rc;
-    }
-    if (rc < 0)
-        served_undo(nursery, slot, pidfd);
-    else
-        *ret_pidfd = pidfd;
-    return rc;
-}
-
-int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__launch_options *options,
-                         pid_t *ret_pid, int *ret_pidfd)
-{
-    mproc__boot_load load;
-    int sockets[2] = {-1, -1};
-    int rc = mproc__boot_pack(options, &load);
-    if (rc == 0)
-        rc = mproc__boot_pack_surroundings(&load);
-    load.boot.die_with_parent = true; /* which is the nursery: nobody else could tell how it ended */
-    if (rc == 0)
-        rc = mproc__boot_pair(SOCK_STREAM, sockets);
-    if (rc == 0) {
-        atomic_store_explicit(&nursery->shared->slots[slot].state, MPROC__SLOT_FREE, memory_order_release);
-        rc = nursery_command(nursery, MPROC__NURSERY_START, slot, sockets[1]);
-        close(sockets[1]);
-        if (rc == 0)
-            rc = served_talk(nursery, slot, &load, sockets[0], ret_pid, ret_pidfd);
-        close(sockets[0]);
-    }
-    mproc__boot_load_clear(&load, false);
-    return rc;
-}
-
 /* A child whose pid did not arrive shall not run on. */
 static void program_undo(mproc__nursery *nursery, unsigned slot)
 {
-    (void)nursery_command(nursery, MPROC__NURSERY_KILL, slot, -1);
+    (void)mproc__nursery_command_send(nursery, MPROC__NURSERY_KILL, slot, -1);
     (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
 }
 
@@ -262,7 +214,7 @@ int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int
     bool told;
     atomic_store_explicit(state, MPROC__SLOT_FREE, memory_order_release);
     *ret_begun = false;
-    int rc = nursery_command(nursery, MPROC__NURSERY_PROGRAM, slot, socket);
+    int rc = mproc__nursery_command_send(nursery, MPROC__NURSERY_PROGRAM, slot, socket);
     close(socket);
     if (rc < 0)
         return rc;

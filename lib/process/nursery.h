@@ -19,6 +19,7 @@
 
 #include <sys/types.h>
 
+#include <mproc/process.h>
 #include "process/launch.h"
 #include "shm/segment.h"
 
@@ -41,12 +42,18 @@ enum { MPROC__SLOT_FREE, MPROC__SLOT_RUNNING, MPROC__SLOT_ENDED };
 
 /* What owner and nursery share. command, ended: event counts, posted by owner and nursery after their stores;
  * a poster's death wakes the sleepers. row:            1 + the nursery's row, written once by it before it
- * takes a command; 0: not yet. stop:           written by the owner: leave, kill nobody. */
+ * takes a command; 0: not yet. stop:           written by the owner: leave, kill nobody.
+ * spares_told, spares_wanted: written by the owner; how many spares to keep, from the first forkserver start on.
+ * spares: see spare.h. NONE to IDLE by the nursery, from IDLE on by a change of the whole word: by the nursery
+ * alone, or by the owner's threads that hold the spare's note. Who dies there leaves a word that says what it
+ * had done; the owner's death is everybody's end, the nursery's death its spares'. */
 typedef struct mproc__nursery_shared {
     _Alignas(MPROC__LINE) mproc__eventcount_shared command;
     _Atomic uint32_t stop;
     _Alignas(MPROC__LINE) mproc__eventcount_shared ended;
     _Atomic uint32_t row;
+    _Atomic uint32_t spares_told, spares_wanted;
+    _Alignas(MPROC__LINE) _Atomic uint64_t spares[MPROC_SPARES_MOST];
     _Alignas(MPROC__LINE) mproc__slot_shared slots[MPROC__SLOTS];
 } mproc__nursery_shared;
 
@@ -64,13 +71,24 @@ typedef struct mproc__nursery_command {
 } mproc__nursery_command;
 
 /* ---- owner's side (nursery.c) ---- */
-typedef struct mproc__nursery mproc__nursery;
+typedef struct mproc__nursery {
+    _Atomic uint32_t references;
+    mproc__segment *segment;
+    mproc__nursery_shared *shared;
+    int socket; /* commands one way, spares' notes the other */
+    pid_t pid;
+    int pidfd;
+} mproc__nursery;
 
 /* The living nursery of this process, made now if need be; kept for the caller. */
 int mproc__nursery_get(mproc__nursery **ret_nursery);
+/* The one that was made last, if any, and kept for the caller; or NULL. */
+mproc__nursery *mproc__nursery_present(void);
+/* One command with up to one descriptor (-1: none). MPROC_EDIED: the nursery has died. */
+int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd);
 int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, int pidfd);
 void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot);
-/* Starts a child by the forkserver method. MPROC_EDIED when it was the nursery that died: again. */
+/* Starts a child by the forkserver method (serve.c). MPROC_EDIED when it was the nursery that died: again. */
 int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__launch_options *options,
                          pid_t *ret_pid, int *ret_pidfd);
 /* Starts an external program: `socket` for the nursery, with its request waiting on it; `mine` for the answer. As above, but

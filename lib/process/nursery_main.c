@@ -17,6 +17,7 @@
 #include "process/preload.h"
 #include "process/program.h"
 #include "process/self.h"
+#include "process/spare.h"
 #include "process/supervise.h"
 
 typedef struct nursery_slot {
@@ -59,7 +60,7 @@ static void slot_start(unsigned index, int socket)
     pid_t pid = fork();
     if (pid == 0) {
         mproc__start_forget();
-        mproc__child_received(socket, self, true);
+        mproc__child_received(socket, self, MPROC__CHILD_SERVED);
     }
     int error = errno;
     mproc__signals_restore(&mask);
@@ -92,13 +93,18 @@ static void slot_kill(unsigned index)
     mproc__eventcount_post(&nursery.shared->ended, true);
 }
 
+static void slot_enter(unsigned index)
+{
+    while (nursery.used <= index)
+        nursery.slots[nursery.used++] = (nursery_slot){.pidfd = -1};
+    slot_unwatch(&nursery.slots[index]);
+}
+
 static void command_run(const mproc__nursery_command *command, int fd, bool owner_lives)
 {
     if (command->slot >= MPROC__SLOTS)
         return;
-    while (nursery.used <= command->slot)
-        nursery.slots[nursery.used++] = (nursery_slot){.pidfd = -1};
-    slot_unwatch(&nursery.slots[command->slot]);
+    slot_enter(command->slot);
     if (command->verb == MPROC__NURSERY_WATCH)
         nursery.slots[command->slot].pidfd = fd;
     else if (command->verb == MPROC__NURSERY_START && fd >= 0 && nursery.refusal.code < 0)
@@ -146,9 +152,22 @@ static void usage_write(const struct rusage *usage, mproc__slot_shared *slot)
     slot->involuntary_switches = narrowed(usage->ru_nivcsw);
 }
 
-/* Children are few and ends are rare beside forks, so a walk finds the slot. */
+static void spares_adopt(void)
+{
+    unsigned index;
+    for (pid_t pid; mproc__spare_adopt(nursery.shared, &index, &pid);) {
+        slot_enter(index);
+        nursery.slots[index].pid = pid;
+    }
+}
+
+/* Children are few and ends are rare beside forks, so a walk finds the slot. A spare has its slot from its word, which
+ * stands still once it has said that nobody had it. */
 static void child_ended(pid_t pid, int exit_code, const struct rusage *usage)
 {
+    if (mproc__spare_lost(nursery.shared, pid))
+        return;
+    spares_adopt();
     for (unsigned i = 0; i < nursery.used; i++)
         if (nursery.slots[i].pid == pid) {
             mproc__slot_shared *slot = &nursery.shared->slots[i];
@@ -257,11 +276,17 @@ int mproc__nursery_main(mproc_call *call)
         uint32_t ticket = mproc__supervise_prepare();
         commands_run(true);
         children_reap();
-        if (atomic_load_explicit(&nursery.shared->stop, memory_order_acquire))
+        spares_adopt();
+        if (atomic_load_explicit(&nursery.shared->stop, memory_order_acquire)) {
+            mproc__spares_end(); /* all others have been joined */
             _exit(0);
-        if (mproc__supervise_wait(ticket, MPROC_FOREVER) == -EOWNERDEAD) {
+        }
+        int rc = mproc__supervise_wait(ticket, mproc__spares_due(nursery.shared));
+        if (rc == -EOWNERDEAD) {
             everybody_kill();
             _exit(0);
         }
+        if (rc == -ETIMEDOUT && nursery.refusal.code == 0)
+            mproc__spare_add(nursery.shared, nursery.socket);
     }
 }

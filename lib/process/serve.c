@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A forkserver start, from the owner's side: by a spare that is ready, or by having the nursery fork. */
+#include "platform/base.h"
+
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "platform/platform.h"
+#include "platform/story.h"
+#include "process/boot.h"
+#include "process/nursery.h"
+#include "process/spare.h"
+
+/* A slot is free for a new child: nothing is told of it that is not the new one's. */
+static void slot_begin(mproc__nursery *nursery, unsigned slot)
+{
+    atomic_store_explicit(&nursery->shared->slots[slot].state, MPROC__SLOT_FREE, memory_order_release);
+}
+
+/* A child that failed on the way: killed, and waited for so that its slot can be given to another. Without a
+ * pidfd, the nursery kills it, if there is one. */
+static void served_undo(mproc__nursery *nursery, unsigned slot, int pidfd)
+{
+    mproc_error story;
+    mproc__story_copy(mproc__story(), &story);
+    if (pidfd >= 0)
+        mproc__pidfd_signal(pidfd, SIGKILL);
+    else
+        (void)mproc__nursery_command_send(nursery, MPROC__NURSERY_KILL, slot, -1);
+    (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
+    if (pidfd >= 0)
+        close(pidfd);
+    mproc__story_copy(&story, mproc__story());
+}
+
+/* What the child says to a load of which `sent` became. A child that failed and left has said why before. */
+static int served_answer(int socket, int pidfd, int sent)
+{
+    int said = sent == 0 || sent == MPROC_EDIED ? mproc__boot_await(socket, pidfd) : 0;
+    return said < 0 ? said : sent;
+}
+
+/* ---- by a spare ---- */
+
+static int spare_talk(mproc__nursery *nursery, unsigned slot, const mproc__boot_load *load, int socket,
+                      int pidfd)
+{
+    int rc = served_answer(socket, pidfd, mproc__boot_send(socket, pidfd, load));
+    close(socket);
+    if (rc < 0)
+        served_undo(nursery, slot, pidfd);
+    return rc;
+}
+
+/* False: there is none that lives, and nothing has begun. One that is dead, or dies, has not run the function, as its
+ * report would have come before that. */
+static bool spare_start(mproc__nursery *nursery, unsigned slot, const mproc__boot_load *load, pid_t *ret_pid,
+                        int *ret_pidfd, int *ret_code)
+{
+    int socket, pidfd;
+    do {
+        slot_begin(nursery, slot);
+        if (!mproc__spare_take(nursery, slot, ret_pid, &socket, &pidfd))
+            return false;
+        *ret_code = spare_talk(nursery, slot, load, socket, pidfd);
+    } while (*ret_code == MPROC_EDIED);
+    *ret_pidfd = pidfd;
+    return true;
+}
+/* ---- by a fork there ---- */
+
+/* The load goes before the child is there to read it: the child need not wait for it then. */
+static int fork_talk(mproc__nursery *nursery, unsigned slot, const mproc__boot_load *load, int socket,
+                     pid_t *ret_pid, int *ret_pidfd)
+{
+    int pidfd = -1;
+    int sent = mproc__boot_send(socket, nursery->pidfd, load);
+    int rc = mproc__boot_await_hello(socket, nursery->pidfd, ret_pid, &pidfd);
+    if (rc == 0)
+        rc = served_answer(socket, pidfd, sent);
+    if (rc < 0)
+        served_undo(nursery, slot, pidfd);
+    else
+        *ret_pidfd = pidfd;
+    return rc;
+}
+
+static int fork_start(mproc__nursery *nursery, unsigned slot, const mproc__boot_load *load, pid_t *ret_pid,
+                      int *ret_pidfd)
+{
+    int sockets[2];
+    int rc = mproc__boot_pair(SOCK_STREAM, sockets);
+    if (rc < 0)
+        return rc;
+    slot_begin(nursery, slot);
+    rc = mproc__nursery_command_send(nursery, MPROC__NURSERY_START, slot, sockets[1]);
+    close(sockets[1]);
+    if (rc == 0)
+        rc = fork_talk(nursery, slot, load, sockets[0], ret_pid, ret_pidfd);
+    close(sockets[0]);
+    return rc;
+}
+
+/* ---- the start ---- */
+
+int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__launch_options *options,
+                         pid_t *ret_pid, int *ret_pidfd)
+{
+    mproc__boot_load load;
+    int rc = mproc__boot_pack(options, &load);
+    if (rc == 0)
+        rc = mproc__boot_pack_surroundings(&load);
+    load.boot.die_with_parent = true; /* which is the nursery: nobody else could tell how it ended */
+    if (rc == 0) {
+        mproc__spares_want(nursery);
+        if (!spare_start(nursery, slot, &load, ret_pid, ret_pidfd, &rc))
+            rc = fork_start(nursery, slot, &load, ret_pid, ret_pidfd);
+        mproc__spares_poke(nursery);
+    }
+    mproc__boot_load_clear(&load, false);
+    return rc;
+}
