@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "platform/platform.h"
@@ -35,7 +36,12 @@ static _Thread_local const char *log_thread;
 
 void mproc__log_name_process(const char *name)
 {
-    snprintf(log_process, sizeof log_process, "%s", name ? name : LOG_FIRST_NAME);
+    /* No printf: every fork child of the program comes here, and its machinery is eight pages to be mapped anew there. */
+    if (!name)
+        name = LOG_FIRST_NAME;
+    size_t length = strnlen(name, sizeof log_process - 1);
+    memcpy(log_process, name, length);
+    log_process[length] = '\0';
 }
 
 void mproc__log_name_thread(const char *name)

@@ -67,6 +67,7 @@ pid_t mproc__tid(void);
 /* Of any process: start time in clock ticks since boot (field 22 of /proc/PID/stat) and initial stack address (field
  * 28; 0 when unknown). -ESRCH: no such process. */
 int mproc__process_times(pid_t pid, uint64_t *ret_start_ticks, uint64_t *ret_stack_address);
+uint64_t mproc__start_ticks(void); /* the same of this process, asked once; 0: /proc does not tell */
 /* The process that a thread is of; 0: there is no such thread. */
 pid_t mproc__process_of_thread(pid_t tid);
 int mproc__pidfd_open(pid_t pid);

@@ -44,6 +44,7 @@ void mproc__boot_self(const mproc__launch_options *options, mproc__self *ret_sel
     ret_self->method = options->method ? options->method : options->start;
     ret_self->stop_word = options->stop_word;
     ret_self->daemon = options->daemon;
+    mproc__function_name(options->fn, ret_self->fn_name, sizeof ret_self->fn_name);
 }
 
 int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret_load)

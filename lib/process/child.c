@@ -65,14 +65,12 @@ static bool child_stopping(const mproc_call *call)
     return word && atomic_load_explicit(word, memory_order_relaxed);
 }
 
-int mproc__child_call(const char *process_name, const _Atomic uint32_t *stop_word, mproc_fn *fn,
-                      mproc_variant args)
+int mproc__child_call(const char *process_name, const char *fn_name, const _Atomic uint32_t *stop_word,
+                      mproc_fn *fn, mproc_variant args)
 {
     mproc_call call;
-    char name[96];
-    mproc__function_name(fn, name, sizeof name);
     mproc__call_init(&call, args);
-    call.name = name;
+    call.name = fn_name;
     call.stopping = child_stopping;
     call.runner = (void *)(uintptr_t)stop_word;
     int code = mproc__call_run(&call, fn);
@@ -86,7 +84,7 @@ int mproc__child_call(const char *process_name, const _Atomic uint32_t *stop_wor
 static int child_call(mproc_fn *fn, mproc_variant args)
 {
     const mproc__self *self = mproc__self_get();
-    return mproc__child_call(self->name, self->stop_word, fn, args);
+    return mproc__child_call(self->name, self->fn_name, self->stop_word, fn, args);
 }
 
 /* ---- steps ---- */

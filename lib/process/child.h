@@ -22,8 +22,8 @@ _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_orig
 
 /* Runs a process's function, also in a thread: its exit code. A negative one is printed to stderr, as the
  * reference prints a traceback, and becomes 1. */
-int mproc__child_call(const char *process_name, const _Atomic uint32_t *stop_word, mproc_fn *fn,
-                      mproc_variant args);
+int mproc__child_call(const char *process_name, const char *fn_name, const _Atomic uint32_t *stop_word,
+                      mproc_fn *fn, mproc_variant args);
 
 /* The arguments of this program as main got them. */
 char **mproc__process_argv(void);

@@ -32,7 +32,6 @@ mproc__self *mproc__self_get(void)
 
 void mproc__self_for_child(mproc__self *ret_child)
 {
-    uint64_t stack;
     const mproc__self *me = mproc__self_get();
     memset(ret_child, 0, sizeof *ret_child);
     memcpy(ret_child->parent_name, me->name[0] ? me->name : MPROC__MAIN_NAME,
@@ -40,6 +39,5 @@ void mproc__self_for_child(mproc__self *ret_child)
     ret_child->log_level = mproc_log_get_level();
     ret_child->log_on_stderr = mproc__log_on_stderr();
     ret_child->parent_pid = mproc__pid();
-    if (mproc__process_times(ret_child->parent_pid, &ret_child->parent_start_ticks, &stack) < 0)
-        ret_child->parent_start_ticks = 0;
+    ret_child->parent_start_ticks = mproc__start_ticks();
 }

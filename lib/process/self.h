@@ -10,7 +10,8 @@
 
 enum {
     MPROC__NAME_BYTES = 128, /* of a process name, with its end */
-    MPROC__PATH_BYTES = 64   /* "3:1:2": the second child of the first child of main's third */
+    MPROC__FN_NAME_BYTES = 96,
+    MPROC__PATH_BYTES = 64 /* "3:1:2": the second child of the first child of main's third */
 };
 #define MPROC__MAIN_NAME "MainProcess"
 
@@ -25,6 +26,8 @@ typedef struct mproc__self {
     bool daemon;                       /* may start no children */
     mproc_start method;                /* by which it was started; 0: the first process */
     const _Atomic uint32_t *stop_word; /* NULL: nobody tells it to stop */
+    /* Of the function it runs, for stories. Asked by the parent: in the child the search would map a dozen pages anew. */
+    char fn_name[MPROC__FN_NAME_BYTES];
 } mproc__self;
 
 /* Of this process. Written by the first steps, before any other thread exists; read-only afterwards. */

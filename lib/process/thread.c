@@ -52,11 +52,14 @@ static void thread_leave(void *argument)
 static void *thread_run(void *argument)
 {
     mproc_process *process = argument;
+    char fn_name[MPROC__FN_NAME_BYTES];
     thread_self = process;
+    mproc__function_name(process->fn, fn_name, sizeof fn_name);
     mproc__log_name_thread(process->name);
     atomic_store_explicit(&process->thread_tid, mproc__tid(), memory_order_relaxed);
     pthread_cleanup_push(thread_leave, process);
-    process->thread_code = mproc__child_call(process->name, process->stop_word, process->fn, process->args);
+    process->thread_code =
+        mproc__child_call(process->name, fn_name, process->stop_word, process->fn, process->args);
     pthread_cleanup_pop(1);
     return NULL;
 }

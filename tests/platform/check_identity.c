@@ -116,6 +116,33 @@ START_TEST(a_process_is_told_from_a_later_one_by_its_start_time)
 }
 END_TEST
 
+enum { TICKS_SAME = 2 };
+
+static int compare_ticks(void *context)
+{
+    uint64_t parents = *(uint64_t *)context, mine, stack;
+
+    if (mproc__process_times(getpid(), &mine, &stack) != 0 || mproc__start_ticks() != mine)
+        return 1;
+    return mine == parents ? TICKS_SAME : 0;
+}
+
+START_TEST(a_process_knows_its_own_start_time_and_a_fork_child_its_own)
+{
+    int64_t until_ns = mproc__now_ns() + support_ms(5000) * INT64_C(1000000);
+    uint64_t asked, mine = mproc__start_ticks(), stack;
+    int status;
+
+    ck_assert_int_eq(mproc__process_times(getpid(), &asked, &stack), 0);
+    ck_assert_uint_eq(mine, asked);
+    ck_assert_uint_eq(mine, mproc__start_ticks());
+    do /* a tick is 10 ms */
+        status = support_reap(support_fork(compare_ticks, &mine), 5000);
+    while (status == TICKS_SAME && mproc__now_ns() < until_ns);
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 START_TEST(a_pidfd_tells_when_its_process_has_ended)
 {
     pid_t child = support_fork(sleep_for_ever, NULL);
@@ -155,6 +182,7 @@ int main(int argc, char **argv)
     tcase_add_test(all, a_child_made_behind_libcs_back_is_new);
     tcase_add_test(all, threads_share_the_incarnation_and_have_their_own_tid);
     tcase_add_test(all, a_process_is_told_from_a_later_one_by_its_start_time);
+    tcase_add_test(all, a_process_knows_its_own_start_time_and_a_fork_child_its_own);
     tcase_add_test(all, a_pidfd_tells_when_its_process_has_ended);
     tcase_add_test(all, namespaces_are_those_of_proc);
     return support_run(suite, argc, argv);
