@@ -8,7 +8,8 @@
  *  2  SIGKILL for the parent's death, until step 8: nobody watches this process yet. It comes when the
  *     parent's *thread* ends, which sits in the start call meanwhile. A parent dead before shows in getppid.
  *  3  what was received (spawn, forkserver) or is memory (fork): the boot record.
- *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; a
+ *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; streams
+ *     forget what other threads of the parent had written (fork); a
  *     nursery's child closes all that is the nursery's and takes the requester's directory, environment and
  *     streams.
  *  5  identity, process group (forkserver), key, stop word, name, log level.
@@ -34,6 +35,7 @@
 #include "process/boot.h"
 #include "process/child.h"
 #include "process/family.h"
+#include "process/patience.h"
 
 /* ---- the end ---- */
 
@@ -149,11 +151,23 @@ static void step_exit_barrier(int socket)
 
 /* ---- fork ---- */
 
-_Noreturn void mproc__child_forked(const mproc__launch_options *options, const mproc__self *self, int socket)
+/* What other threads had written to streams and not flushed at the fork comes out of the parent. libc has no call that
+ * goes through all streams but those that flush; its list of them is part of its binary interface. */
+extern FILE *_IO_list_all;
+static void step_streams(void)
+{
+    for (FILE *stream = _IO_list_all; stream; stream = stream->_chain)
+        if (__fpending(stream) > 0)
+            __fpurge(stream);
+}
+
+_Noreturn void mproc__child_forked(const mproc__launch_options *options, const mproc__self *self, int socket,
+                                   unsigned patience_ms)
 {
     step_watch_parent(socket, self->parent_pid);
     if (!options->keep_stdin)
         step_stdin(socket);
+    step_streams();
     mproc__family_clear_forgotten();
     *mproc__self_get() = *self;
     step_name();
@@ -161,7 +175,9 @@ _Noreturn void mproc__child_forked(const mproc__launch_options *options, const m
         (void)setpgid(0, 0);
     else
         mproc__signals_reset();
+    mproc__patience_begin(socket, patience_ms);
     step_exit_barrier(socket);
+    mproc__patience_end(patience_ms);
     if (mproc__boot_await_go(socket) < 0)
         _exit(1);
     step_go(socket, options->die_with_parent);

@@ -9,8 +9,10 @@
 #define MPROC__CHILD_MARKER "MPROC_CHILD" /* environment of an exec'd child: the pid of its parent */
 enum { MPROC__CHILD_SOCKET = 3 };         /* where its boot socket is */
 
-/* In the child of a fork, all signals blocked: takes the steps, runs the function, exits. */
-_Noreturn void mproc__child_forked(const mproc__launch_options *options, const mproc__self *self, int socket);
+/* In the child of a fork, all signals blocked: takes the steps, runs the function, exits. patience_ms: patience.h; 0: the
+ * parent had no other threads. */
+_Noreturn void mproc__child_forked(const mproc__launch_options *options, const mproc__self *self, int socket,
+                                   unsigned patience_ms);
 /* In a process that the nursery forked or the kernel exec'd: the same by what comes over the socket. SERVED and
  * SPARE are the nursery's: exit handlers that were there before do not run. */
 typedef enum mproc__child_origin {

@@ -22,6 +22,7 @@
 #include "platform/story.h"
 #include "process/boot.h"
 #include "process/child.h"
+#include "process/patience.h"
 
 /* ---- threads ---- */
 
@@ -72,12 +73,13 @@ int mproc__launch_threads_check(void)
 }
 
 /* Buffered output must not come out once per process. A thread may sleep in a read with its stream locked,
- * where fflush(NULL) would wait for it; then the two that matter are flushed if they are free. */
-static void flush_streams(void)
+ * where fflush(NULL) would wait for it; then the two that matter are flushed if they are free, and the child forgets the
+ * rest. Whether there are other threads. */
+static bool flush_streams(void)
 {
     if (threads_running() <= 1) {
         fflush(NULL);
-        return;
+        return false;
     }
     FILE *streams[] = {stdout, stderr};
     for (size_t i = 0; i < MPROC__COUNT(streams); i++)
@@ -85,6 +87,7 @@ static void flush_streams(void)
             fflush(streams[i]);
             funlockfile(streams[i]);
         }
+    return true;
 }
 
 /* ---- both methods: from the child's existence to its report ---- */
@@ -137,7 +140,7 @@ static int launch_finish(const mproc__launch_options *options, const mproc__boot
 
 /* ---- fork ---- */
 
-static int launch_fork(const mproc__launch_options *options, launch *child)
+static int launch_fork(const mproc__launch_options *options, unsigned patience_ms, launch *child)
 {
     mproc__self self;
     sigset_t mask;
@@ -146,13 +149,14 @@ static int launch_fork(const mproc__launch_options *options, launch *child)
     int rc = mproc__boot_pair(SOCK_STREAM, sockets);
     if (rc < 0)
         return rc;
-    flush_streams();
+    if (!flush_streams())
+        patience_ms = 0;
     mproc__signals_block(&mask);
     child->pid = fork();
     if (child->pid == 0) {
         close(sockets[0]);
         mproc__start_forget();
-        mproc__child_forked(options, &self, sockets[1]);
+        mproc__child_forked(options, &self, sockets[1], patience_ms);
     }
     rc = -errno;
     mproc__signals_restore(&mask);
@@ -162,6 +166,15 @@ static int launch_fork(const mproc__launch_options *options, launch *child)
         return launch_finish(options, NULL, child);
     close(sockets[0]);
     return mproc__fail(rc, "start: fork: %s", mproc_strerror(rc));
+}
+
+/* Beside other threads a copy may have to be given up and made again: patience.h. */
+static int launch_fork_until(const mproc__launch_options *options, launch *child)
+{
+    int rc = -EDEADLK;
+    for (unsigned ms = MPROC__PATIENCE_MS; rc == -EDEADLK && ms <= MPROC__PATIENCE_MOST_MS; ms *= 2)
+        rc = launch_fork(options, ms, child);
+    return rc;
 }
 
 /* ---- spawn ---- */
@@ -253,8 +266,8 @@ int mproc__launch(const mproc__launch_options *options, pid_t *ret_pid, int *ret
     if (options->name && strlen(options->name) >= MPROC__NAME_BYTES)
         return mproc__fail(-ENAMETOOLONG, "start: a name of %zu bytes; %d are the most",
                            strlen(options->name), MPROC__NAME_BYTES - 1);
-    int rc =
-        options->start == MPROC_START_FORK ? launch_fork(options, &child) : launch_spawn(options, &child);
+    int rc = options->start == MPROC_START_FORK ? launch_fork_until(options, &child)
+                                                : launch_spawn(options, &child);
     if (rc < 0)
         return rc;
     *ret_pid = child.pid;
