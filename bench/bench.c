@@ -7,7 +7,10 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include <mproc.h>
+
 #include "bench.h"
+#include "bench_process.h"
 
 enum { ROUNDS = 5, ROUNDS_MOST = 99, ROWS_MOST = 16, BARS_MOST = 256 };
 
@@ -74,6 +77,8 @@ static double median(const bench_group *of, const char *who, bool ours, figures 
 
 static const char *verdict(const bench_group *of, const bench_row *row, double ratio)
 {
+    if (row->goal == 0)
+        return "no goal is set";
     if (of->sense == BENCH_MIN ? ratio >= row->goal : ratio <= row->goal)
         return "reaches its goal";
     if (of->sense == BENCH_MIN ? ratio >= row->floor : ratio <= row->floor)
@@ -81,21 +86,30 @@ static const char *verdict(const bench_group *of, const bench_row *row, double r
     return "misses its floor (an otherwise idle machine?)";
 }
 
+/* A goal or a floor; none is a dash. */
+static const char *bound(double ratio, char ret_text[32])
+{
+    snprintf(ret_text, 32, ratio == 0 ? "-" : "%.3g", ratio);
+    return ret_text;
+}
+
 static void print_row(const bench_group *of, const bench_row *row, double ours, figures *f)
 {
     const char *sense = of->sense == BENCH_MIN ? "min" : "max";
+    char goal[32], least[32];
+    bound(row->goal, goal);
+    bound(row->floor, least);
     if (f->without != 0) {
         const char *why = f->without == BENCH_ABSENT ? "not installed" : "not possible";
-        printf("%s\t%.6g\t%s\t%s\t-\t%g\t%g\t%s\n", row->name, ours, row->peer, why, row->goal, row->floor,
-               sense);
+        printf("%s\t%.6g\t%s\t%s\t-\t%s\t%s\t%s\n", row->name, ours, row->peer, why, goal, least, sense);
         fprintf(stderr, "bench:   %-28s %s\n", row->peer, why);
         return;
     }
     double theirs = median(of, row->peer, false, f), ratio = ours / theirs;
-    printf("%s\t%.6g\t%s\t%.6g\t%.4g\t%g\t%g\t%s\n", row->name, ours, row->peer, theirs, ratio, row->goal,
-           row->floor, sense);
+    printf("%s\t%.6g\t%s\t%.6g\t%.4g\t%s\t%s\t%s\n", row->name, ours, row->peer, theirs, ratio, goal, least,
+           sense);
     fflush(stdout);
-    fprintf(stderr, "bench:   %s: %.4g, goal %.4g, floor %.4g: %s\n", row->name, ratio, row->goal, row->floor,
+    fprintf(stderr, "bench:   %s: %.4g, goal %s, floor %s: %s\n", row->name, ratio, goal, least,
             verdict(of, row, ratio));
 }
 
@@ -208,6 +222,10 @@ int main(int argc, char **argv)
 {
     what do_what = RUN;
     const char *plot = "bench.svg";
+    if (mproc_init(&argc, &argv) < 0)
+        return EXIT_FAILURE;
+    if (argc == 3 && strcmp(argv[1], "--subject") == 0) /* bench_process.h */
+        return bench_subject_main((unsigned)atoi(argv[2]));
     for (; argc > 1 && strncmp(argv[1], "--", 2) == 0; argc--, argv++) {
         if (strcmp(argv[1], "--list") == 0)
             do_what = LIST;

@@ -12,8 +12,9 @@ double bench_peer(const char *program)
 {
     char command[640];
     size_t name = strcspn(program, " ");
-    if (strncmp(program, "python ", name + 1) == 0) {
-        snprintf(command, sizeof(command), "python3 %s/peer_python.py%s", BENCH_SOURCE, program + name);
+    if (strncmp(program, "python", strlen("python")) == 0) {
+        snprintf(command, sizeof(command), "python3 %s/peer_%.*s.py%s", BENCH_SOURCE, (int)name, program,
+                 program + name);
         return bench_program(command);
     }
     snprintf(command, sizeof(command), "bench/peer_%.*s", (int)name, program);
