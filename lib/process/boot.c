@@ -133,6 +133,14 @@ int mproc__boot_wait(int socket, short events, int pidfd)
     return items[0].revents ? 0 : child_died();
 }
 
+/* A child that is gone may have said why before. One that lives waits for what could not be sent, and has nothing to say. */
+static int send_failed(int code)
+{
+    return code == -EPIPE || code == -ECONNRESET
+               ? child_died()
+               : mproc__fail(code, "start: sending the start data to the child: %s", mproc_strerror(code));
+}
+
 static int boot_write(int socket, int pidfd, const void *data, size_t size_bytes)
 {
     const char *at = data;
@@ -141,7 +149,7 @@ static int boot_write(int socket, int pidfd, const void *data, size_t size_bytes
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0 && errno != EAGAIN)
-            return child_died();
+            return send_failed(-errno);
         if (put < 0) {
             int rc = mproc__boot_wait(socket, POLLOUT, pidfd);
             if (rc < 0)
@@ -168,7 +176,7 @@ static int send_record(int socket, const mproc__boot_load *load)
     int rc = mproc__fd_send(socket, &boot, sizeof boot, fds, count, MPROC_FOREVER);
     if (rc == 0 && boot.parcel_fds)
         rc = mproc__fd_send(socket, "f", 1, load->parcel.fds, boot.parcel_fds, MPROC_FOREVER);
-    return rc == -EPIPE || rc == -ECONNRESET ? child_died() : rc;
+    return rc == 0 ? 0 : send_failed(rc);
 }
 
 int mproc__boot_send(int socket, int pidfd, const mproc__boot_load *load)
@@ -200,6 +208,8 @@ static int await_report(int socket, int pidfd, boot_report *ret_report, int *ret
         *ret_fd = -1;
     if (got == -EMSGSIZE)
         return mproc__fail(-EMFILE, "start: no descriptor for the child");
+    if (got < 0 && got != -ECONNRESET)
+        return mproc__fail((int)got, "start: hearing from the child: %s", mproc_strerror((int)got));
     if (got != sizeof *ret_report)
         return child_died();
     ret_report->text[sizeof ret_report->text - 1] = '\0';
@@ -251,13 +261,24 @@ int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *
 
 /* ---- child ---- */
 
+static int receive_failed(int code)
+{
+    return mproc__fail(code, "the child's first steps: receiving the start data: %s", mproc_strerror(code));
+}
+
+static int receive_bytes(int socket, void *bytes, size_t size_bytes)
+{
+    int rc = mproc__fd_read_all(socket, bytes, size_bytes, MPROC_FOREVER);
+    return rc < 0 ? receive_failed(rc) : 0;
+}
+
 static int receive_block(int socket, void **ret_block, uint64_t size_bytes)
 {
     *ret_block = malloc(size_bytes + 1);
     if (!*ret_block)
         return mproc__fail(-ENOMEM, "the child's first steps: no memory for %llu bytes of start data",
                            (unsigned long long)size_bytes);
-    return mproc__fd_read_all(socket, *ret_block, size_bytes, MPROC_FOREVER);
+    return receive_bytes(socket, *ret_block, size_bytes);
 }
 
 static int receive_record(int socket, mproc__boot_load *load)
@@ -267,7 +288,7 @@ static int receive_record(int socket, mproc__boot_load *load)
     ssize_t got =
         mproc__fd_recv(socket, &load->boot, sizeof load->boot, fds, MPROC__BOOT_FDS, &count, MPROC_FOREVER);
     if (got < 0)
-        return (int)got;
+        return receive_failed((int)got);
     for (unsigned i = 0; i < MPROC__BOOT_FDS && next < count; i++)
         if (load->boot.fd_mask & 1u << i)
             load->fds[i] = fds[next++];
@@ -307,7 +328,7 @@ int mproc__boot_receive(int socket, mproc__boot_load *ret_load)
     ret_load->key.set = ret_load->boot.key_set;
     ret_load->key.size_bytes = ret_load->boot.key_bytes;
     if (rc == 0)
-        rc = mproc__fd_read_all(socket, ret_load->key.bytes, ret_load->key.size_bytes, MPROC_FOREVER);
+        rc = receive_bytes(socket, ret_load->key.bytes, ret_load->key.size_bytes);
     if (rc == 0 && ret_load->boot.environment_bytes)
         rc = receive_block(socket, (void **)&ret_load->environment, ret_load->boot.environment_bytes);
     if (rc == 0)
@@ -332,8 +353,8 @@ void mproc__boot_report(int socket, int code)
     (void)send(socket, &report, sizeof report, MSG_NOSIGNAL);
 }
 
-void mproc__boot_hello(int socket, pid_t pid, int pidfd)
+int mproc__boot_hello(int socket, pid_t pid, int pidfd)
 {
     boot_report report = {.pid = (int32_t)pid};
-    (void)mproc__fd_send(socket, &report, sizeof report, &pidfd, 1, MPROC_FOREVER);
+    return mproc__fd_send(socket, &report, sizeof report, &pidfd, 1, MPROC_FOREVER);
 }

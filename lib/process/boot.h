@@ -72,6 +72,7 @@ int mproc__boot_await_program(int socket, int nursery_pidfd, pid_t *ret_pid, int
 int mproc__boot_receive(int socket, mproc__boot_load *ret_load);
 int mproc__boot_await_go(int socket);
 void mproc__boot_report(int socket, int code); /* with this thread's story; 0: all is well */
-void mproc__boot_hello(int socket, pid_t pid, int pidfd);
+/* Negative, with a story: nothing was said, and whoever waits for it must be told so. */
+int mproc__boot_hello(int socket, pid_t pid, int pidfd);
 
 #endif

@@ -139,7 +139,10 @@ static void step_hello(int socket)
     int pidfd = mproc__pidfd_open(mproc__pid());
     if (pidfd < 0)
         child_fail(socket, mproc__fail(pidfd, "the child's first steps: pidfd: %s", mproc_strerror(pidfd)));
-    mproc__boot_hello(socket, mproc__pid(), pidfd);
+    int rc = mproc__boot_hello(socket, mproc__pid(), pidfd);
+    if (rc < 0)
+        child_fail(socket,
+                   mproc__fail(rc, "the child's first steps: sending its pidfd: %s", mproc_strerror(rc)));
     close(pidfd);
 }
 

@@ -125,8 +125,9 @@ static int launch_finish(const mproc__launch_options *options, const mproc__boot
         return launch_undo(child, mproc__fail(child->pidfd, "start: no descriptor for the child: %s",
                                               mproc_strerror(child->pidfd)));
     int rc = options->before_go ? options->before_go(child->pid, child->pidfd, options->context) : 0;
-    if (rc == 0)
-        rc = load ? mproc__boot_send(child->socket, child->pidfd, load) : mproc__boot_send_go(child->socket);
+    if (rc < 0) /* also MPROC_EDIED, which is not this child's death but its watcher's: it has said nothing */
+        return launch_undo(child, rc);
+    rc = load ? mproc__boot_send(child->socket, child->pidfd, load) : mproc__boot_send_go(child->socket);
     if (rc == 0 || rc == MPROC_EDIED) {
         /* A child that failed and left has said why before. */
         int said = mproc__boot_await(child->socket, child->pidfd);

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -91,12 +92,14 @@ static int nursery_create(mproc__nursery **ret_nursery)
     int rc = nursery_segment(nursery);
     if (rc >= 0)
         rc = nursery_launch(nursery, rc);
-    if (rc < 0) {
-        mproc__nursery_release(nursery);
-        return rc;
+    if (rc == 0) {
+        *ret_nursery = nursery;
+        return 0;
     }
-    *ret_nursery = nursery;
-    return 0;
+    char why[256];
+    snprintf(why, sizeof why, "%s", mproc_error_text(mproc_last_error()));
+    mproc__nursery_release(nursery);
+    return mproc__fail(rc, "start: making the program's nursery: %s", why);
 }
 
 static void nursery_reap(mproc__nursery *nursery)
@@ -180,9 +183,10 @@ int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned
     int rc = mproc__fd_send(nursery->socket, &command, sizeof command, &fd, fd >= 0, MPROC_FOREVER);
     if (rc == -EPIPE || rc == -ECONNRESET)
         return mproc__fail(MPROC_EDIED, "start: the program's nursery (pid %d) has died", (int)nursery->pid);
-    if (rc == 0)
-        mproc__eventcount_post(&nursery->shared->command, true);
-    return rc;
+    if (rc < 0)
+        return mproc__fail(rc, "start: telling the program's nursery: %s", mproc_strerror(rc));
+    mproc__eventcount_post(&nursery->shared->command, true);
+    return 0;
 }
 
 int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, int pidfd)

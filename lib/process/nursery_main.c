@@ -20,6 +20,8 @@
 #include "process/spare.h"
 #include "process/supervise.h"
 
+enum { AGAIN_MS = 10 };
+
 typedef struct nursery_slot {
     pid_t pid; /* of a child of this process; 0: none */
     int pidfd; /* of a child that is only watched; -1: none */
@@ -119,7 +121,8 @@ static void command_run(const mproc__nursery_command *command, int fd, bool owne
         close(fd);
 }
 
-static void commands_run(bool owner_lives)
+/* Until none is left: true; false: the next one cannot be had now. */
+static bool commands_run(bool owner_lives)
 {
     mproc__nursery_command command;
     size_t fd_count;
@@ -130,7 +133,7 @@ static void commands_run(bool owner_lives)
         if (got == sizeof command)
             command_run(&command, fd_count ? fd : -1, owner_lives);
         else if (got != -EMSGSIZE)
-            break;
+            return got != -ENOMEM && got != -ENOBUFS;
     }
 }
 
@@ -192,7 +195,7 @@ static void children_reap(void)
  * moment. */
 static void watched_kill(void)
 {
-    commands_run(false);
+    (void)commands_run(false);
     for (unsigned i = 0; i < nursery.used; i++)
         if (nursery.slots[i].pidfd >= 0)
             mproc__pidfd_signal(nursery.slots[i].pidfd, SIGKILL);
@@ -274,14 +277,16 @@ int mproc__nursery_main(mproc_call *call)
         _exit(1);
     for (;;) {
         uint32_t ticket = mproc__supervise_prepare();
-        commands_run(true);
+        bool all = commands_run(true);
         children_reap();
         spares_adopt();
         if (atomic_load_explicit(&nursery.shared->stop, memory_order_acquire)) {
             mproc__spares_end(); /* all others have been joined */
             _exit(0);
         }
-        int rc = mproc__supervise_wait(ticket, mproc__spares_due(nursery.shared));
+        /* A command that the kernel had no memory to hand over still waits, and nobody will post it again. */
+        mproc_deadline due = mproc__spares_due(nursery.shared), again = mproc_after_ms(AGAIN_MS);
+        int rc = mproc__supervise_wait(ticket, all || due.ns < again.ns ? due : again);
         if (rc == -EOWNERDEAD) {
             everybody_kill();
             _exit(0);

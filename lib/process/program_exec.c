@@ -169,7 +169,9 @@ static char **array_relocate(char *base, uint64_t array, uint32_t count)
 static int record_map(exec_request *request, int memfd)
 {
     struct stat status;
-    if (fstat(memfd, &status) < 0 || (size_t)status.st_size < sizeof(mproc__program_record))
+    if (fstat(memfd, &status) < 0)
+        return mproc__fail(-errno, "start_program: the record in the nursery: %s", mproc_strerror(-errno));
+    if ((size_t)status.st_size < sizeof(mproc__program_record))
         return mproc__fail(MPROC_EPROTOCOL, "start_program: the nursery got no record");
     char *base = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, memfd, 0);
     if (base == MAP_FAILED)
@@ -316,14 +318,14 @@ static int child_start(exec_request *request, pid_t *ret_pid)
 static int child_announce(int socket, pid_t pid)
 {
     int pidfd = mproc__pidfd_open(pid);
-    if (pidfd < 0) {
-        kill(pid, SIGKILL);
-        child_reap(pid);
-        return mproc__fail(pidfd, "start_program: pidfd in the nursery: %s", mproc_strerror(pidfd));
-    }
-    mproc__boot_hello(socket, pid, pidfd);
-    close(pidfd);
-    return 0;
+    int rc = pidfd < 0 ? pidfd : mproc__boot_hello(socket, pid, pidfd);
+    if (pidfd >= 0)
+        close(pidfd);
+    if (rc == 0)
+        return 0;
+    kill(pid, SIGKILL);
+    child_reap(pid);
+    return mproc__fail(rc, "start_program: pidfd in the nursery: %s", mproc_strerror(rc));
 }
 
 static int request_receive(int socket, int *received, size_t capacity, size_t *ret_count)
@@ -332,6 +334,8 @@ static int request_receive(int socket, int *received, size_t capacity, size_t *r
     ssize_t got = mproc__fd_recv(socket, &byte, 1, received, capacity, ret_count, MPROC_NOW);
     if (got == -EMSGSIZE)
         return mproc__fail(-EMFILE, "start_program: the nursery has no room for the descriptors");
+    if (got < 0 && got != -ETIMEDOUT)
+        return mproc__fail((int)got, "start_program: receiving in the nursery: %s", mproc_strerror((int)got));
     if (got != 1 || *ret_count == 0)
         return mproc__fail(MPROC_EPROTOCOL, "start_program: the nursery got no record");
     return 0;

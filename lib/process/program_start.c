@@ -99,7 +99,8 @@ static int request_send(const request *of, int socket)
             fds[count++] = of->fds.fixed[i];
     for (size_t i = 0; i < of->fds.pass_count; i++)
         fds[count++] = of->fds.pass[i];
-    return mproc__fd_send(socket, "p", 1, fds, count, MPROC_FOREVER);
+    int rc = mproc__fd_send(socket, "p", 1, fds, count, MPROC_FOREVER);
+    return rc == 0 ? 0 : mproc__fail(rc, "start_program: sending to the nursery: %s", mproc_strerror(rc));
 }
 
 static int program_begin_once(mproc_process *process, const request *of, bool *ret_begun)

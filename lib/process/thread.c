@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -66,9 +67,12 @@ static void *thread_run(void *argument)
 
 int mproc__thread_start(mproc_process *process, mproc_fn *fn, mproc_variant args)
 {
+    char why[256];
     int rc = mproc_variant_copy(args, &process->args);
-    if (rc < 0)
-        return rc;
+    if (rc < 0) {
+        snprintf(why, sizeof why, "%s", mproc_error_text(mproc_last_error()));
+        return mproc__fail(rc, "start: copying the arguments: %s", why);
+    }
     process->fn = fn;
     rc = -pthread_create(&process->thread, NULL, thread_run, process);
     return rc == 0 ? 0 : mproc__fail(rc, "start: thread: %s", mproc_strerror(rc));

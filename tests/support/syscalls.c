@@ -19,22 +19,14 @@
 #include <unistd.h>
 
 #include "support/faultloop.h"
+#include "support/tracing.h"
 
 #ifndef SYS_futex_waitv
 #define SYS_futex_waitv 449
 #endif
 
-enum { ERRORS_MAX = 4 };
-
-typedef struct fallible {
-    long number;
-    const char *name;
-    int errors[ERRORS_MAX]; /* ends with 0 */
-    bool sleeps;            /* may be interrupted */
-} fallible;
-
 /* What the kernel's pages say each may answer to a caller that made no mistake. A call that is not here never fails. */
-static const fallible calls[] = {
+static const fault_call calls[] = {
     {SYS_accept4, "accept4", {EMFILE, ENOMEM, ECONNABORTED}, true},
     {SYS_bind, "bind", {ENOMEM, EADDRINUSE}, false},
     {SYS_clone, "clone", {EAGAIN, ENOMEM}, false},
@@ -87,13 +79,7 @@ static const fallible calls[] = {
 #endif
 };
 
-typedef struct stop {
-    uint8_t op; /* PTRACE_SYSCALL_INFO_ENTRY, _EXIT */
-    long number;
-    uint64_t arguments[6];
-} stop;
-
-static const fallible *fallible_of(const stop *at)
+const fault_call *fault_call_of(const fault_stop *at)
 {
     /* To wake cannot fail, nor to ask for a descriptor's flags. */
     if (at->number == SYS_futex && (at->arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAKE)
@@ -106,10 +92,10 @@ static const fallible *fallible_of(const stop *at)
     return NULL;
 }
 
-static unsigned error_count(const fallible *call)
+unsigned fault_error_count(const fault_call *call)
 {
     unsigned count = 0;
-    while (count < ERRORS_MAX && call->errors[count])
+    while (count < FAULT_ERRORS_MAX && call->errors[count])
         count++;
     return count;
 }
@@ -117,7 +103,7 @@ static unsigned error_count(const fallible *call)
 /* ---- registers ---- */
 
 #if defined(__x86_64__)
-static int call_suppress(pid_t child)
+int fault_suppress(pid_t child)
 {
     struct user_regs_struct registers;
     struct iovec io = {&registers, sizeof(registers)};
@@ -128,7 +114,7 @@ static int call_suppress(pid_t child)
 }
 #define RESULT_REGISTER rax
 #elif defined(__aarch64__)
-static int call_suppress(pid_t child)
+int fault_suppress(pid_t child)
 {
     int none = -1;
     struct iovec io = {&none, sizeof(none)};
@@ -139,7 +125,7 @@ static int call_suppress(pid_t child)
 #error "say how a system call is suppressed and where its result lies"
 #endif
 
-static int result_set(pid_t child, int64_t result)
+int fault_result_set(pid_t child, int64_t result)
 {
     struct user_regs_struct registers;
     struct iovec io = {&registers, sizeof(registers)};
@@ -171,44 +157,45 @@ typedef struct tracing {
     int pending;                   /* the errno of the call that is now suppressed, 0: none */
 } tracing;
 
-static int look_at(pid_t child, stop *ret_stop)
+int fault_look_at(pid_t child, fault_stop *ret_stop)
 {
     struct __ptrace_syscall_info info;
     memset(&info, 0, sizeof(info));
     if (ptrace(PTRACE_GET_SYSCALL_INFO, child, (void *)sizeof(info), &info) <= 0)
         return -1;
-    *ret_stop = (stop){.op = info.op, .number = (long)info.entry.nr};
+    *ret_stop = (fault_stop){.op = info.op, .number = (long)info.entry.nr};
     memcpy(ret_stop->arguments, info.entry.args, sizeof(ret_stop->arguments));
     return 0;
 }
 
 /* Which errno the call that begins here is to fail with; 0: none. */
-static int chosen(tracing *t, const stop *at)
+static int chosen(tracing *t, const fault_stop *at)
 {
-    const fallible *call = fallible_of(at);
+    const fault_call *call = fault_call_of(at);
     if (!call)
         return 0;
     if (t->plan->interruptions)
         return call->sleeps && t->interruptions++ < t->plan->interruptions ? EINTR : 0;
     if (++t->calls != t->plan->call)
         return 0;
-    *t->outcome = (fault_outcome){.happened = true, .variants = error_count(call), .system_call = call->name};
+    *t->outcome =
+        (fault_outcome){.happened = true, .variants = fault_error_count(call), .system_call = call->name};
     t->outcome->error = call->errors[t->plan->variant];
     return t->outcome->error;
 }
 
 static int at_system_call(tracing *t)
 {
-    stop at;
-    if (look_at(t->child, &at) != 0)
+    fault_stop at;
+    if (fault_look_at(t->child, &at) != 0)
         return -1;
     if (at.op == PTRACE_SYSCALL_INFO_EXIT) {
         int error = t->pending;
         t->pending = 0;
-        return error ? result_set(t->child, -error) : 0;
+        return error ? fault_result_set(t->child, -error) : 0;
     }
     t->pending = chosen(t, &at);
-    return t->pending ? call_suppress(t->child) : 0;
+    return t->pending ? fault_suppress(t->child) : 0;
 }
 
 /* The next stop: its signal (SIGTRAP | 0x80: a system call), or -1: the child has ended. */
