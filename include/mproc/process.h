@@ -54,12 +54,33 @@
 
 MPROC_BEGIN
 
+/* What a child is held to, from before fn or the program runs until it ends; zero: as the caller is. It is put on by the child
+ * itself, after the cgroup's and before fn's arguments are unpacked; what cannot be put on is the error of start, with its name,
+ * and no child is left. The child cannot raise it again, unless it is root; its own children inherit it.
+ *   -EINVAL  a CPU that is not there, or not for this process; an empty set; a number out of range; a thread (below)
+ *   -EACCES, -EPERM  a stronger priority, a higher limit or a group that this process may not give
+ *   -ENOENT  no such group     -EBUSY  the group is frozen
+ *   -ENOMEM  by fork the child has more memory than memory_bytes from the beginning: all that this process has
+ * A thread can have CPUs and priority of its own, the rest is the process's and refused. */
+typedef struct mproc_limits {
+    uint64_t    memory_bytes;       /* private memory that can be written (RLIMIT_DATA): malloc then answers NULL. Shared
+                                     * memory does not count, nor do addresses that are only reserved */
+    const int  *cpus;               /* the CPUs it may run on, by number, 0 to 8191, in any order; NULL: the caller's */
+    size_t      cpu_count;
+    int         nice;               /* added to the caller's: 1 to 39 is weaker, -1 to -39 stronger; ends at 19 and -20 */
+    uint32_t    cpu_seconds;        /* of CPU time: SIGXCPU then, SIGKILL a second later */
+    uint32_t    descriptors;        /* it opens none of this number or higher */
+    bool        no_core;            /* leaves no core file */
+    const char *cgroup;             /* directory of a control group that it joins, of version 1 or 2 */
+} mproc_limits;
+
 typedef struct mproc_process_options {
     size_t      size;
     const char *name;               /* copied, up to 127 bytes; NULL: Process-N, in a child Process-N:M */
     mproc_start start;              /* 0: the program's default */
     uint32_t    grace_ms;           /* mproc_process_stop: between SIGTERM and SIGKILL; 0: 2000 */
     bool        daemon;             /* ended at the program's normal exit, not joined; may start none itself */
+    mproc_limits limits;            /* MPROC_WITH(mproc_process_options, .limits.memory_bytes = 64 << 20) */
 } mproc_process_options;
 
 /* Starts fn(call) with the arguments `args` (MPROC_ARGS(...) or MPROC_NONE), which the caller may free at
@@ -72,6 +93,7 @@ typedef struct mproc_process_options {
  *   MPROC_EDIED      the child ended on the way: killed, out of memory, or its main came not to mproc_init
  *   MPROC_ELIMIT     4096 children live        -ENAMETOOLONG  the name
  *   -EPERM           this process, or thread, is daemonic
+ *   those of limits (above)
  *   -EAGAIN, -EMFILE, -ENOMEM, ...             the system's, with the step in the story
  * The child's exit code is what fn returns, modulo 256; a negative code is printed with its story as one line
  * on stderr and becomes 1. */

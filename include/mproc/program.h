@@ -83,6 +83,7 @@ typedef struct mproc_program_options {
     const char *user;               /* for root: a name or a number, with the groups of that user; NULL: the caller's */
     const char *user_group;         /* for root: a name or a number, in place of the user's first group */
     uint32_t    grace_ms;           /* mproc_process_stop: between SIGTERM and SIGKILL; 0: 2000 */
+    mproc_limits limits;            /* process.h; below what it needs to begin, the kernel ends it in its first moments */
 } mproc_program_options;
 
 /* Runs argv (NULL-ended). A name without a slash is searched in PATH, that of the program's own environment; one with a slash

@@ -60,6 +60,10 @@ int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret
     mproc__boot_self(options, &boot->self);
     if (options->stop_word)
         ret_load->fds[MPROC__BOOT_STOP] = options->stop_fd;
+    boot->limits.cgroup_fd = -1;
+    if (options->limits)
+        boot->limits = *options->limits;
+    ret_load->fds[MPROC__BOOT_CGROUP] = boot->limits.cgroup_fd;
     int rc = mproc__function_pack(options->fn, &boot->function);
     if (rc == 0)
         rc = mproc__parcel_pack(&ret_load->parcel, true, options->args);

@@ -19,12 +19,20 @@
 #include "data/parcel.h"
 #include "platform/platform.h"
 #include "process/launch.h"
+#include "process/limits.h"
 #include "process/self.h"
 
 #define MPROC__BOOT_MAGIC 0x6d626f74u /* "mbot" */
 
 /* Descriptors beside the record, in this order; bit n of fd_mask: the n-th is there. */
-enum { MPROC__BOOT_STOP, MPROC__BOOT_STDOUT, MPROC__BOOT_STDERR, MPROC__BOOT_DIRECTORY, MPROC__BOOT_FDS };
+enum {
+    MPROC__BOOT_STOP,
+    MPROC__BOOT_STDOUT,
+    MPROC__BOOT_STDERR,
+    MPROC__BOOT_DIRECTORY,
+    MPROC__BOOT_CGROUP,
+    MPROC__BOOT_FDS
+};
 
 typedef struct mproc__boot {
     uint32_t magic, size_bytes; /* size of this struct */
@@ -36,6 +44,7 @@ typedef struct mproc__boot {
     bool key_set, die_with_parent;
     mproc__self self; /* without the stop word, which the child maps */
     mproc__function_id function;
+    mproc__limits limits;
 } mproc__boot;
 
 /* A boot record with all that follows it: packed by the parent before there is a child, so that nothing need

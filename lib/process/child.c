@@ -5,7 +5,7 @@
  *
  *  1  all signals blocked (the parent did so across the fork; a spawned child was exec'd with defaults): no
  *     handler of the parent runs here.
- *  2  SIGKILL for the parent's death, until step 8: nobody watches this process yet. It comes when the
+ *  2  SIGKILL for the parent's death, until step 9: nobody watches this process yet. It comes when the
  *     parent's *thread* ends, which sits in the start call meanwhile. A parent dead before shows in getppid.
  *  3  what was received (spawn, forkserver) or is memory (fork): the boot record.
  *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; streams
@@ -14,10 +14,12 @@
  *     streams.
  *  5  identity, process group (forkserver), key, stop word, name, log level.
  *  6  signals: default dispositions, then the empty mask.
- *  7  function and arguments: last, because it runs code of every noun that was handed over.
- *  8  wait for "go" (fork), drop the parent-death signal unless it shall stay, report, close the boot socket.
- *  9  the function.
- * 10  the end: exit(), so that exit handlers of this child run; those that it inherited by fork do not, see
+ *  7  limits: after all that the library needs for itself, before anything of the caller's: what arguments take counts,
+ *     and does not fit, is an error of the start.
+ *  8  function and arguments: last, because it runs code of every noun that was handed over.
+ *  9  wait for "go" (fork), drop the parent-death signal unless it shall stay, report, close the boot socket.
+ * 10  the function.
+ * 11  the end: exit(), so that exit handlers of this child run; those that it inherited by fork do not, see
  *     child_leave. */
 #include "platform/base.h"
 
@@ -82,7 +84,7 @@ int mproc__child_call(const char *process_name, const char *fn_name, const _Atom
     return code < 0 ? 1 : code & 0xff;
 }
 
-/* Step 9. */
+/* Step 10. */
 static int child_call(mproc_fn *fn, mproc_variant args)
 {
     const mproc__self *self = mproc__self_get();
@@ -123,7 +125,19 @@ static void step_name(void)
     mproc__log_name_process(mproc__self_get()->name);
 }
 
-/* Step 8. */
+/* Step 7. */
+static void step_limits_forked(int socket, const mproc__limits *limits)
+{
+    if (!limits)
+        return;
+    int rc = mproc__limits_step(limits);
+    if (rc < 0)
+        child_fail(socket, rc);
+    if (limits->cgroup_fd >= 0)
+        close(limits->cgroup_fd); /* the copy */
+}
+
+/* Step 9. */
 static void step_go(int socket, bool die_with_parent)
 {
     if (!die_with_parent)
@@ -181,6 +195,7 @@ _Noreturn void mproc__child_forked(const mproc__launch_options *options, const m
     mproc__patience_begin(socket, patience_ms);
     step_exit_barrier(socket);
     mproc__patience_end(patience_ms);
+    step_limits_forked(socket, options->limits);
     if (mproc__boot_await_go(socket) < 0)
         _exit(1);
     step_go(socket, options->die_with_parent);
@@ -251,6 +266,13 @@ static int step_become(mproc__boot_load *load)
     return rc;
 }
 
+/* Step 7. */
+static int step_limits_received(mproc__boot_load *load)
+{
+    load->boot.limits.cgroup_fd = load->fds[MPROC__BOOT_CGROUP];
+    return mproc__limits_step(&load->boot.limits);
+}
+
 _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_origin origin)
 {
     mproc__boot_load load;
@@ -270,6 +292,8 @@ _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_orig
     int rc = mproc__boot_receive(socket, &load);
     if (rc == 0)
         rc = step_become(&load);
+    if (rc == 0)
+        rc = step_limits_received(&load);
     if (rc == 0)
         rc = mproc__function_unpack(&load.boot.function, &fn);
     if (rc == 0)

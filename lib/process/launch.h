@@ -36,6 +36,7 @@ typedef struct mproc__launch_options {
     const _Atomic uint32_t *stop_word;
     int stop_fd;
     size_t stop_offset_bytes;
+    const struct mproc__limits *limits; /* NULL: none */
     /* Runs in the parent when the child exists and before it may go on: hand its pidfd to whoever kills it
      * when this process dies, and there is no moment without a watcher. Negative: the start is undone and
      * answers that. */

@@ -50,9 +50,13 @@ struct mproc_process {
 
     pthread_t thread; /* threads only, from here */
     mproc_fn *fn;
-    mproc_variant args;       /* owned; read by the thread */
-    _Atomic pid_t thread_tid; /* 0: not begun */
-    int thread_code;          /* written by the thread before thread_ended */
+    mproc_variant args;                 /* owned; read by the thread */
+    _Atomic pid_t thread_tid;           /* 0: not begun */
+    const struct mproc__limits *limits; /* of the starter, who waits until they are on; NULL: none */
+    int limits_code;                    /* written by the thread before limits_on */
+    mproc_error limits_story;
+    _Atomic uint32_t limits_on;
+    int thread_code; /* written by the thread before thread_ended */
     _Atomic uint32_t thread_ended;
     _Atomic int thread_fd; /* an eventfd, readable from then on; -1: nobody has asked for it */
 
@@ -83,7 +87,9 @@ int mproc__process_enlist(mproc_process *process, int (*begin)(mproc_process *pr
                           void *context);
 
 /* ---- thread.c ---- */
-int mproc__thread_start(mproc_process *process, mproc_fn *fn, mproc_variant args);
+struct mproc__limits;
+int mproc__thread_start(mproc_process *process, mproc_fn *fn, mproc_variant args,
+                        const struct mproc__limits *limits);
 /* A descriptor that is readable once the thread has ended: made now, the first time. It is the handle's. */
 int mproc__thread_fd(mproc_process *process);
 mproc_process *mproc__thread_self(void); /* of a thread that was started so; else NULL */

@@ -18,6 +18,7 @@
 #define MPROC__PROCESS_PROGRAM_H
 
 #include <mproc/program.h>
+#include "process/limits.h"
 #include "process/process.h"
 #include "process/program_surroundings.h"
 
@@ -29,6 +30,7 @@ enum {
     MPROC__PROGRAM_OUTPUT,
     MPROC__PROGRAM_ERROR,
     MPROC__PROGRAM_DIRECTORY,
+    MPROC__PROGRAM_CGROUP,
     MPROC__PROGRAM_FIXED_FDS
 };
 
@@ -44,6 +46,7 @@ typedef struct mproc__program_record {
     uint32_t pass_count;
     int32_t pass[MPROC_PROGRAM_FDS]; /* ascending, each once */
     mproc__program_surroundings surroundings;
+    mproc__limits limits;
 } mproc__program_record;
 
 /* What came of a program's output. */
@@ -82,7 +85,7 @@ typedef struct mproc__program_fds {
 } mproc__program_fds;
 /* A memfd with the record, the caller's. */
 int mproc__program_record_make(const char *const argv[], const mproc_program_options *options,
-                               const mproc__program_fds *fds, int *ret_memfd);
+                               const mproc__program_fds *fds, const mproc__limits *limits, int *ret_memfd);
 
 /* ---- nursery: program_exec.c ---- */
 /* What waits on the socket is started: the child's pid, or 0 when it was not; the caller has been told. */

@@ -9,10 +9,11 @@
  *     up nobody here.
  *  3  streams and given descriptors, from copies above all their numbers, so that none overwrites another.
  *  4  all others closed; the pipe that tells of a failure is the last of the kept.
- *  5  umask, limits and the like, behind the descriptors that a lower limit would refuse; then the user.
- *  6  SIGKILL for the nursery's death, behind the change of user, which clears it; a nursery killed before shows in getppid.
- *  7  default dispositions, then the empty mask: no handler of the nursery runs here.
- *  8  exec, as execvp searches, but a file that is no program is an error and not a shell's script.
+ *  5  umask, limits and the like, behind the descriptors that a lower limit would refuse; then the caller's user.
+ *  6  limits that the options ask for, with the caller's rights and no more; then the user that they ask for.
+ *  7  SIGKILL for the nursery's death, behind the change of user, which clears it; a nursery killed before shows in getppid.
+ *  8  default dispositions, then the empty mask: no handler of the nursery runs here.
+ *  9  exec, as execvp searches, but a file that is no program is an error and not a shell's script.
  *
  * A failing step writes its name and errno into a pipe that exec closes. vfork alone would tell by memory; but the thread
  * sanitizer makes it a fork. */
@@ -40,19 +41,26 @@ typedef enum exec_step {
     STEP_STREAM,
     STEP_DESCRIPTOR,
     STEP_USER,
+    STEP_LIMITS,
     STEP_PARENT_DEATH,
     STEP_EXEC
 } exec_step;
 static const char *const step_names[] = {
-    [STEP_SESSION] = "a session of its own",     [STEP_GROUP] = "a process group of its own",
-    [STEP_DIRECTORY] = "its directory",          [STEP_STREAM] = "its standard streams",
-    [STEP_DESCRIPTOR] = "the given descriptors", [STEP_USER] = "its user and groups",
-    [STEP_PARENT_DEATH] = "parent-death signal", [STEP_EXEC] = "running it",
+    [STEP_SESSION] = "a session of its own",
+    [STEP_GROUP] = "a process group of its own",
+    [STEP_DIRECTORY] = "its directory",
+    [STEP_STREAM] = "its standard streams",
+    [STEP_DESCRIPTOR] = "the given descriptors",
+    [STEP_USER] = "its user and groups",
+    [STEP_LIMITS] = "limits",
+    [STEP_PARENT_DEATH] = "parent-death signal",
+    [STEP_EXEC] = "running it",
 };
 
 typedef struct exec_failure {
     exec_step step;
     int error;
+    mproc__limit_fault fault; /* of STEP_LIMITS */
 } exec_failure;
 
 typedef struct exec_request {
@@ -66,12 +74,17 @@ typedef struct exec_request {
 
 /* ---- in the child ---- */
 
-_Noreturn static void child_fail(const exec_request *request, exec_step step)
+_Noreturn static void child_tell(const exec_request *request, const exec_failure *failure)
 {
-    exec_failure failure = {step, errno};
-    while (write(request->failure_fd, &failure, sizeof failure) < 0 && errno == EINTR) {
+    while (write(request->failure_fd, failure, sizeof *failure) < 0 && errno == EINTR) {
     }
     _exit(127);
+}
+
+_Noreturn static void child_fail(const exec_request *request, exec_step step)
+{
+    exec_failure failure = {.step = step, .error = errno};
+    child_tell(request, &failure);
 }
 
 static void child_group(const exec_request *request)
@@ -82,10 +95,12 @@ static void child_group(const exec_request *request)
         child_fail(request, STEP_GROUP);
 }
 
+/* What stays open for later steps lies above what the program is given, and the pipe above all. */
 static void child_fds(const exec_request *request)
 {
     const mproc__program_record *record = request->record;
-    int keep[MPROC_PROGRAM_FDS + 1];
+    int keep[MPROC_PROGRAM_FDS + 2];
+    size_t kept = record->pass_count;
     for (int i = 0; i < 3; i++)
         if (request->fds[i] < 0)
             close(i);
@@ -96,13 +111,26 @@ static void child_fds(const exec_request *request)
         if (dup2(request->fds[MPROC__PROGRAM_FIXED_FDS + i], record->pass[i]) < 0)
             child_fail(request, STEP_DESCRIPTOR);
     }
-    keep[record->pass_count] = request->failure_fd;
-    mproc__fd_close_others(3, keep, record->pass_count + 1);
+    if (request->fds[MPROC__PROGRAM_CGROUP] >= 0)
+        keep[kept++] = request->fds[MPROC__PROGRAM_CGROUP];
+    keep[kept++] = request->failure_fd;
+    mproc__fd_close_others(3, keep, kept);
+}
+
+static void child_limits(const exec_request *request)
+{
+    exec_failure failure = {.step = STEP_LIMITS};
+    failure.error = -mproc__limits_put(&request->record->limits, &failure.fault);
+    if (failure.error)
+        child_tell(request, &failure);
 }
 
 static void child_user(const mproc__program_surroundings *of, const exec_request *request)
 {
-    if (!mproc__program_user_put(&of->caller) || (of->user_named && !mproc__program_user_put(&of->user)))
+    if (!mproc__program_user_put(&of->caller))
+        child_fail(request, STEP_USER);
+    child_limits(request);
+    if (of->user_named && !mproc__program_user_put(&of->user))
         child_fail(request, STEP_USER);
 }
 
@@ -216,6 +244,7 @@ static int fds_place(exec_request *request, int *received, size_t count)
         }
         request->fds[i] = received[next++];
     }
+    request->record->limits.cgroup_fd = request->fds[MPROC__PROGRAM_CGROUP];
     return 0;
 }
 
@@ -265,6 +294,8 @@ static int failure_tell(const exec_request *request, const exec_failure *failure
     const char *name = request->argv[0], *text = mproc_strerror(-failure->error);
     if (failure->step == STEP_EXEC && failure->error == ENOENT && request->paths[1])
         return mproc__fail(-ENOENT, "start_program '%s': no such program in PATH", name);
+    if (failure->step == STEP_LIMITS)
+        return mproc__limits_fail("start_program", -failure->error, &failure->fault);
     return mproc__fail(-failure->error, "start_program '%s': %s: %s", name, step_names[failure->step], text);
 }
 

@@ -230,7 +230,7 @@ static int memfd_fill(const packer *pack, int *ret_memfd)
 }
 
 int mproc__program_record_make(const char *const argv[], const mproc_program_options *options,
-                               const mproc__program_fds *fds, int *ret_memfd)
+                               const mproc__program_fds *fds, const mproc__limits *limits, int *ret_memfd)
 {
     packer pack = {0};
     int rc = strings_pack(&pack, argv, options);
@@ -242,6 +242,7 @@ int mproc__program_record_make(const char *const argv[], const mproc_program_opt
         memcpy(record->pass, fds->pass, sizeof record->pass);
         record->group = options ? (uint32_t)options->group : MPROC_GROUP_SAME;
         record->total_bytes = pack.size_bytes;
+        record->limits = *limits;
         rc = mproc__program_surroundings_take(options, &record->surroundings);
     }
     if (rc == 0)

@@ -86,6 +86,7 @@ static int name_take(mproc_process *process, const char *argv0, const char *name
 
 typedef struct request {
     mproc__program_fds fds;
+    mproc__limits limits;
     int memfd;
 } request;
 
@@ -108,6 +109,8 @@ static int program_begin_once(mproc_process *process, const request *of, bool *r
     int sockets[2];
     *ret_begun = false;
     int rc = mproc__nursery_get(&process->nursery);
+    if (rc == 0)
+        rc = mproc__family_watch(process->nursery);
     if (rc == 0)
         rc = mproc__boot_pair(SOCK_STREAM, sockets);
     if (rc < 0)
@@ -156,20 +159,37 @@ static mproc_process *process_make(const mproc_program_options *options)
     return process;
 }
 
+static int request_begin(const mproc_program_options *options, request *of)
+{
+    int rc = mproc__limits_take(options ? &options->limits : NULL, false, &of->limits);
+    of->fds.fixed[MPROC__PROGRAM_CGROUP] = of->limits.cgroup_fd;
+    if (rc == 0)
+        rc = fds_take(options, &of->fds);
+    if (rc == 0)
+        rc = directory_open(options ? options->directory : NULL, &of->fds.fixed[MPROC__PROGRAM_DIRECTORY]);
+    return rc;
+}
+
+static void request_end(request *of)
+{
+    if (of->memfd >= 0)
+        close(of->memfd);
+    if (of->fds.fixed[MPROC__PROGRAM_DIRECTORY] >= 0)
+        close(of->fds.fixed[MPROC__PROGRAM_DIRECTORY]);
+    mproc__limits_clear(&of->limits);
+}
+
 static int program_start(mproc_process *process, const char *const argv[],
                          const mproc_program_options *options)
 {
     mproc__program_streams streams;
-    request of = {.fds.fixed = {-1, -1, -1, -1}, .memfd = -1};
-    int rc = fds_take(options, &of.fds);
+    request of = {.fds.fixed = {-1, -1, -1, -1, -1}, .memfd = -1};
+    int rc = request_begin(options, &of);
     if (rc == 0)
-        rc = directory_open(options ? options->directory : NULL, &of.fds.fixed[MPROC__PROGRAM_DIRECTORY]);
-    if (rc < 0)
-        return rc;
-    rc = mproc__program_streams_open(options, &streams);
+        rc = mproc__program_streams_open(options, &streams);
     if (rc == 0) {
         memcpy(of.fds.fixed, streams.child, sizeof streams.child);
-        rc = mproc__program_record_make(argv, options, &of.fds, &of.memfd);
+        rc = mproc__program_record_make(argv, options, &of.fds, &of.limits, &of.memfd);
         if (rc == 0)
             rc = mproc__process_enlist(process, program_begin, &of);
         mproc__program_streams_close(&streams, rc < 0);
@@ -178,9 +198,7 @@ static int program_start(mproc_process *process, const char *const argv[],
         memcpy(process->program->pipes, streams.ours, sizeof streams.ours);
         process->program->has_input = streams.ours[0] >= 0;
     }
-    if (of.memfd >= 0)
-        close(of.memfd);
-    close(of.fds.fixed[MPROC__PROGRAM_DIRECTORY]);
+    request_end(&of);
     return rc;
 }
 

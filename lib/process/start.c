@@ -9,27 +9,30 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/family.h"
+#include "process/limits.h"
 
 /* What is to run. */
 typedef struct start_target {
     mproc_fn *fn;
     mproc_variant args;
+    mproc__limits limits;
 } start_target;
 
 /* ---- by method ---- */
 
-static void launch_options(mproc_process *process, mproc_fn *fn, mproc_variant args,
+static void launch_options(mproc_process *process, const start_target *target,
                            mproc__launch_options *ret_options)
 {
     *ret_options = (mproc__launch_options){.start = process->method,
-                                           .fn = fn,
-                                           .args = args,
+                                           .fn = target->fn,
+                                           .args = target->args,
                                            .name = process->name,
                                            .path = process->path,
                                            .daemon = process->daemon,
                                            .stop_word = process->stop_word,
                                            .stop_fd = mproc__slots_fd(),
-                                           .stop_offset_bytes = process->slot * sizeof(uint32_t)};
+                                           .stop_offset_bytes = process->slot * sizeof(uint32_t),
+                                           .limits = target->limits.asked ? &target->limits : NULL};
 }
 
 static int child_watch(pid_t pid, int pidfd, void *context)
@@ -39,7 +42,7 @@ static int child_watch(pid_t pid, int pidfd, void *context)
     return mproc__nursery_watch(process->nursery, process->slot, pidfd);
 }
 
-static int start_once(mproc_process *process, mproc_fn *fn, mproc_variant args)
+static int start_once(mproc_process *process, const start_target *target)
 {
     mproc__launch_options options;
     int rc = mproc__nursery_get(&process->nursery);
@@ -47,7 +50,7 @@ static int start_once(mproc_process *process, mproc_fn *fn, mproc_variant args)
         rc = mproc__family_watch(process->nursery);
     if (rc < 0)
         return rc;
-    launch_options(process, fn, args, &options);
+    launch_options(process, target, &options);
     if (process->kind == MPROC__PROCESS_SERVED)
         return mproc__nursery_start(process->nursery, process->slot, &options, &process->pid,
                                     &process->pidfd);
@@ -57,13 +60,13 @@ static int start_once(mproc_process *process, mproc_fn *fn, mproc_variant args)
 }
 
 /* A nursery that was killed is noticed by the first command to it; the next attempt makes a new one. */
-static int start_child(mproc_process *process, mproc_fn *fn, mproc_variant args)
+static int start_child(mproc_process *process, const start_target *target)
 {
-    int rc = start_once(process, fn, args);
+    int rc = start_once(process, target);
     if (rc == MPROC_EDIED && process->nursery && !mproc__nursery_lives(process->nursery)) {
         mproc__nursery_release(process->nursery);
         process->nursery = NULL;
-        rc = start_once(process, fn, args);
+        rc = start_once(process, target);
     }
     return rc;
 }
@@ -162,14 +165,16 @@ int mproc__process_enlist(mproc_process *process, int (*begin)(mproc_process *pr
 static int start_begin(mproc_process *process, void *context)
 {
     const start_target *target = context;
-    return process->kind == MPROC__PROCESS_THREAD ? mproc__thread_start(process, target->fn, target->args)
-                                                  : start_child(process, target->fn, target->args);
+    return process->kind == MPROC__PROCESS_THREAD
+               ? mproc__thread_start(process, target->fn, target->args, &target->limits)
+               : start_child(process, target);
 }
 
 int mproc_process_start(mproc_fn *fn, mproc_variant args, const mproc_process_options *options,
                         mproc_process **ret_process)
 {
     mproc_start method = MPROC_START_DEFAULT;
+    start_target target = {.fn = fn, .args = args};
     if (!fn || !ret_process)
         return mproc__fail(-EINVAL, "mproc_process_start: NULL");
     int rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_process_options");
@@ -190,7 +195,12 @@ int mproc_process_start(mproc_fn *fn, mproc_variant args, const mproc_process_op
     process->grace_ms = options && options->grace_ms ? options->grace_ms : MPROC__GRACE_MS;
     rc = name_choose(process, options ? options->name : NULL);
     if (rc == 0)
-        rc = mproc__process_enlist(process, start_begin, &(start_target){fn, args});
+        rc = mproc__limits_take(options ? &options->limits : NULL, method == MPROC_START_THREAD,
+                                &target.limits);
+    if (rc == 0) {
+        rc = mproc__process_enlist(process, start_begin, &target);
+        mproc__limits_clear(&target.limits);
+    }
     if (rc == 0)
         *ret_process = process;
     else

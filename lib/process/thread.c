@@ -10,6 +10,7 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/child.h"
+#include "process/limits.h"
 #include "process/process.h"
 
 static _Thread_local mproc_process *thread_self;
@@ -50,10 +51,26 @@ static void thread_leave(void *argument)
     thread_tell(process);
 }
 
+/* The starter sleeps, so that a limit that cannot be had is the error of start here as well. */
+static bool thread_limits(mproc_process *process)
+{
+    if (!process->limits)
+        return true;
+    int rc = mproc__limits_step(process->limits);
+    process->limits_code = rc;
+    if (rc < 0)
+        mproc__story_copy(mproc__story(), &process->limits_story);
+    atomic_store_explicit(&process->limits_on, 1, memory_order_release);
+    mproc__futex_wake(&process->limits_on, 1, false);
+    return rc == 0;
+}
+
 static void *thread_run(void *argument)
 {
     mproc_process *process = argument;
     char fn_name[MPROC__FN_NAME_BYTES];
+    if (!thread_limits(process))
+        return NULL;
     thread_self = process;
     mproc__function_name(process->fn, fn_name, sizeof fn_name);
     mproc__log_name_thread(process->name);
@@ -65,7 +82,19 @@ static void *thread_run(void *argument)
     return NULL;
 }
 
-int mproc__thread_start(mproc_process *process, mproc_fn *fn, mproc_variant args)
+static int thread_await_limits(mproc_process *process)
+{
+    while (!atomic_load_explicit(&process->limits_on, memory_order_acquire))
+        (void)mproc__futex_wait(&process->limits_on, 0, false, MPROC_FOREVER);
+    process->limits = NULL;
+    if (process->limits_code == 0)
+        return 0;
+    pthread_join(process->thread, NULL);
+    mproc__story_copy(&process->limits_story, mproc__story());
+    return process->limits_code;
+}
+
+int mproc__thread_start(mproc_process *process, mproc_fn *fn, mproc_variant args, const mproc__limits *limits)
 {
     char why[256];
     int rc = mproc_variant_copy(args, &process->args);
@@ -74,6 +103,10 @@ int mproc__thread_start(mproc_process *process, mproc_fn *fn, mproc_variant args
         return mproc__fail(rc, "start: copying the arguments: %s", why);
     }
     process->fn = fn;
+    process->limits = limits->asked ? limits : NULL;
+    bool limited = process->limits;
     rc = -pthread_create(&process->thread, NULL, thread_run, process);
-    return rc == 0 ? 0 : mproc__fail(rc, "start: thread: %s", mproc_strerror(rc));
+    if (rc < 0)
+        return mproc__fail(rc, "start: thread: %s", mproc_strerror(rc));
+    return limited ? thread_await_limits(process) : 0;
 }
