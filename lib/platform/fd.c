@@ -20,7 +20,7 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 
-enum { FD_PASS_MAX = 64 }; /* descriptors in one message; the kernel's own limit is 253 */
+enum { FD_PASS_MAX = 72 }; /* descriptors in one message: a parcel's 64 and some; the kernel's own limit is 253 */
 
 int mproc__fd_poll(int fd, short events, mproc_deadline deadline)
 {
@@ -165,25 +165,33 @@ static void message_add_fds(struct msghdr *message, pass_buffer *control, const 
     memcpy(CMSG_DATA(header), fds, fd_count * sizeof(int));
 }
 
-int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *fds, size_t fd_count,
-                   mproc_deadline deadline)
+ssize_t mproc__fd_send_parts(int socket, const struct iovec *parts, size_t part_count, const int *fds,
+                             size_t fd_count, mproc_deadline deadline)
 {
-    struct iovec part = {.iov_base = (void *)data, .iov_len = size_bytes};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = part_count};
     pass_buffer control;
     ssize_t put;
     int code;
 
     /* Descriptors need a byte to travel with. */
-    if (size_bytes == 0 || fd_count > FD_PASS_MAX)
-        return mproc__fail(-EINVAL, "a message of %zu bytes with %zu descriptors", size_bytes, fd_count);
+    if (parts[0].iov_len == 0 || fd_count > FD_PASS_MAX)
+        return mproc__fail(-EINVAL, "a message of %zu bytes with %zu descriptors", parts[0].iov_len, fd_count);
     message_add_fds(&message, &control, fds, fd_count);
     do {
         put = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         code = put < 0 ? fd_step_failed(socket, POLLOUT, deadline) : 0;
     } while (put < 0 && code == 0);
-    if (code < 0)
-        return code;
+    return code < 0 ? code : put;
+}
+
+int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *fds, size_t fd_count,
+                   mproc_deadline deadline)
+{
+    struct iovec part = {.iov_base = (void *)data, .iov_len = size_bytes};
+    ssize_t put = mproc__fd_send_parts(socket, &part, 1, fds, fd_count, deadline);
+
+    if (put < 0)
+        return (int)put;
     return mproc__fd_write_all(socket, (const char *)data + put, size_bytes - (size_t)put, deadline);
 }
 

@@ -115,9 +115,13 @@ int mproc__memory_release(int fd, size_t offset, size_t length);
 int mproc__fd_read_all(int fd, void *buffer, size_t size_bytes,
                        mproc_deadline deadline); /* MPROC_EEND at end of file */
 int mproc__fd_write_all(int fd, const void *data, size_t size_bytes, mproc_deadline deadline);
-/* One message with descriptors over a Unix socket (at most 64). Not framed: the caller sends its own length. */
+/* One message with descriptors over a Unix socket (at most 72). Not framed: the caller sends its own length. */
 int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *fds, size_t fd_count,
                    mproc_deadline deadline);
+/* The same from several places, the first of them not empty; how many bytes have gone, which may be less than all. */
+struct iovec;
+ssize_t mproc__fd_send_parts(int socket, const struct iovec *parts, size_t part_count, const int *fds, size_t fd_count,
+                             mproc_deadline deadline);
 /* Returns the bytes received; *ret_fd_count descriptors (close-on-exec, owned by the caller) in ret_fds[capacity]. */
 ssize_t mproc__fd_recv(int socket, void *buffer, size_t size_bytes, int *ret_fds, size_t capacity,
                        size_t *ret_fd_count, mproc_deadline deadline);

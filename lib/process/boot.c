@@ -2,12 +2,12 @@
 /* The start-up conversation: records, descriptors and reports over a child's boot socket. */
 #include "platform/base.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "platform/story.h"
@@ -76,35 +76,6 @@ int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret
     return rc;
 }
 
-static int pack_environment(mproc__boot_load *load)
-{
-    size_t size_bytes = 0, at = 0;
-    for (char **item = environ; item && *item; item++)
-        size_bytes += strlen(*item) + 1;
-    load->environment = malloc(size_bytes + 1);
-    if (!load->environment)
-        return mproc__fail(-ENOMEM, "start: no memory for a copy of the environment");
-    for (char **item = environ; item && *item; item++) {
-        size_t length = strlen(*item) + 1;
-        memcpy(load->environment + at, *item, length);
-        at += length;
-    }
-    load->boot.environment_bytes = size_bytes;
-    return 0;
-}
-
-int mproc__boot_pack_surroundings(mproc__boot_load *load)
-{
-    load->fds[MPROC__BOOT_STDOUT] = fcntl(1, F_GETFD) >= 0 ? 1 : -1;
-    load->fds[MPROC__BOOT_STDERR] = fcntl(2, F_GETFD) >= 0 ? 2 : -1;
-    /* As a descriptor, not a name: the directory may have been renamed, or be one that only this process can
-     * reach. */
-    load->fds[MPROC__BOOT_DIRECTORY] = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (load->fds[MPROC__BOOT_DIRECTORY] < 0)
-        return mproc__fail(-errno, "start: cannot open the working directory: %s", mproc_strerror(-errno));
-    return pack_environment(load);
-}
-
 void mproc__boot_load_clear(mproc__boot_load *load, bool received)
 {
     mproc__parcel_clear(&load->parcel, received);
@@ -166,32 +137,38 @@ static int boot_write(int socket, int pidfd, const void *data, size_t size_bytes
     return 0;
 }
 
-/* The record is far smaller than a fresh socket's buffer, so sending it cannot block. */
-static int send_record(int socket, const mproc__boot_load *load)
+/* What goes in one piece: nearly always everything. A fresh socket takes at least the first byte without blocking. */
+static int send_first(int socket, const struct iovec *parts, size_t part_count, const mproc__boot_load *load,
+                      size_t *ret_put)
 {
-    mproc__boot boot = load->boot;
-    int fds[MPROC__BOOT_FDS];
+    int fds[MPROC__BOOT_FDS + MPROC__PARCEL_FDS];
     size_t count = 0;
-    for (unsigned i = 0; i < MPROC__BOOT_FDS; i++)
-        if (load->fds[i] >= 0) {
-            boot.fd_mask |= 1u << i;
+    for (int i = 0; i < MPROC__BOOT_FDS; i++)
+        if (load->fds[i] >= 0)
             fds[count++] = load->fds[i];
-        }
-    int rc = mproc__fd_send(socket, &boot, sizeof boot, fds, count, MPROC_FOREVER);
-    if (rc == 0 && boot.parcel_fds)
-        rc = mproc__fd_send(socket, "f", 1, load->parcel.fds, boot.parcel_fds, MPROC_FOREVER);
-    return rc == 0 ? 0 : send_failed(rc);
+    for (size_t i = 0; i < load->parcel.fd_count; i++)
+        fds[count++] = load->parcel.fds[i];
+    ssize_t put = mproc__fd_send_parts(socket, parts, part_count, fds, count, MPROC_FOREVER);
+    *ret_put = put > 0 ? (size_t)put : 0;
+    return put < 0 ? send_failed((int)put) : 0;
 }
 
 int mproc__boot_send(int socket, int pidfd, const mproc__boot_load *load)
 {
-    int rc = send_record(socket, load);
-    if (rc == 0)
-        rc = boot_write(socket, pidfd, load->key.bytes, load->boot.key_bytes);
-    if (rc == 0)
-        rc = boot_write(socket, pidfd, load->environment, load->boot.environment_bytes);
-    if (rc == 0)
-        rc = boot_write(socket, pidfd, load->parcel.bytes, load->boot.parcel_bytes);
+    mproc__boot boot = load->boot;
+    const struct iovec parts[] = {{&boot, sizeof boot},
+                                  {(void *)load->key.bytes, boot.key_bytes},
+                                  {load->environment, boot.environment_bytes},
+                                  {load->parcel.bytes, boot.parcel_bytes}};
+    size_t put;
+    for (unsigned i = 0; i < MPROC__BOOT_FDS; i++)
+        boot.fd_mask |= load->fds[i] >= 0 ? 1u << i : 0;
+    int rc = send_first(socket, parts, MPROC__COUNT(parts), load, &put);
+    for (size_t i = 0; rc == 0 && i < MPROC__COUNT(parts); i++) {
+        size_t gone = put < parts[i].iov_len ? put : parts[i].iov_len;
+        rc = boot_write(socket, pidfd, (const char *)parts[i].iov_base + gone, parts[i].iov_len - gone);
+        put -= gone;
+    }
     return rc;
 }
 
@@ -270,75 +247,96 @@ static int receive_failed(int code)
     return mproc__fail(code, "the child's first steps: receiving the start data: %s", mproc_strerror(code));
 }
 
-static int receive_bytes(int socket, void *bytes, size_t size_bytes)
+/* What came in one piece, and the rest as it comes. As a rule there is no rest. */
+typedef struct boot_arrival {
+    int socket;
+    size_t at, end; /* of bytes */
+    struct {
+        mproc__boot boot;
+        uint8_t bytes[8192];
+    } piece;
+} boot_arrival;
+
+static int arrival_read(boot_arrival *from, void *to, size_t size_bytes)
 {
-    int rc = mproc__fd_read_all(socket, bytes, size_bytes, MPROC_FOREVER);
+    size_t here = from->end - from->at < size_bytes ? from->end - from->at : size_bytes;
+    if (here > 0)
+        memcpy(to, from->piece.bytes + from->at, here);
+    from->at += here;
+    int rc = mproc__fd_read_all(from->socket, (char *)to + here, size_bytes - here, MPROC_FOREVER);
     return rc < 0 ? receive_failed(rc) : 0;
 }
 
-static int receive_block(int socket, void **ret_block, uint64_t size_bytes)
+static int arrival_read_block(boot_arrival *from, void **ret_block, uint64_t size_bytes)
 {
     *ret_block = malloc(size_bytes + 1);
     if (!*ret_block)
         return mproc__fail(-ENOMEM, "the child's first steps: no memory for %llu bytes of start data",
                            (unsigned long long)size_bytes);
-    return receive_bytes(socket, *ret_block, size_bytes);
+    return arrival_read(from, *ret_block, size_bytes);
 }
 
-static int receive_record(int socket, mproc__boot_load *load)
+static void take_fds(const int *fds, size_t count, mproc__boot_load *load)
 {
-    int fds[MPROC__BOOT_FDS];
-    size_t count, next = 0;
-    ssize_t got =
-        mproc__fd_recv(socket, &load->boot, sizeof load->boot, fds, MPROC__BOOT_FDS, &count, MPROC_FOREVER);
-    if (got < 0)
-        return receive_failed((int)got);
+    size_t next = 0;
     for (unsigned i = 0; i < MPROC__BOOT_FDS && next < count; i++)
         if (load->boot.fd_mask & 1u << i)
             load->fds[i] = fds[next++];
-    if (got != sizeof load->boot || load->boot.magic != MPROC__BOOT_MAGIC ||
-        load->boot.size_bytes != sizeof load->boot || load->boot.parcel_fds > MPROC__PARCEL_FDS ||
-        load->boot.key_bytes > MPROC__KEY_BYTES)
+    while (next < count && load->parcel.fd_count < MPROC__PARCEL_FDS)
+        load->parcel.fds[load->parcel.fd_count++] = fds[next++];
+}
+
+static int boot_check(ssize_t got, const mproc__boot_load *load)
+{
+    const mproc__boot *boot = &load->boot;
+    if (got < (ssize_t)sizeof *boot || boot->magic != MPROC__BOOT_MAGIC || boot->size_bytes != sizeof *boot ||
+        boot->parcel_fds > MPROC__PARCEL_FDS || boot->key_bytes > MPROC__KEY_BYTES)
         return mproc__fail(MPROC_EPROTOCOL,
                            "the child's first steps: the boot record is another build's (was the "
                            "library replaced while the program ran?)");
-    return 0;
-}
-
-static int receive_fds(int socket, mproc__boot_load *load)
-{
-    char byte;
-    if (load->boot.parcel_fds == 0)
-        return 0;
-    ssize_t got = mproc__fd_recv(socket, &byte, 1, load->parcel.fds, MPROC__PARCEL_FDS,
-                                 &load->parcel.fd_count, MPROC_FOREVER);
-    if (got < 0)
-        return mproc__fail((int)got, "the child's first steps: receiving %u descriptors: %s",
-                           load->boot.parcel_fds, mproc_strerror((int)got));
-    return load->parcel.fd_count == load->boot.parcel_fds
+    return load->parcel.fd_count == boot->parcel_fds
                ? 0
                : mproc__fail(MPROC_EPROTOCOL, "the child's first steps: %zu of %u descriptors came",
-                             load->parcel.fd_count, load->boot.parcel_fds);
+                             load->parcel.fd_count, boot->parcel_fds);
+}
+
+static int receive_first(boot_arrival *arrival, mproc__boot_load *load)
+{
+    int fds[MPROC__BOOT_FDS + MPROC__PARCEL_FDS];
+    size_t count;
+    ssize_t got = mproc__fd_recv(arrival->socket, &arrival->piece, sizeof arrival->piece, fds,
+                                 MPROC__COUNT(fds), &count, MPROC_FOREVER);
+    if (got < 0)
+        return receive_failed((int)got);
+    if (got == 0)
+        return mproc__fail_plain(MPROC_EEND);
+    load->boot = arrival->piece.boot;
+    arrival->end = got > (ssize_t)sizeof load->boot ? (size_t)got - sizeof load->boot : 0;
+    take_fds(fds, count, load);
+    return boot_check(got, load);
 }
 
 int mproc__boot_receive(int socket, mproc__boot_load *ret_load)
 {
+    boot_arrival arrival;
+    arrival.socket = socket;
+    arrival.at = arrival.end = 0;
     memset(ret_load, 0, sizeof *ret_load);
     for (int i = 0; i < MPROC__BOOT_FDS; i++)
         ret_load->fds[i] = -1;
-    int rc = receive_record(socket, ret_load);
-    if (rc == 0)
-        rc = receive_fds(socket, ret_load);
+    int rc = receive_first(&arrival, ret_load);
     ret_load->key.set = ret_load->boot.key_set;
     ret_load->key.size_bytes = ret_load->boot.key_bytes;
     if (rc == 0)
-        rc = receive_bytes(socket, ret_load->key.bytes, ret_load->key.size_bytes);
-    if (rc == 0 && ret_load->boot.environment_bytes)
-        rc = receive_block(socket, (void **)&ret_load->environment, ret_load->boot.environment_bytes);
+        rc = arrival_read(&arrival, ret_load->key.bytes, ret_load->key.size_bytes);
+    if (rc == 0 && ret_load->boot.environment_comes)
+        rc = arrival_read_block(&arrival, (void **)&ret_load->environment, ret_load->boot.environment_bytes);
     if (rc == 0)
-        rc = receive_block(socket, (void **)&ret_load->parcel.bytes, ret_load->boot.parcel_bytes);
+        rc = arrival_read_block(&arrival, (void **)&ret_load->parcel.bytes, ret_load->boot.parcel_bytes);
     ret_load->parcel.size_bytes = ret_load->boot.parcel_bytes;
     ret_load->parcel.allow_fds = true;
+    if (ret_load->boot.key_set)
+        explicit_bzero(arrival.piece.bytes, arrival.end);
     return rc;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The conversation between a starting child and its parent, over a socket pair of their own. L5.
  *
- *     spawn, forkserver:  parent -> child   boot record with its descriptors; the arguments' descriptors;
- *                                           key, environment, arguments
+ *     spawn, forkserver:  parent -> child   boot record, key, environment, arguments; beside the first byte all
+ *                                           descriptors: the record's, the arguments'
  *     fork:               parent -> child   one byte, "go"
  *     all:                child -> parent   one report: 0, or the step that failed
  *
@@ -42,7 +42,10 @@ typedef struct mproc__boot {
     uint64_t stop_offset_bytes;
     uint32_t key_bytes;
     bool key_set, die_with_parent;
-    mproc__self self; /* without the stop word, which the child maps */
+    bool served; /* a forkserver child: closes the streams that do not come, joins its parent's group */
+    bool environment_comes; /* maybe without a string */
+    bool stop_mapped;       /* it has the stop words from the nursery */
+    mproc__self self;       /* without the stop word, which the child maps */
     mproc__function_id function;
     mproc__limits limits;
 } mproc__boot;
@@ -53,7 +56,7 @@ typedef struct mproc__boot_load {
     mproc__boot boot;
     mproc__parcel parcel;
     mproc__key key;
-    char *environment;        /* owned; strings, each with its end; NULL: the child has its own */
+    char *environment;        /* owned; strings, each with its end; see environment_comes */
     int fds[MPROC__BOOT_FDS]; /* -1: none. Packed: borrowed but for the directory; received: owned */
 } mproc__boot_load;
 
@@ -61,8 +64,6 @@ typedef struct mproc__boot_load {
 int mproc__boot_pair(int type, int ret_sockets[2]); /* close-on-exec, neither below 3 */
 void mproc__boot_self(const mproc__launch_options *options, mproc__self *ret_self);
 int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret_load);
-/* forkserver: what an exec would have carried over: directory, environment, stdout and stderr. */
-int mproc__boot_pack_surroundings(mproc__boot_load *load);
 void mproc__boot_load_clear(mproc__boot_load *load, bool received);
 /* Waits for the socket to be ready for `events`: 0, or MPROC_EDIED: pidfd (-1: nobody is watched) has ended
  * first. */
@@ -78,6 +79,7 @@ int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *
 int mproc__boot_await_program(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd, bool *ret_told);
 
 /* ---- child ---- */
+/* MPROC_EEND: the parent has let go of it. */
 int mproc__boot_receive(int socket, mproc__boot_load *ret_load);
 int mproc__boot_await_go(int socket);
 void mproc__boot_report(int socket, int code); /* with this thread's story; 0: all is well */

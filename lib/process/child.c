@@ -38,6 +38,7 @@
 #include "process/child.h"
 #include "process/family.h"
 #include "process/patience.h"
+#include "process/surroundings.h"
 
 /* ---- the end ---- */
 
@@ -210,25 +211,24 @@ static void step_standard_fds(mproc__boot_load *load)
     for (int i = MPROC__BOOT_STDOUT; i <= MPROC__BOOT_STDERR; i++)
         if (load->fds[i] >= 0)
             dup2(load->fds[i], target[i]);
-        else if (load->fds[MPROC__BOOT_DIRECTORY] >= 0)
+        else if (load->boot.served)
             close(target[i]); /* a forkserver child whose requester has it closed */
 }
 
 /* The strings stay: the environment points into them for the rest of this process. */
 static void step_environment(mproc__boot_load *load)
 {
-    if (!load->environment)
+    if (!load->boot.environment_comes)
         return;
-    clearenv();
-    char *end = load->environment + load->boot.environment_bytes;
-    for (char *item = load->environment; item < end; item += strlen(item) + 1)
-        putenv(item);
+    mproc__environment_become(load->environment, load->boot.environment_bytes);
     load->environment = NULL;
 }
 
 static int step_stop_word(const mproc__boot_load *load)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), offset = load->boot.stop_offset_bytes;
+    if (load->boot.stop_mapped)
+        mproc__self_get()->stop_word = mproc__slots_adopted(offset);
     if (load->fds[MPROC__BOOT_STOP] < 0)
         return 0;
     char *at =
@@ -244,7 +244,7 @@ static int step_stop_word(const mproc__boot_load *load)
  * session by now, it stays in the nursery's. */
 static void step_group(const mproc__boot_load *load)
 {
-    if (load->fds[MPROC__BOOT_DIRECTORY] >= 0)
+    if (load->boot.served)
         (void)setpgid(0, getpgid(load->boot.self.parent_pid));
 }
 
@@ -278,12 +278,14 @@ _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_orig
     mproc__boot_load load;
     mproc_variant args = mproc_null();
     mproc_fn *fn = NULL;
-    step_watch_parent(socket, parent);
+    /* Of what fails before it is anybody's child nobody hears: who takes a dead spare takes another. */
+    int told = origin == MPROC__CHILD_SPARE ? -1 : socket;
+    step_watch_parent(told, parent);
     if (origin != MPROC__CHILD_EXECD) {
         mproc__fd_close_others(3, &socket, 1);
         mproc__signals_reset();
-        step_stdin(socket);
-        step_exit_barrier(socket);
+        step_stdin(told);
+        step_exit_barrier(told);
     }
     if (origin == MPROC__CHILD_SERVED)
         step_hello(socket);

@@ -29,7 +29,11 @@ void mproc__family_next_path(char path[MPROC__PATH_BYTES]);
 int mproc__slot_take(unsigned *ret_slot); /* MPROC_ELIMIT: MPROC__SLOTS children live; -ENOMEM */
 void mproc__slot_give(unsigned slot);
 _Atomic uint32_t *mproc__slot_word(unsigned slot);
-int mproc__slots_fd(void); /* of the memory with all words: slot n at 4 n */
+int mproc__slots_fd(void);           /* of the memory with all words: slot n at 4 n */
+int mproc__slots_share(int *ret_fd); /* the same, not under the lock; makes it if need be */
+/* In the nursery: the owner's words, for the children forked from here on. Takes nothing. -errno */
+int mproc__slots_adopt(int fd);
+const _Atomic uint32_t *mproc__slots_adopted(size_t offset_bytes);
 void mproc__slots_forget(void);
 
 #endif

@@ -15,9 +15,11 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/boot.h"
+#include "process/family.h"
 #include "process/nursery.h"
 #include "process/preload.h"
 #include "process/spare.h"
+#include "process/surroundings.h"
 
 enum { NURSERY_LEAVE_MS = 2000 };
 
@@ -49,6 +51,7 @@ void mproc__nursery_release(mproc__nursery *nursery)
         return;
     nursery_close_fds(nursery);
     mproc__segment_release(nursery->segment);
+    free(nursery->environment);
     free(nursery);
 }
 
@@ -64,8 +67,12 @@ static int nursery_segment(mproc__nursery *nursery)
 
 static int nursery_launch(mproc__nursery *nursery, int row)
 {
-    int sockets[2];
-    int rc = mproc__boot_pair(SOCK_SEQPACKET, sockets);
+    int sockets[2], stop_fd;
+    int rc = mproc__slots_share(&stop_fd);
+    if (rc == 0)
+        rc = mproc__environment_copy(&nursery->environment, &nursery->environment_bytes);
+    if (rc == 0)
+        rc = mproc__boot_pair(SOCK_SEQPACKET, sockets);
     if (rc < 0)
         return rc;
     nursery->socket = sockets[0];
@@ -73,7 +80,8 @@ static int nursery_launch(mproc__nursery *nursery, int row)
         .start = mproc__process_main_called() ? MPROC_START_SPAWN : MPROC_START_FORK,
         .fn = mproc__nursery_main,
         .args = MPROC_ARGS(mproc_fd(mproc__segment_fd(nursery->segment)), mproc_fd(sockets[1]), row,
-                           mproc__preload_take()),
+                           mproc__preload_take(), mproc_fd(stop_fd),
+                           mproc_bytes(nursery->environment, nursery->environment_bytes)),
         .name = "mproc-nursery",
         .supervises = true,
     };

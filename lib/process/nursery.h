@@ -40,10 +40,16 @@ typedef struct mproc__slot_shared {
 } mproc__slot_shared;
 enum { MPROC__SLOT_FREE, MPROC__SLOT_RUNNING, MPROC__SLOT_ENDED };
 
+typedef struct mproc__directory_id_shared {
+    uint64_t inode, mount;
+    uint32_t device_major, device_minor;
+} mproc__directory_id_shared;
+
 /* What owner and nursery share. command, ended: event counts, posted by owner and nursery after their stores;
  * a poster's death wakes the sleepers. row:            1 + the nursery's row, written once by it before it
  * takes a command; 0: not yet. stop:           written by the owner: leave, kill nobody.
  * spares_told, spares_wanted: written by the owner; how many spares to keep, from the first forkserver start on.
+ * directory: the nursery's, written once by it, before directory_told (release). Not told: starts send theirs.
  * spares: see spare.h. NONE to IDLE by the nursery, from IDLE on by a change of the whole word: by the nursery
  * alone, or by the owner's threads that hold the spare's note. Who dies there leaves a word that says what it
  * had done; the owner's death is everybody's end, the nursery's death its spares'. */
@@ -53,6 +59,8 @@ typedef struct mproc__nursery_shared {
     _Alignas(MPROC__LINE) mproc__eventcount_shared ended;
     _Atomic uint32_t row;
     _Atomic uint32_t spares_told, spares_wanted;
+    _Atomic uint32_t directory_told;
+    mproc__directory_id_shared directory;
     _Alignas(MPROC__LINE) _Atomic uint64_t spares[MPROC_SPARES_MOST];
     _Alignas(MPROC__LINE) mproc__slot_shared slots[MPROC__SLOTS];
 } mproc__nursery_shared;
@@ -78,6 +86,8 @@ typedef struct mproc__nursery {
     int socket; /* commands one way, spares' notes the other */
     pid_t pid;
     int pidfd;
+    char *environment; /* that it was made with: strings, each with its end */
+    size_t environment_bytes;
 } mproc__nursery;
 
 /* The living nursery of this process, made now if need be; kept for the caller. */
@@ -116,7 +126,8 @@ void mproc__nursery_forget(void);
 void mproc__nursery_clear_forgotten(void);
 
 /* ---- its own side (nursery_main.c) ---- */
-/* Arguments: descriptor of the segment, descriptor of the command socket, owner's row, what to preload. Does not
+/* Arguments: descriptor of the segment, descriptor of the command socket, owner's row, what to preload,
+ * descriptor of the stop words, environment. Does not
  * return. */
 int mproc__nursery_main(mproc_call *call);
 

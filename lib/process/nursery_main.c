@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,9 +17,11 @@
 #include "process/nursery.h"
 #include "process/preload.h"
 #include "process/program.h"
+#include "process/family.h"
 #include "process/self.h"
 #include "process/spare.h"
 #include "process/supervise.h"
+#include "process/surroundings.h"
 
 enum { AGAIN_MS = 10 };
 
@@ -224,6 +227,7 @@ static void preload_owner_ended(int signal_number)
 
 static void preload_run(mproc_variant list)
 {
+
     struct sigaction action = {.sa_handler = preload_owner_ended, .sa_flags = SA_RESTART}, before;
     sigfillset(&action.sa_mask);
     sigaction(SIGUSR1, &action, &before);
@@ -234,6 +238,23 @@ static void preload_run(mproc_variant list)
 }
 
 /* ---- life ---- */
+
+/* A start sends only what differs from what this process was made with; main before mproc_init, constructors and
+ * preloaded functions may have changed that. */
+static int surroundings_settle(mproc_variant environment)
+{
+    size_t size_bytes = 0;
+    const void *given = mproc_variant_get_bytes(environment, &size_bytes);
+    mproc__directory_tell(nursery.shared);
+    if (mproc__environment_is(given, size_bytes))
+        return 0;
+    char *strings = malloc(size_bytes + 1);
+    if (!strings)
+        return -ENOMEM;
+    memcpy(strings, given, size_bytes);
+    mproc__environment_become(strings, size_bytes);
+    return 0;
+}
 
 /* Out of the way of the program's own streams: a reader of them must see their end when the program ends
  * them. */
@@ -253,8 +274,10 @@ static int nursery_begin(mproc_call *call)
     unsigned owner_row = (unsigned)mproc_call_int(call, 2);
     nursery.socket = fds[1];
     int keep[2] = {fds[0] < fds[1] ? fds[0] : fds[1], fds[0] < fds[1] ? fds[1] : fds[0]};
+    int rc = mproc__slots_adopt((int)mproc_call_arg(call, 4).number);
     mproc__fd_close_others(3, keep, 2);
-    int rc = mproc__segment_attach(fds[0], MPROC_TYPE_PROCESS, &nursery.segment);
+    if (rc == 0)
+        rc = mproc__segment_attach(fds[0], MPROC_TYPE_PROCESS, &nursery.segment);
     if (rc < 0)
         return rc;
     nursery.shared = mproc__segment_root(nursery.segment);
@@ -266,6 +289,7 @@ static int nursery_begin(mproc_call *call)
     if (rc >= 0) {
         nursery.owner_pid = mproc__segment_row_pid(nursery.segment, owner_row);
         preload_run(mproc_call_arg(call, 3)); /* with the program's streams */
+        rc = surroundings_settle(mproc_call_arg(call, 5));
     }
     standard_fds_leave();
     return rc < 0 ? rc : 0;

@@ -11,6 +11,7 @@
 #include "process/boot.h"
 #include "process/nursery.h"
 #include "process/spare.h"
+#include "process/surroundings.h"
 
 /* A slot is free for a new child: nothing is told of it that is not the new one's. */
 static void slot_begin(mproc__nursery *nursery, unsigned slot)
@@ -110,8 +111,11 @@ int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__la
     mproc__boot_load load;
     int rc = mproc__boot_pack(options, &load);
     if (rc == 0)
-        rc = mproc__boot_pack_surroundings(&load);
-    load.boot.die_with_parent = true; /* which is the nursery: nobody else could tell how it ended */
+        rc = mproc__surroundings_pack(nursery, &load);
+    load.boot.served = true;
+    load.boot.die_with_parent = true; /* with the nursery: nobody else could tell how it ended */
+    load.boot.stop_mapped = options->stop_word != NULL;
+    load.fds[MPROC__BOOT_STOP] = -1;
     if (rc == 0) {
         mproc__spares_want(nursery);
         if (!spare_start(nursery, slot, &load, ret_pid, ret_pidfd, &rc))

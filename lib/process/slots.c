@@ -20,6 +20,7 @@ static struct {
     _Atomic uint32_t *words; /* NULL: not made yet */
     int fd;
     uint64_t taken[MPROC__SLOTS / 64];
+    const char *adopted; /* the words of the program whose nursery this is, or forked this process; or NULL */
 } slots;
 
 static int slots_map(void)
@@ -67,6 +68,29 @@ _Atomic uint32_t *mproc__slot_word(unsigned slot)
 int mproc__slots_fd(void)
 {
     return slots.fd;
+}
+
+int mproc__slots_share(int *ret_fd)
+{
+    mproc__family_lock();
+    int rc = slots.words ? 0 : slots_map();
+    *ret_fd = slots.fd;
+    mproc__family_unlock();
+    return rc;
+}
+
+int mproc__slots_adopt(int fd)
+{
+    void *at = mmap(NULL, SLOTS_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED)
+        return mproc__fail(-errno, "nursery: mapping the stop words: %s", mproc_strerror(-errno));
+    slots.adopted = at;
+    return 0;
+}
+
+const _Atomic uint32_t *mproc__slots_adopted(size_t offset_bytes)
+{
+    return (const _Atomic uint32_t *)(const void *)(slots.adopted + offset_bytes);
 }
 
 /* In a fork child. The mapping stays: a forked child's own stop word is in it. */

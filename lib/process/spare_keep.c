@@ -94,12 +94,17 @@ static unsigned count_idle(mproc__nursery_shared *shared)
     return count;
 }
 
-mproc_deadline mproc__spares_due(mproc__nursery_shared *shared)
+static bool is_full(mproc__nursery_shared *shared)
 {
     uint32_t wanted = atomic_load(&shared->spares_wanted);
+    return keep.count >= MPROC_SPARES_MOST || (keep.count >= wanted && count_idle(shared) >= wanted);
+}
+
+mproc_deadline mproc__spares_due(mproc__nursery_shared *shared)
+{
     bool filling = keep.filling;
     keep.filling = false;
-    if (keep.count >= MPROC_SPARES_MOST || (keep.count >= wanted && count_idle(shared) >= wanted))
+    if (is_full(shared))
         return MPROC_FOREVER;
     if (filling && keep.troubles == 0)
         return MPROC_NOW;
@@ -160,10 +165,10 @@ static int spare_make(mproc__nursery_shared *shared, unsigned number, int comman
 void mproc__spare_add(mproc__nursery_shared *shared, int command_socket)
 {
     unsigned number = 0;
-    while (number < MPROC_SPARES_MOST && keep.pids[number])
-        number++;
-    if (number == MPROC_SPARES_MOST)
+    if (is_full(shared))
         return;
+    while (keep.pids[number])
+        number++;
     keep.filling = true;
     if (spare_make(shared, number, command_socket) < 0)
         keep.troubles += keep.troubles < TROUBLES;

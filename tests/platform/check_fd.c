@@ -175,7 +175,7 @@ START_TEST(more_descriptors_than_asked_for_are_refused_and_closed)
     ck_assert_int_eq(mproc__fd_recv(ends[0], &byte, 1, got, 2, &count, MPROC_FOREVER), -EMSGSIZE);
     ck_assert_uint_eq(count, 0);
     ck_assert_int_eq(mproc__fd_send(ends[1], "", 0, three, 3, MPROC_FOREVER), -EINVAL);
-    ck_assert_int_eq(mproc__fd_send(ends[1], "x", 1, three, 65, MPROC_FOREVER), -EINVAL);
+    ck_assert_int_eq(mproc__fd_send(ends[1], "x", 1, three, 73, MPROC_FOREVER), -EINVAL);
     close_ends();
 }
 END_TEST

@@ -146,6 +146,77 @@ START_TEST(a_start_takes_one_that_was_there_and_another_takes_its_place)
 }
 END_TEST
 
+/* ---- what a child finds is of the moment of start ---- */
+
+static int finds(mproc_call *call)
+{
+    char here[512] = "";
+    const char *value = getenv("SPARE_VALUE"), *wanted = mproc_call_text(call, 1);
+    bool right = getcwd(here, sizeof here) && !strcmp(here, mproc_call_text(call, 0));
+    return right && !strcmp(value ? value : "none", wanted) ? 0 : 1;
+}
+
+static void check_finds(const char *directory, const char *value)
+{
+    await_spares(FEW);
+    ck_assert_int_eq(run(MPROC_START_FORKSERVER, finds, MPROC_ARGS(directory, value)), 0);
+}
+
+START_TEST(a_spare_gets_the_directory_and_the_environment_of_the_start_and_not_of_its_fork)
+{
+    char here[512];
+    ck_assert_ptr_nonnull(getcwd(here, sizeof here));
+    warm_spares(FEW);
+    check_finds(here, "none");
+    setenv("SPARE_VALUE", "one", 1);
+    check_finds(here, "one");
+    ck_assert_int_eq(chdir("/"), 0);
+    check_finds("/", "one");
+    setenv("SPARE_VALUE", "two", 1);
+    check_finds("/", "two");
+    ck_assert_int_eq(chdir(here), 0);
+    unsetenv("SPARE_VALUE");
+    check_finds(here, "none");
+}
+END_TEST
+
+extern char **environ;
+
+static int has_no_environment(mproc_call *call)
+{
+    (void)call;
+    return environ && environ[0] ? 1 : 0;
+}
+
+START_TEST(an_empty_environment_is_one_too)
+{
+    warm_spares(FEW);
+    clearenv();
+    for (unsigned spares = 0; spares <= FEW; spares += FEW) {
+        ck_assert_int_eq(mproc_set_spares(spares), 0);
+        await_spares((int)spares);
+        ck_assert_int_eq(run(MPROC_START_FORKSERVER, has_no_environment, MPROC_NONE), 0);
+    }
+}
+END_TEST
+
+static int goes_elsewhere(mproc_call *call)
+{
+    (void)call;
+    setenv("SPARE_VALUE", "of the preload", 1);
+    return chdir("/") == 0 ? 0 : 1;
+}
+
+START_TEST(what_a_preloaded_function_does_to_both_is_not_seen)
+{
+    char here[512];
+    ck_assert_ptr_nonnull(getcwd(here, sizeof here));
+    ck_assert_int_eq(mproc_preload(goes_elsewhere, MPROC_PRELOAD_FAIL), 0);
+    warm_spares(FEW);
+    check_finds(here, "none");
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
@@ -154,5 +225,9 @@ int main(int argc, char **argv)
     tcase_add_test(number, there_are_two_from_the_first_forkserver_start_on_and_none_before);
     tcase_add_test(number, their_number_can_be_set_at_any_time_and_more_than_64_are_refused);
     tcase_add_test(number, a_start_takes_one_that_was_there_and_another_takes_its_place);
+    TCase *moment = support_case(suite, "moment of start");
+    tcase_add_test(moment, a_spare_gets_the_directory_and_the_environment_of_the_start_and_not_of_its_fork);
+    tcase_add_test(moment, an_empty_environment_is_one_too);
+    tcase_add_test(moment, what_a_preloaded_function_does_to_both_is_not_seen);
     return support_run(suite, argc, argv);
 }
