@@ -86,7 +86,9 @@ typedef struct mproc_process_options {
 /* Starts fn(call) with the arguments `args` (MPROC_ARGS(...) or MPROC_NONE), which the caller may free at
  * once. Returns when the child is about to run fn: whatever fails before that is this call's error, and no
  * child is left.
- *   MPROC_EARGUMENT, MPROC_ECANNOTCROSS   an argument that cannot travel; the story names it
+ *   MPROC_EARGUMENT, MPROC_ECANNOTCROSS   an argument that cannot travel; the story names it. By fork as by the others:
+ *                    a pointer, an object of "thread:". Threads may have those
+ *   -EBADF, -EMSGSIZE   a descriptor among them that is not open; more than 64 of them
  *   MPROC_ETHREADS   fork by default beside other threads: name a method
  *   MPROC_ENOINIT    spawn or forkserver in a program that did not call mproc_init first in main
  *   MPROC_EFUNCTION  fn is no function of the program or of a library that the child has too

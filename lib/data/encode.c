@@ -2,6 +2,7 @@
 /* Variants to bytes; variant.proto says how. */
 #include "platform/base.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,6 +155,8 @@ static int fd_write(encoder *out, Mproc__Node *node, mproc_variant value)
 {
     int code = out->parcel ? mproc__parcel_add_fd(out->parcel, (int)value.number) : MPROC_ECANNOTCROSS;
 
+    if (code == 0 && fcntl((int)value.number, F_GETFD) < 0)
+        return mproc__fail(-EBADF, "descriptor %d is not open", (int)value.number);
     if (code < 0)
         return code == MPROC_ECANNOTCROSS ? cannot_cross(&value) : code;
     node->kind_case = MPROC__NODE__KIND_FD;
@@ -261,4 +264,11 @@ int mproc__encode_parcel(mproc__parcel *parcel, mproc_variant value)
     parcel->bytes = out.bytes;
     parcel->size_bytes = out.used;
     return code;
+}
+
+int mproc__parcel_check(mproc__parcel *parcel, mproc_variant value, unsigned depth)
+{
+    encoder counter = {.parcel = parcel};
+
+    return variant_write(&counter, value, NULL, depth);
 }

@@ -30,8 +30,12 @@ typedef struct mproc__parcel {
     size_t blob_bytes;
 } mproc__parcel;
 
-/* Encodes a variant. 0, MPROC_EARGUMENT (an INVALID inside), MPROC_ECANNOTCROSS, -ENOMEM, -EMSGSIZE (over 64 fds). */
+/* Encodes a variant. 0, MPROC_EARGUMENT (an INVALID inside), MPROC_ECANNOTCROSS, -ENOMEM, -EMSGSIZE (over 64 fds), -EBADF
+ * (a descriptor that is not open). */
 int mproc__parcel_pack(mproc__parcel *parcel, bool allow_fds, mproc_variant value);
+/* What packing it would answer, without doing it; the value is `depth` levels down in another. Descriptors are counted in
+ * `parcel`, over several values too; it holds nothing afterwards. */
+int mproc__parcel_check(mproc__parcel *parcel, mproc_variant value, unsigned depth);
 /* Encoded size and encoding into the caller's memory, for hot paths without handles. */
 int mproc__variant_encoded_size(mproc_variant value, size_t *ret_size_bytes);
 int mproc__variant_encode(mproc_variant value, void *buffer, size_t size_bytes);

@@ -51,6 +51,12 @@ int mproc__launch(const mproc__launch_options *options, pid_t *ret_pid, int *ret
 /* 0, or MPROC_ETHREADS: this process has other threads, whose locks a forked copy would hold for ever. */
 int mproc__launch_threads_check(void);
 
+/* ---- arguments.c ---- */
+/* 0, or why a child could not be given them, and which: MPROC_EARGUMENT, MPROC_ECANNOTCROSS, -EBADF, -EMSGSIZE. */
+int mproc__arguments_check(mproc_variant args);
+/* For a thread: a deep copy, or the same. -ENOMEM. */
+int mproc__arguments_copy(mproc_variant args, mproc_variant *ret_copy);
+
 /* The middle of mproc_init: serves a spawned child and then does not return; in the first process it
  * remembers that it was called, without which spawn and forkserver are MPROC_ENOINIT. */
 int mproc__process_main(int *argc, char ***argv);

@@ -165,9 +165,10 @@ int mproc__process_enlist(mproc_process *process, int (*begin)(mproc_process *pr
 static int start_begin(mproc_process *process, void *context)
 {
     const start_target *target = context;
-    return process->kind == MPROC__PROCESS_THREAD
-               ? mproc__thread_start(process, target->fn, target->args, &target->limits)
-               : start_child(process, target);
+    if (process->kind == MPROC__PROCESS_THREAD)
+        return mproc__thread_start(process, target->fn, target->args, &target->limits);
+    int rc = mproc__arguments_check(target->args);
+    return rc < 0 ? rc : start_child(process, target);
 }
 
 int mproc_process_start(mproc_fn *fn, mproc_variant args, const mproc_process_options *options,

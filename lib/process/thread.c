@@ -3,7 +3,6 @@
 #include "platform/base.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -96,12 +95,9 @@ static int thread_await_limits(mproc_process *process)
 
 int mproc__thread_start(mproc_process *process, mproc_fn *fn, mproc_variant args, const mproc__limits *limits)
 {
-    char why[256];
-    int rc = mproc_variant_copy(args, &process->args);
-    if (rc < 0) {
-        snprintf(why, sizeof why, "%s", mproc_error_text(mproc_last_error()));
-        return mproc__fail(rc, "start: copying the arguments: %s", why);
-    }
+    int rc = mproc__arguments_copy(args, &process->args);
+    if (rc < 0)
+        return rc;
     process->fn = fn;
     process->limits = limits->asked ? limits : NULL;
     bool limited = process->limits;

@@ -142,8 +142,8 @@ static int refused(int method, void *object)
     return code;
 }
 
-/* A fork child has a copy of it, and is told so by each call (-ECHILD). */
-START_TEST(what_only_this_process_has_is_refused_when_a_program_is_started)
+/* Also by fork, where the child has a copy of it that answers -ECHILD to each call. */
+START_TEST(what_only_this_process_has_is_refused_when_a_process_is_started)
 {
     const traveller *t = &travellers[_i];
     mproc_place *place;
@@ -151,7 +151,7 @@ START_TEST(what_only_this_process_has_is_refused_when_a_program_is_started)
     warm();
     place_open(THREAD, &place);
     ck_assert_int_eq(t->create(place, its_name, &object), 0);
-    for (int method = MPROC_START_SPAWN; method <= MPROC_START_FORKSERVER; method++) {
+    for (int method = FIRST_METHOD; method < PROCESS_METHODS; method++) {
         ck_assert_int_eq(refused(method, object), MPROC_ECANNOTCROSS);
         ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_last_error()), "cannot go there"));
     }
@@ -327,7 +327,7 @@ int main(int argc, char **argv)
                         count * (ALL_METHODS - FIRST_METHOD));
     tcase_add_loop_test(nouns, what_a_killed_child_of_any_method_left_is_found_and_told, 0,
                         count * (PROCESS_METHODS - FIRST_METHOD));
-    tcase_add_loop_test(nouns, what_only_this_process_has_is_refused_when_a_program_is_started, 0, count);
+    tcase_add_loop_test(nouns, what_only_this_process_has_is_refused_when_a_process_is_started, 0, count);
     TCase *array = support_case(suite, "array");
     tcase_add_loop_test(array,
                         values_and_arrays_reach_children_of_every_method_without_a_name_in_the_file_system,
