@@ -5,16 +5,18 @@
  *
  * prints a line a row, eight tab-separated columns:
  *     case, our figure, name of the peer, its figure, ratio = ours / the peer's (4 digits), goal, floor, sense
- * where goal and floor are ratios (`-`: nobody has set one) and sense says whether ours should be at least (`min`, rates)
- * or at most (`max`, times, memory) that. A CASE is a name or the beginning of some. A peer that is not there has `not installed` for its figure,
- * one that cannot do this here `not possible`, both `-` for the ratio. Exit status: 0, or 1 when a case could not be
- * measured; a missed floor is said on stderr, because a busy machine is enough for it. On stderr, too: the unit, the
- * spread, the verdict and the machine.
+ * where goal and floor are ratios (`-`: nobody has set one) and sense says whether ours should be at least
+ * (`min`, rates) or at most (`max`, times, memory) that. A CASE is a name or the beginning of some. A peer
+ * that is not there has `not installed` for its figure, one that cannot do this here `not possible`, both
+ * `-` for the ratio. Exit status: 0, or 1 when a case could not be measured; a missed floor is said on
+ * stderr, because a busy machine is enough for it. On stderr, too: the unit, the spread, the verdict and the
+ * machine.
  *
- * The rules: ours and the peers alternate, an odd number of rounds, at least 5 (fewer only by --rounds); the figure is the
- * median. The two processes of a case are pinned to the first two CPUs we may use (one CPU: both to it, and the line says
- * so), the peer's in the same way, unless its name says unpinned; the cases of `process` are not pinned. The time a cache line takes between the two is measured
- * beside each group. Groups that name a panel are drawn: an SVG file, by default bench.svg where we are.
+ * The rules: ours and the peers alternate, an odd number of rounds, at least 5 (fewer only by --rounds); the
+ * figure is the median. The two processes of a case are pinned to the first two CPUs we may use (one CPU:
+ * both to it, and the line says so), the peer's in the same way, unless its name says unpinned; the cases of
+ * `process` are not pinned. The time a cache line takes between the two is measured beside each group.
+ * Groups that name a panel are drawn: an SVG file, by default bench.svg where we are.
  *
  * A bench_<noun>.c defines `const bench_case bench_queue_rate = {...}`, ours beside one peer, or a `bench_group`, ours
  * beside several in the same rounds, and adds it to cases.h by name. */
