@@ -79,6 +79,9 @@ int mproc__pidfd_signal_group(int pidfd, int signal_number);
 int mproc__pidfd_ended(int pidfd);
 /* How it ended, -N for signal N, also when a stranger has reaped it. Negative: unknown (before Linux 6.15), or not reaped. */
 int mproc__pidfd_exit_code(int pidfd, int *ret_exit_code);
+/* A number, never 0, that names the process as long as the machine runs: two pidfds with the same are the same process's.
+ * Negative: this kernel has none. */
+int mproc__pidfd_id(int pidfd, uint64_t *ret_id);
 /* Inode numbers of this process's pid and time namespaces; 0 where the kernel has none. */
 int mproc__namespaces(uint64_t *ret_pid_namespace, uint64_t *ret_time_namespace);
 

@@ -278,7 +278,7 @@ static unsigned watch_move(mproc__nursery *nursery, mproc__nursery **ret_old, in
         mproc__nursery *old = process->nursery;
         if (process->kind != MPROC__PROCESS_CHILD || old == nursery || (*ret_old && *ret_old != old))
             continue;
-        *ret_code = mproc__nursery_watch(nursery, process->slot, process->pidfd);
+        *ret_code = mproc__nursery_watch(nursery, process->slot, process->pid, process->pidfd);
         if (*ret_code < 0)
             break;
         mproc__nursery_keep(nursery);

@@ -197,20 +197,6 @@ int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned
     return 0;
 }
 
-int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, int pidfd)
-{
-    return mproc__nursery_command_send(nursery, MPROC__NURSERY_WATCH, slot, pidfd);
-}
-
-void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot)
-{
-    /* No waiting and no story: one that is not told keeps a descriptor of a dead child until the slot is used
-     * again. */
-    mproc__nursery_command command = {.verb = MPROC__NURSERY_UNWATCH, .slot = slot};
-    if (send(nursery->socket, &command, sizeof command, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-        mproc__eventcount_post(&nursery->shared->command, true);
-}
-
 /* A child whose pid did not arrive shall not run on. */
 static void program_undo(mproc__nursery *nursery, unsigned slot)
 {

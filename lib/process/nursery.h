@@ -8,8 +8,9 @@
  * serves no forkserver.
  *
  *      owner                              nursery
- *      command message, post command  ->  START or PROGRAM slot + boot socket; WATCH slot + pidfd;
- *                                         UNWATCH slot; KILL slot
+ *      command message, post command  ->  START or PROGRAM slot + boot socket; KILL slot; on kernels before
+ *                                         6.9, WATCH slot + pidfd and UNWATCH slot
+ *      slot: watched                  ->  looked at when the owner has died
  *      reads slots                    <-  slot: ended, how; post ended
  *      (dies)                         ->  life word wakes it: SIGKILL to all, reap, exit
  *
@@ -24,12 +25,17 @@
 #include "shm/segment.h"
 
 enum {
-    MPROC__SLOTS = 4096 /* children at a time; 192 KiB of slots, touched as used */
+    MPROC__SLOTS = 4096 /* children at a time; 224 KiB of slots, touched as used */
 };
 
 /* One child of the nursery. state:      written by the nursery (RUNNING at fork, ENDED last, release), by the
  * owner only while no child has the slot.
  *             A reader that sees RUNNING for ever has outlived the nursery: its row is dead then.
+ * watched_pid, watched_id: of a child that the owner has forked itself, and mproc__pidfd_id of it, 0: there is none.
+ *             Written by the thread of the owner that starts it or has collected it, the id last when it comes
+ *             and first when it goes; read by the nursery when the owner is dead. An owner that dies before the
+ *             id leaves a child that has not been told to go on, and a parent-death signal to end it; one that
+ *             dies after collecting it, an id that no other process has.
  * the rest:   written by the nursery before ENDED; read after an acquire of ENDED. What it had used in all: a
  *             struct rusage without the fields that Linux leaves empty. */
 typedef struct mproc__slot_shared {
@@ -37,6 +43,8 @@ typedef struct mproc__slot_shared {
     int32_t exit_code;
     int64_t user_us, system_us;
     int32_t max_rss_kib, minor_faults, major_faults, voluntary_switches, involuntary_switches;
+    _Atomic int32_t watched_pid;
+    _Atomic uint64_t watched_id;
 } mproc__slot_shared;
 enum { MPROC__SLOT_FREE, MPROC__SLOT_RUNNING, MPROC__SLOT_ENDED };
 
@@ -96,7 +104,8 @@ int mproc__nursery_get(mproc__nursery **ret_nursery);
 mproc__nursery *mproc__nursery_present(void);
 /* One command with up to one descriptor (-1: none). MPROC_EDIED: the nursery has died. */
 int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd);
-int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, int pidfd);
+/* watch.c: a child of this process has the slot, and shall die with it; it is collected. MPROC_EDIED as above. */
+int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, pid_t pid, int pidfd);
 void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot);
 /* Starts a child by the forkserver method (serve.c). MPROC_EDIED when it was the nursery that died: again. */
 int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__launch_options *options,
@@ -130,5 +139,7 @@ void mproc__nursery_clear_forgotten(void);
  * descriptor of the stop words, environment. Does not
  * return. */
 int mproc__nursery_main(mproc_call *call);
+/* watch.c: SIGKILL to all that the dead owner had watched. Only system calls. */
+void mproc__watched_kill(mproc__nursery_shared *shared);
 
 #endif

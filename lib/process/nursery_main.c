@@ -199,6 +199,8 @@ static void children_reap(void)
 static void watched_kill(void)
 {
     (void)commands_run(false);
+    close(nursery.socket); /* one descriptor is free then, whatever the limit */
+    mproc__watched_kill(nursery.shared);
     for (unsigned i = 0; i < nursery.used; i++)
         if (nursery.slots[i].pidfd >= 0)
             mproc__pidfd_signal(nursery.slots[i].pidfd, SIGKILL);

@@ -37,9 +37,8 @@ static void launch_options(mproc_process *process, const start_target *target,
 
 static int child_watch(pid_t pid, int pidfd, void *context)
 {
-    (void)pid;
     mproc_process *process = context;
-    return mproc__nursery_watch(process->nursery, process->slot, pidfd);
+    return mproc__nursery_watch(process->nursery, process->slot, pid, pidfd);
 }
 
 static int start_once(mproc_process *process, const start_target *target)

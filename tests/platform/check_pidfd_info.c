@@ -63,12 +63,44 @@ START_TEST(what_is_no_pidfd_is_an_error)
 }
 END_TEST
 
+static int sleep_for_ever(void *unused)
+{
+    (void)unused;
+    for (;;)
+        pause();
+    return 0;
+}
+
+START_TEST(a_process_has_one_lasting_name_and_another_has_another)
+{
+    pid_t child = support_fork(sleep_for_ever, NULL);
+    int mine = mproc__pidfd_open(getpid()), again = mproc__pidfd_open(getpid());
+    int theirs = mproc__pidfd_open(child);
+    uint64_t ids[3] = {0};
+
+    if (mproc__pidfd_id(mine, &ids[0]) == 0) {
+        ck_assert_int_eq(mproc__pidfd_id(again, &ids[1]), 0);
+        ck_assert_int_eq(mproc__pidfd_id(theirs, &ids[2]), 0);
+        ck_assert_uint_ne(ids[0], 0);
+        ck_assert_uint_eq(ids[0], ids[1]);
+        ck_assert_uint_ne(ids[0], ids[2]);
+    }
+    ck_assert_int_eq(mproc__pidfd_id(STDERR_FILENO, &ids[0]), -ENOSYS);
+    ck_assert_int_eq(mproc__pidfd_id(999, &ids[0]), -EBADF);
+    support_kill(child);
+    close(mine);
+    close(again);
+    close(theirs);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("pidfd_info");
     TCase *all = support_case(suite, "pidfd_info");
 
     tcase_add_test(all, an_exit_code_is_remembered_or_said_to_be_unknown);
+    tcase_add_test(all, a_process_has_one_lasting_name_and_another_has_another);
     tcase_add_test(all, what_is_no_pidfd_is_an_error);
     return support_run(suite, argc, argv);
 }
