@@ -96,7 +96,7 @@ typedef struct mproc_process_options {
  *   MPROC_ELIMIT     4096 children live        -ENAMETOOLONG  the name
  *   -EPERM           this process, or thread, is daemonic
  *   those of limits (above)
- *   -EAGAIN, -EMFILE, -ENOMEM, ...             the system's, with the step in the story
+ *   -EAGAIN, -EMFILE, -ENOMEM, -EPERM, ...     the system's, with the step in the story; nothing is left
  * The child's exit code is what fn returns, modulo 256; a negative code is printed with its story as one line
  * on stderr and becomes 1. */
 MPROC_API MPROC_CHECK int mproc_process_start(mproc_fn *fn, mproc_variant args,

@@ -5,6 +5,7 @@
  * which other processes may share. Sockets are asked per call not to block; others are polled first. */
 #include "platform/base.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -273,6 +274,50 @@ ssize_t mproc__fd_recv(int socket, void *buffer, size_t size_bytes, int *ret_fds
     return code;
 }
 
+static unsigned number_of(const char *digits)
+{
+    unsigned number = 0;
+    while (*digits >= '0' && *digits <= '9')
+        number = number * 10 + (unsigned)(*digits++ - '0');
+    return number;
+}
+
+/* One pass over the list: whether any was closed; *ret_whole: the list could be read to its end. */
+static bool fd_close_pass(int directory, unsigned first, unsigned last, bool *ret_whole)
+{
+    _Alignas(struct dirent64) char buffer[1024];
+    bool closed = false;
+    ssize_t got;
+
+    lseek(directory, 0, SEEK_SET);
+    while ((got = getdents64(directory, buffer, sizeof(buffer))) > 0)
+        for (ssize_t at = 0; at < got;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(const void *)(buffer + at);
+            unsigned fd = number_of(entry->d_name);
+
+            at += entry->d_reclen;
+            if (entry->d_name[0] == '.' || fd < first || fd > last || fd == (unsigned)directory)
+                continue;
+            close((int)fd);
+            closed = true;
+        }
+    *ret_whole = got == 0;
+    return closed;
+}
+
+static bool fd_close_listed(unsigned first, unsigned last)
+{
+    int directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool whole;
+
+    if (directory < 0)
+        return false;
+    while (fd_close_pass(directory, first, last, &whole) && whole) {
+    }
+    close(directory);
+    return whole;
+}
+
 /* Closes [first, last]. Runs between fork and exec: system calls only, no memory. */
 static void fd_close_range(unsigned first, unsigned last)
 {
@@ -280,8 +325,9 @@ static void fd_close_range(unsigned first, unsigned last)
 
     if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
         return;
-    /* Before Linux 5.9, or forbidden: one by one. */
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    /* Before Linux 5.9, or forbidden. One by one up to the limit is slow where that is a million, and leaves those above one
+     * that was lowered: only where there is no list. */
+    if (fd_close_listed(first, last) || getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     for (unsigned fd = first; fd <= last && fd < limit.rlim_cur; fd++)
         close((int)fd);

@@ -10,7 +10,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +89,16 @@ static bool flush_streams(void)
     return true;
 }
 
+/* A sandbox that denies it would let children live that nobody can end: neither the program nor, when that has died, the
+ * nursery. */
+int mproc__launch_check(int pidfd)
+{
+    int rc = mproc__pidfd_signal(pidfd, 0);
+    if (rc == 0 || rc == -ESRCH)
+        return 0;
+    return mproc__fail(rc, "start: the child cannot be ended: pidfd_send_signal: %s", mproc_strerror(rc));
+}
+
 /* ---- both methods: from the child's existence to its report ---- */
 
 typedef struct launch {
@@ -97,8 +106,8 @@ typedef struct launch {
     int pidfd, socket;
 } launch;
 
-/* The child is gone when this returns. Closing the socket ends one that still waits; the pidfd ends it
- * anywhere. */
+/* The child is gone when this returns. Closing the socket ends one that still waits, also where signals are denied; the
+ * pidfd ends it anywhere. */
 static int launch_undo(launch *child, int code)
 {
     siginfo_t info;
@@ -114,17 +123,26 @@ static int launch_undo(launch *child, int code)
     return code;
 }
 
-static int launch_finish(const mproc__launch_options *options, const mproc__boot_load *load, launch *child)
+/* A pidfd by which it can be ended. */
+static int launch_identify(launch *child)
 {
     child->pidfd = mproc__pidfd_open(child->pid);
     if (child->pidfd >= 0 && child->pidfd < 3 && (child->pidfd = mproc__fd_above_standard(child->pidfd)) < 0)
         child->pidfd = -errno;
     if (child->pidfd == -ESRCH)
-        return launch_undo(child, mproc__fail(MPROC_EDIED, "start: the child ended in its first steps"));
+        return mproc__fail(MPROC_EDIED, "start: the child ended in its first steps");
     if (child->pidfd < 0)
-        return launch_undo(child, mproc__fail(child->pidfd, "start: no descriptor for the child: %s",
-                                              mproc_strerror(child->pidfd)));
-    int rc = options->before_go ? options->before_go(child->pid, child->pidfd, options->context) : 0;
+        return mproc__fail(child->pidfd, "start: no descriptor for the child: pidfd_open: %s",
+                           mproc_strerror(child->pidfd));
+    return mproc__launch_check(child->pidfd);
+}
+
+static int launch_finish(const mproc__launch_options *options, const mproc__boot_load *load, launch *child)
+{
+    int rc = launch_identify(child);
+    if (rc < 0)
+        return launch_undo(child, rc);
+    rc = options->before_go ? options->before_go(child->pid, child->pidfd, options->context) : 0;
     if (rc < 0) /* also MPROC_EDIED, which is not this child's death but its watcher's: it has said nothing */
         return launch_undo(child, rc);
     rc = load ? mproc__boot_send(child->socket, child->pidfd, load) : mproc__boot_send_go(child->socket);
@@ -180,65 +198,6 @@ static int launch_fork_until(const mproc__launch_options *options, launch *child
 
 /* ---- spawn ---- */
 
-/* The environment plus the marker that mproc_init in the child looks for. */
-static char **environment_marked(char *marker)
-{
-    size_t count = 0;
-    while (environ && environ[count])
-        count++;
-    char **copy = calloc(count + 2, sizeof *copy);
-    if (copy && count)
-        memcpy(copy, environ, count * sizeof *copy);
-    if (copy)
-        copy[count] = marker;
-    return copy;
-}
-
-/* dup2 onto itself takes close-on-exec away (glibc 2.29 on), so this is right also when the socket is number
- * 3. */
-static int spawn_prepare(const mproc__launch_options *options, int socket,
-                         posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes)
-{
-    sigset_t all, none;
-    sigfillset(&all);
-    sigemptyset(&none);
-    int rc = posix_spawn_file_actions_adddup2(actions, socket, MPROC__CHILD_SOCKET);
-    if (rc == 0 && !options->keep_stdin)
-        rc = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
-    if (rc == 0)
-        rc = posix_spawn_file_actions_addclosefrom_np(actions, MPROC__CHILD_SOCKET + 1);
-    if (rc == 0)
-        rc = posix_spawnattr_setsigdefault(attributes, &all);
-    if (rc == 0)
-        rc = posix_spawnattr_setsigmask(attributes, options->supervises ? &all : &none);
-    if (rc == 0)
-        rc = posix_spawnattr_setflags(attributes, (short)(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK |
-                                                          (options->supervises ? POSIX_SPAWN_SETPGROUP : 0)));
-    return rc;
-}
-
-/* The exec itself. posix_spawn shares memory until the exec: its cost does not grow with this process. */
-static int spawn_exec(const mproc__launch_options *options, int socket, pid_t *ret_pid)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    char marker[64];
-    snprintf(marker, sizeof marker, MPROC__CHILD_MARKER "=%d", (int)mproc__pid());
-    char **environment = environment_marked(marker);
-    if (!environment)
-        return mproc__fail(-ENOMEM, "start: no memory for the child's environment");
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    int rc = spawn_prepare(options, socket, &actions, &attributes);
-    if (rc == 0)
-        rc =
-            posix_spawn(ret_pid, "/proc/self/exe", &actions, &attributes, mproc__process_argv(), environment);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    free(environment);
-    return rc == 0 ? 0 : mproc__fail(-rc, "start: running this program anew: %s", mproc_strerror(-rc));
-}
-
 static int launch_spawn(const mproc__launch_options *options, launch *child)
 {
     mproc__boot_load load;
@@ -249,7 +208,7 @@ static int launch_spawn(const mproc__launch_options *options, launch *child)
     if (rc == 0)
         rc = mproc__boot_pair(SOCK_STREAM, sockets);
     if (rc == 0) {
-        rc = spawn_exec(options, sockets[1], &child->pid);
+        rc = mproc__launch_exec(options, sockets[1], &child->pid);
         close(sockets[1]);
         child->socket = sockets[0];
         if (rc == 0)

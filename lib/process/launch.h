@@ -48,6 +48,12 @@ typedef struct mproc__launch_options {
  * child left. */
 int mproc__launch(const mproc__launch_options *options, pid_t *ret_pid, int *ret_pidfd);
 
+/* launch_exec.c: this program anew, with `socket` as its boot socket: 0, or what refused. */
+int mproc__launch_exec(const mproc__launch_options *options, int socket, pid_t *ret_pid);
+
+/* Of a new child: 0, or negative where signals by pidfd are denied. */
+int mproc__launch_check(int pidfd);
+
 /* 0, or MPROC_ETHREADS: this process has other threads, whose locks a forked copy would hold for ever. */
 int mproc__launch_threads_check(void);
 

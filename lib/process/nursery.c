@@ -218,8 +218,13 @@ int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int
         return rc;
     rc = mproc__boot_await_program(mine, nursery->pidfd, ret_pid, ret_pidfd, &told);
     *ret_begun = atomic_load_explicit(state, memory_order_acquire) != MPROC__SLOT_FREE;
-    if (rc == 0 || told)
+    if (rc == 0 && (rc = mproc__launch_check(*ret_pidfd)) == 0)
+        return 0;
+    if (told)
         return rc;
+    if (*ret_pidfd >= 0)
+        close(*ret_pidfd);
+    *ret_pidfd = -1;
     mproc__story_copy(mproc__story(), &story);
     program_undo(nursery, slot);
     mproc__story_copy(&story, mproc__story());

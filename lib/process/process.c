@@ -339,9 +339,13 @@ int mproc__process_stop_await(mproc_process *process, mproc_deadline deadline)
     if (process->kind == MPROC__PROCESS_THREAD)
         return thread_stop(process, deadline);
     /* Also to what a program has left in its group. */
+    int rc = 0;
     if (mproc__process_wait(process, earlier(deadline, mproc_after_ms(process->grace_ms))) < 0 ||
         process->program)
-        (void)stop_signal(process, SIGKILL);
+        rc = stop_signal(process, SIGKILL);
+    if (rc < 0 && rc != -ESRCH && !mproc__process_ended(process))
+        return mproc__handle_fail(&process->handle, rc, "SIGKILL to process %s (pid %d): %s", process->name,
+                                  (int)process->pid, mproc_strerror(rc));
     if (mproc__process_wait(process, deadline) < 0)
         return mproc__handle_fail(&process->handle, -ETIMEDOUT,
                                   "process %s (pid %d) was sent SIGKILL and is not gone yet", process->name,

@@ -20,14 +20,13 @@ static void slot_begin(mproc__nursery *nursery, unsigned slot)
 }
 
 /* A child that failed on the way: killed, and waited for so that its slot can be given to another. Without a
- * pidfd, the nursery kills it, if there is one. */
+ * pidfd, or where that may not be used, the nursery kills it, if there is one. */
 static void served_undo(mproc__nursery *nursery, unsigned slot, int pidfd)
 {
     mproc_error story;
     mproc__story_copy(mproc__story(), &story);
-    if (pidfd >= 0)
-        mproc__pidfd_signal(pidfd, SIGKILL);
-    else
+    int killed = pidfd >= 0 ? mproc__pidfd_signal(pidfd, SIGKILL) : -EBADF;
+    if (killed < 0 && killed != -ESRCH)
         (void)mproc__nursery_command_send(nursery, MPROC__NURSERY_KILL, slot, -1);
     (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
     if (pidfd >= 0)
@@ -47,7 +46,9 @@ static int served_answer(int socket, int pidfd, int sent)
 static int spare_talk(mproc__nursery *nursery, unsigned slot, const mproc__boot_load *load, int socket,
                       int pidfd)
 {
-    int rc = served_answer(socket, pidfd, mproc__boot_send(socket, pidfd, load));
+    int rc = mproc__launch_check(pidfd);
+    if (rc == 0)
+        rc = served_answer(socket, pidfd, mproc__boot_send(socket, pidfd, load));
     close(socket);
     if (rc < 0)
         served_undo(nursery, slot, pidfd);
@@ -78,6 +79,8 @@ static int fork_talk(mproc__nursery *nursery, unsigned slot, const mproc__boot_l
     int pidfd = -1;
     int sent = mproc__boot_send(socket, nursery->pidfd, load);
     int rc = mproc__boot_await_hello(socket, nursery->pidfd, ret_pid, &pidfd);
+    if (rc == 0)
+        rc = mproc__launch_check(pidfd);
     if (rc == 0)
         rc = served_answer(socket, pidfd, sent);
     if (rc < 0)

@@ -103,6 +103,7 @@ int mproc__thread_start(mproc_process *process, mproc_fn *fn, mproc_variant args
     bool limited = process->limits;
     rc = -pthread_create(&process->thread, NULL, thread_run, process);
     if (rc < 0)
-        return mproc__fail(rc, "start: thread: %s", mproc_strerror(rc));
+        return mproc__fail(rc, "start: thread: %s%s", mproc_strerror(rc),
+                           rc == -EPERM ? " (a sandbox that answers EPERM to clone3?)" : "");
     return limited ? thread_await_limits(process) : 0;
 }
