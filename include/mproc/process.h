@@ -38,6 +38,7 @@
  *   preload       no                main, before    each its own         no                   inherited
  *                                   its first start
  *   set_spares    no                any, at once    each its own         no                   inherited
+ *   register      no                any, at once    each its own         no                   inherited
  *   self, parent  no                any             each its own         no                   the new one's
  *
  * At normal exit (exit, return from main) of this process, in this order:
@@ -91,7 +92,7 @@ typedef struct mproc_process_options {
  *   -EBADF, -EMSGSIZE   a descriptor among them that is not open; more than 64 of them
  *   MPROC_ETHREADS   fork by default beside other threads: name a method
  *   MPROC_ENOINIT    spawn or forkserver in a program that did not call mproc_init first in main
- *   MPROC_EFUNCTION  fn is no function of the program or of a library that the child has too
+ *   MPROC_EFUNCTION  fn is no function of the program or of a library that the child has too, in this build or by name
  *   MPROC_EDIED      the child ended on the way: killed, out of memory, or its main came not to mproc_init
  *   MPROC_ELIMIT     4096 children live        -ENAMETOOLONG  the name
  *   -EPERM           this process, or thread, is daemonic
@@ -125,6 +126,16 @@ MPROC_API int  mproc_preload(mproc_fn *fn, mproc_preload_policy policy);
  * -EINVAL: more than MPROC_SPARES_MOST. -ENOMEM. */
 enum { MPROC_SPARES_MOST = 64 };
 MPROC_API int  mproc_set_spares(unsigned count);
+
+/* Gives a function a name that a process of another build knows it by: where the plugin or library that it is in was replaced by
+ * a newer one since this program has loaded it, children that are exec'd load the new one, in which it lies elsewhere. A function
+ * crosses by the build-id of its object and its place in that; a receiver that lacks that build takes the function that it has
+ * registered under the same name. So both register: in main before mproc_init, which does not return in the child, or in a
+ * constructor of the object, which then stays loaded. Also later, from then on; again with the same function is no error; with
+ * several names the latest is sent.
+ * -EINVAL: NULL, or an empty name. -ENAMETOOLONG: more than 63 bytes. -EEXIST: the name of another function. MPROC_EFUNCTION: as
+ * for start. -ENOMEM. */
+MPROC_API int  mproc_register(const char *name, mproc_fn *fn);
 
 /* Lets go of the handle. The child runs on, is collected by a later start when it has ended, and joined at
  * normal exit. */

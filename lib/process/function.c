@@ -5,7 +5,7 @@
  *
  * Build-ids are a default of the distribution's linker, not of every linker; an object without one is
  * identified by a SHA-1 over its executable segments, which two builds share only when their code is the
- * same. Results are remembered per thread (no lock, no false sharing) until the dynamic loader unloads
+ * same. A receiver that lacks the object takes the function that is registered under the same name (registered.c). Results are remembered per thread (no lock, no false sharing) until the dynamic loader unloads
  * something. */
 #include "platform/base.h"
 
@@ -162,7 +162,7 @@ static void cache_put(uint64_t key, const function_search *search)
 
 /* ---- the three calls ---- */
 
-int mproc__function_pack(mproc_fn *fn, mproc__function_id *ret_id)
+static int identity_pack(mproc_fn *fn, mproc__function_id *ret_id)
 {
     function_search search = {.address = (uintptr_t)fn};
     const function_entry *entry = cache_slot(search.address);
@@ -178,6 +178,15 @@ int mproc__function_pack(mproc_fn *fn, mproc__function_id *ret_id)
     cache_put(search.address, &search);
     *ret_id = search.id;
     return 0;
+}
+
+/* Names are looked up each time: one may be given later than the identity was remembered. */
+int mproc__function_pack(mproc_fn *fn, mproc__function_id *ret_id)
+{
+    int rc = identity_pack(fn, ret_id);
+    if (rc == 0)
+        snprintf(ret_id->name, sizeof ret_id->name, "%s", mproc__registered_name(fn));
+    return rc;
 }
 
 static int first_object_id(struct dl_phdr_info *info, size_t size, void *context)
@@ -201,10 +210,26 @@ static int function_unknown(const mproc__function_id *id)
     dl_iterate_phdr(first_object_id, own_id);
     id_text(id->build_id, wanted);
     id_text(own_id, own);
+    if (id->name[0])
+        return mproc__fail(
+            MPROC_EFUNCTION,
+            "no code at +0x%llx of build %s in this program (its own build is %s), and no function "
+            "is registered in it as '%.63s'",
+            (unsigned long long)id->offset, wanted, own, id->name);
     return mproc__fail(MPROC_EFUNCTION,
                        "no code at +0x%llx of build %s in this program (its own build is %s): sender and "
-                       "receiver must be the same build",
+                       "receiver must be the same build, or register the function by name",
                        (unsigned long long)id->offset, wanted, own);
+}
+
+static int function_by_name(const mproc__function_id *id, mproc_fn **ret_fn)
+{
+    bool whole = id->name[0] && memchr(id->name, 0, sizeof id->name);
+    mproc_fn *fn = whole ? mproc__registered_find(id->name) : NULL;
+    if (!fn)
+        return function_unknown(id);
+    *ret_fn = fn;
+    return 0;
 }
 
 int mproc__function_unpack(const mproc__function_id *id, mproc_fn **ret_fn)
@@ -221,7 +246,7 @@ int mproc__function_unpack(const mproc__function_id *id, mproc_fn **ret_fn)
     }
     dl_iterate_phdr(search_id, &search);
     if (!search.found)
-        return function_unknown(id);
+        return function_by_name(id, ret_fn);
     cache_put(key, &search);
     *ret_fn = (mproc_fn *)search.address;
     return 0;

@@ -68,15 +68,21 @@ int mproc__arguments_copy(mproc_variant args, mproc_variant *ret_copy);
 int mproc__process_main(int *argc, char ***argv);
 bool mproc__process_main_called(void);
 
-/* The identity of a function that another process of the same build can resolve. */
+/* The identity of a function that another process can resolve: one of the same build by what it is, another one by the name
+ * under which both have registered it. */
+enum { MPROC__REGISTERED_BYTES = 64 }; /* of a registered name, with its end */
 typedef struct mproc__function_id {
-    uint8_t build_id[20]; /* shorter ids are zero-padded */
-    uint64_t offset;      /* from the object's load address */
+    uint8_t build_id[20];               /* shorter ids are zero-padded */
+    uint64_t offset;                    /* from the object's load address */
+    char name[MPROC__REGISTERED_BYTES]; /* empty: not registered */
 } mproc__function_id;
 int mproc__function_pack(mproc_fn *fn,
                          mproc__function_id *ret_id); /* MPROC_EFUNCTION: not in an executable segment */
 int mproc__function_unpack(const mproc__function_id *id,
                            mproc_fn **ret_fn); /* MPROC_EFUNCTION: names both builds; cached */
+/* registered.c: the latest name of a function, or ""; and the function of a name, or NULL. */
+const char *mproc__registered_name(mproc_fn *fn);
+mproc_fn *mproc__registered_find(const char *name);
 /* "name" when the symbol is known, else "file+0x1234"; for stories. */
 void mproc__function_name(mproc_fn *fn, char *buffer, size_t size_bytes);
 
