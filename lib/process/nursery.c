@@ -220,6 +220,8 @@ int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int
     *ret_begun = atomic_load_explicit(state, memory_order_acquire) != MPROC__SLOT_FREE;
     if (rc == 0 && (rc = mproc__launch_check(*ret_pidfd)) == 0)
         return 0;
+    if (told && rc == -EAGAIN) /* so answer fork and exec, when there was none */
+        *ret_begun = false;
     if (told)
         return rc;
     if (*ret_pidfd >= 0)
@@ -231,6 +233,25 @@ int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int
     if (rc == MPROC_EDIED && !*ret_begun && mproc__nursery_lives(nursery))
         rc = mproc__fail(-EMFILE, "start_program: the nursery has no room for descriptors");
     return rc;
+}
+
+/* ---- limits ---- */
+
+bool mproc__nursery_allow(mproc__nursery *nursery, int code)
+{
+    static const int limits[] = {RLIMIT_NPROC, RLIMIT_NOFILE, RLIMIT_AS};
+    struct rlimit ours, its;
+    bool allowed = false;
+    if ((code != -EAGAIN && code != -EMFILE && code != -ENOMEM) || mproc__pidfd_ended(nursery->pidfd) != 0)
+        return false;
+    for (size_t i = 0; i < MPROC__COUNT(limits); i++) {
+        if (getrlimit(limits[i], &ours) < 0 || prlimit(nursery->pid, limits[i], NULL, &its) < 0 ||
+            ours.rlim_cur <= its.rlim_cur || its.rlim_cur >= its.rlim_max)
+            continue;
+        its.rlim_cur = ours.rlim_cur < its.rlim_max ? ours.rlim_cur : its.rlim_max;
+        allowed = prlimit(nursery->pid, limits[i], &its, NULL) == 0 || allowed;
+    }
+    return allowed;
 }
 
 /* ---- ends ---- */

@@ -114,6 +114,9 @@ int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__la
  * MPROC_EDIED only says "again" with *ret_begun false. */
 int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int socket, pid_t *ret_pid,
                            int *ret_pidfd, bool *ret_begun);
+/* It has the limits of the moment it was made. Where this process is allowed more by now, so is it from now on: true, and the
+ * start that it has refused with `code` is worth another try. */
+bool mproc__nursery_allow(mproc__nursery *nursery, int code);
 /* Whether the end of a slot's child has been told, or nobody lives who could. */
 bool mproc__nursery_told(mproc__nursery *nursery, unsigned slot);
 /* Waits for that: 0, -ETIMEDOUT. `collected` (or NULL) turns true when another thread has given the slot

@@ -126,12 +126,14 @@ static int program_begin_once(mproc_process *process, const request *of, bool *r
 }
 
 /* A nursery that was killed is noticed by the first command to it; the next attempt makes a new one. Not when a program may
- * have begun: it shall not run twice. */
+ * have begun: it shall not run twice. Nor is one asked again that has refused, unless it may now do more. */
 static int program_begin(mproc_process *process, void *context)
 {
     bool begun;
     int rc = program_begin_once(process, context, &begun);
-    if (rc == MPROC_EDIED && !begun && process->nursery && !mproc__nursery_lives(process->nursery)) {
+    if (!begun && process->nursery &&
+        ((rc == MPROC_EDIED && !mproc__nursery_lives(process->nursery)) ||
+         mproc__nursery_allow(process->nursery, rc))) {
         mproc__nursery_release(process->nursery);
         process->nursery = NULL;
         rc = program_begin_once(process, context, &begun);

@@ -67,6 +67,12 @@ static int start_child(mproc_process *process, const start_target *target)
         process->nursery = NULL;
         rc = start_once(process, target);
     }
+    if (rc < 0 && process->kind == MPROC__PROCESS_SERVED && process->nursery &&
+        mproc__nursery_allow(process->nursery, rc)) {
+        mproc__nursery_release(process->nursery);
+        process->nursery = NULL;
+        rc = start_once(process, target);
+    }
     return rc;
 }
 

@@ -9,10 +9,10 @@
  * MPROC_START_FAULTS_VERBOSE also prints what each was answered. */
 #include "platform/base.h"
 
-#include <dirent.h>
 #include <signal.h>
 #include <sys/mman.h>
 
+#include "process/census.h"
 #include "process/program_support.h"
 #include "support/faulttree.h"
 
@@ -41,11 +41,6 @@ static const scene scenes[] = {
 };
 enum { KILLED_SCENES = 10 };
 
-/* What there is, counted. */
-typedef struct census {
-    int descriptors, threads, mappings, children, grandchildren, childrens_descriptors;
-} census;
-
 enum { WELL, IN_WARMTH, NO_CODE, NO_STORY, LATE, IN_JOIN, NO_NEXT, LEFTOVERS };
 static const char *const places[] = {"well",           "the start before", "the code",
                                      "the story",      "the time it took", "the join",
@@ -69,59 +64,6 @@ typedef struct trial {
 } trial;
 
 /* ---- counting ---- */
-
-static int entries(int pid, const char *of)
-{
-    char path[64];
-    int count = 0;
-    snprintf(path, sizeof path, "/proc/%d/%s", pid, of);
-    DIR *directory = opendir(path);
-    for (struct dirent *entry; directory && (entry = readdir(directory));)
-        count += entry->d_name[0] != '.';
-    if (directory)
-        closedir(directory);
-    return count;
-}
-
-/* Mappings of what is shared; "mem" of memfd, "/dev/shm". */
-static int mappings(void)
-{
-    char line[4352];
-    int count = 0;
-    FILE *maps = fopen("/proc/self/maps", "re");
-    while (maps && fgets(line, sizeof line, maps))
-        count += strstr(line, "/memfd:") || strstr(line, "/dev/shm/") || strstr(line, "/dev/zero");
-    if (maps)
-        fclose(maps);
-    return count;
-}
-
-static int children_of(int pid, int *ret_pids, int capacity)
-{
-    char path[64];
-    int count = 0, child;
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", pid, pid);
-    FILE *list = fopen(path, "re");
-    while (list && fscanf(list, "%d", &child) == 1)
-        if (count++ < capacity)
-            ret_pids[count - 1] = child;
-    if (list)
-        fclose(list);
-    return count;
-}
-
-static census census_take(void)
-{
-    int pids[16], none;
-    census now = {
-        .descriptors = entries(getpid(), "fd"), .threads = entries(getpid(), "task"), .mappings = mappings()};
-    now.children = children_of(getpid(), pids, 16);
-    for (int i = 0; i < now.children && i < 16; i++) {
-        now.grandchildren += children_of(pids[i], &none, 0);
-        now.childrens_descriptors += entries(pids[i], "fd");
-    }
-    return now;
-}
 
 static bool census_is_reference(void *context)
 {
