@@ -346,13 +346,17 @@ int mproc__boot_await_go(int socket)
     return mproc__fd_read_all(socket, &byte, 1, MPROC_FOREVER);
 }
 
-void mproc__boot_report(int socket, int code)
+int mproc__boot_report(int socket, int code)
 {
     boot_report report = {.code = code};
     const mproc_error *story = mproc__story();
     if (code < 0)
         snprintf(report.text, sizeof report.text, "%s", story->text[0] ? story->text : mproc_strerror(code));
-    (void)send(socket, &report, sizeof report, MSG_NOSIGNAL);
+    ssize_t put;
+    do
+        put = send(socket, &report, sizeof report, MSG_NOSIGNAL);
+    while (put < 0 && errno == EINTR);
+    return put < 0 ? -errno : 0;
 }
 
 int mproc__boot_hello(int socket, pid_t pid, int pidfd)

@@ -82,7 +82,8 @@ int mproc__boot_await_program(int socket, int nursery_pidfd, pid_t *ret_pid, int
 /* MPROC_EEND: the parent has let go of it. */
 int mproc__boot_receive(int socket, mproc__boot_load *ret_load);
 int mproc__boot_await_go(int socket);
-void mproc__boot_report(int socket, int code); /* with this thread's story; 0: all is well */
+/* With this thread's story; code 0: all is well. Negative: nobody is there to read it. */
+int mproc__boot_report(int socket, int code);
 /* Negative, with a story: nothing was said, and whoever waits for it must be told so. */
 int mproc__boot_hello(int socket, pid_t pid, int pidfd);
 

@@ -138,12 +138,14 @@ static void step_limits_forked(int socket, const mproc__limits *limits)
         close(limits->cgroup_fd); /* the copy */
 }
 
-/* Step 9. */
+/* Step 9. The parent-death signal is gone, and the watcher may be half-way: a report that nobody can read any more is the
+ * last moment at which a dead parent's child does not begin. */
 static void step_go(int socket, bool die_with_parent)
 {
     if (!die_with_parent)
         prctl(PR_SET_PDEATHSIG, 0);
-    mproc__boot_report(socket, 0);
+    if (mproc__boot_report(socket, 0) < 0)
+        _exit(1);
     close(socket);
 }
 
