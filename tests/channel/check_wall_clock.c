@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The wall clock is stepped by a day while somebody waits: nothing comes of it.
  *
- * Each case runs in a program of its own (`check_wall_clock step NOUN HOME STEP`) under libfaketime, which reads how far the
- * clock is off from a file, and leaves the monotonic clock alone. It cannot reach waits by bare system calls: that those
- * name no wall clock is for tests/rules/clock.sh. */
+ * Each case runs in a program of its own (`check_wall_clock step NOUN HOME STEP`) whose clock is another's. */
 #include "platform/base.h"
 
 #include <stdio.h>
@@ -17,38 +15,15 @@
 #include "platform/platform.h"
 #include "shm/place.h"
 #include "support/support.h"
+#include "support/wall_clock.h"
 
-enum { WAIT_MS = 200, LIVE_MS = 250, DAY_S = 86400, SKIPPED = 77 };
+enum { WAIT_MS = 200, LIVE_MS = 250 };
 
 static const mproc__home homes[] = {MPROC__HOME_HOST, MPROC__HOME_THREAD};
 static const char *const steps[] = {"+86400", "-86400"};
-static const char *const libraries[] = {
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib64/faketime/libfaketimeMT.so.1",
-    "/usr/lib/faketime/libfaketimeMT.so.1",
-};
-
-static const char *library_find(void)
-{
-    for (size_t i = 0; i < MPROC__COUNT(libraries); i++)
-        if (access(libraries[i], R_OK) == 0)
-            return libraries[i];
-    return NULL;
-}
-
 static const noun_case *noun_at(unsigned index)
 {
     return index < noun_case_count() ? &noun_cases[index] : &queue_case;
-}
-
-static int clock_set(const char *step)
-{
-    FILE *file = fopen(getenv("FAKETIME_TIMESTAMP_FILE"), "we");
-    if (!file)
-        return -1;
-    int written = fprintf(file, "%s\n", step);
-    return fclose(file) == 0 && written > 0 ? 0 : -1;
 }
 
 /* ---- the program under the false clock ---- */
@@ -79,13 +54,7 @@ static bool is_occupied(void *context)
 static int step_clock(void *context)
 {
     scene *s = context;
-    return support_until_asleep(s->waiter, 5000) && clock_set(s->step) == 0 ? 0 : 1;
-}
-
-static bool day_passed(time_t before)
-{
-    time_t passed = time(NULL) - before;
-    return passed > DAY_S - 60 || passed < 60 - DAY_S;
+    return support_until_asleep(s->waiter, 5000) && wall_clock_set(s->step) == 0 ? 0 : 1;
 }
 
 /* 0, or which check failed. In a thread home nobody can occupy it from outside: only what blocks by itself is waited for. */
@@ -102,7 +71,7 @@ static int wait_through_step(scene *s)
     int64_t began_ns = mproc__now_ns();
     int rc = s->noun->block(s->object, mproc_after_ms(WAIT_MS));
     int64_t took_ms = (mproc__now_ns() - began_ns) / 1000000;
-    if (support_reap(stepper, 5000) != 0 || !day_passed(before))
+    if (support_reap(stepper, 5000) != 0 || !wall_clock_stepped(before))
         return 4;
     if (rc != -ETIMEDOUT)
         return 5;
@@ -130,14 +99,11 @@ typedef struct choice {
 static int become_stepped(void *context)
 {
     const choice *c = context;
-    char noun[16], home[16], self[64];
+    char noun[16], home[16], program[] = "check_wall_clock", step[] = "step", by[16];
     snprintf(noun, sizeof(noun), "%u", c->noun);
     snprintf(home, sizeof(home), "%u", c->home);
-    snprintf(self, sizeof(self), "/proc/%d/exe", (int)getpid());
-    setenv("LD_PRELOAD", library_find(), 1);
-    setenv("DONT_FAKE_MONOTONIC", "1", 1);
-    setenv("FAKETIME_NO_CACHE", "1", 1);
-    execl(self, self, "step", noun, home, steps[c->step], (char *)NULL);
+    snprintf(by, sizeof(by), "%s", steps[c->step]);
+    wall_clock_exec((char *[]){program, step, noun, home, by, NULL});
     return 127;
 }
 
@@ -146,12 +112,9 @@ START_TEST(a_day_forward_or_back_moves_no_deadline)
 {
     unsigned index = (unsigned)_i;
     choice c = {.step = index % 2, .home = index / 2 % 2, .noun = index / 4};
-    char path[160];
     if (!noun_at(c.noun)->block)
         return;
-    snprintf(path, sizeof(path), "%s/clock", support_directory());
-    setenv("FAKETIME_TIMESTAMP_FILE", path, 1);
-    ck_assert_int_eq(clock_set("+0"), 0);
+    ck_assert_int_eq(wall_clock_begin(support_directory()), 0);
     int status = support_reap(support_fork(become_stepped, &c), 15000);
     ck_assert_msg(status == 0, "%s, home %u, %s s: %d", noun_at(c.noun)->name, c.home, steps[c.step], status);
 }
@@ -161,14 +124,8 @@ int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "step") == 0)
         return step_main(argv);
-#ifdef MPROC__SANITIZED
-    puts("libfaketime and a sanitizer's runtime both want to come first");
-    return SKIPPED;
-#endif
-    if (!library_find()) {
-        puts("libfaketime is missing (apt-get install faketime)");
-        return SKIPPED;
-    }
+    if (!wall_clock_usable())
+        return WALL_CLOCK_SKIPPED;
     Suite *suite = suite_create("wall clock");
     TCase *steps_case = support_case(suite, "steps");
     tcase_add_loop_test(steps_case, a_day_forward_or_back_moves_no_deadline, 0,

@@ -25,6 +25,7 @@ typedef struct cause {
     bool daemons;   /* a normal exit joins the others */
     bool lives_on;  /* as another program, or without its first thread: its pid stays */
     bool own_group; /* before it starts anybody */
+    bool large;
 } cause;
 
 typedef struct scene {
@@ -72,14 +73,13 @@ static void is_killed_with_its_group(void)
 }
 
 /* As the kernel's killer of the largest finds it: its memory takes the kernel a while. */
-static void is_killed_large(void)
+static void becomes_large(void)
 {
     enum { LARGE_BYTES = 256 << 20 };
     char *large = malloc(LARGE_BYTES);
     if (large)
         for (size_t i = 0; i < LARGE_BYTES; i += 4096)
             ((volatile char *)large)[i] = 1;
-    raise(SIGKILL);
 }
 
 static void *kills_it_without_its_first_thread(void *first)
@@ -106,7 +106,7 @@ static const cause causes[] = {
     {"_exit", exits_at_once, .lives_on = false},
     {"exec", becomes_another_program, .lives_on = true},
     {"SIGKILL to its group", is_killed_with_its_group, .own_group = true},
-    {"SIGKILL when large", is_killed_large, .lives_on = false},
+    {"SIGKILL when large", is_killed, .large = true},
     {"SIGKILL after its first thread", loses_its_first_thread_before, .lives_on = false},
 };
 
@@ -175,7 +175,11 @@ static int owner(void *context)
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     if (of->cause->own_group && setpgid(0, 0) < 0)
         return 1;
-    if (start_family(of) != 0 || tell(of->say_fd, (int)getpid(), 0) != 0)
+    if (start_family(of) != 0)
+        return 2;
+    if (of->cause->large)
+        becomes_large();
+    if (tell(of->say_fd, (int)getpid(), 0) != 0)
         return 2;
     if (read(of->go_fd, &byte, 1) != 1)
         return 3;
