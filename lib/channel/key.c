@@ -14,7 +14,7 @@
 #include "platform/story.h"
 
 /* The program's key. Forked children have it as memory, spawned ones get it through their start-up channel (AUTH-11). */
-static pthread_mutex_t program_lock = PTHREAD_MUTEX_INITIALIZER;
+MPROC__FORK_DATA static pthread_mutex_t program_lock = PTHREAD_MUTEX_INITIALIZER;
 static mproc__key *program_key;
 
 mproc__key *mproc__key_create(void)
@@ -53,12 +53,12 @@ static int key_set(mproc__key *key, const void *bytes, size_t size_bytes)
 
 /* ---- the program's ---- */
 
-static void program_hold(void)
+MPROC__FORK_TEXT static void program_hold(void)
 {
     pthread_mutex_lock(&program_lock);
 }
 
-static void program_let(void)
+MPROC__FORK_TEXT static void program_let(void)
 {
     pthread_mutex_unlock(&program_lock);
 }

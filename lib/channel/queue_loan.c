@@ -42,18 +42,18 @@ static uint64_t loan_id(const mproc_queue *queue, uint32_t block, uint32_t deliv
 
 /* One guard for the lists of all queues, held for some ten instructions: fork must find it free, or a child of a threaded
  * process would hang in its first loan, and a handler can be told of one mutex, not of each queue's. */
-static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
+MPROC__FORK_DATA static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 /* Of all queues: two handles of one must not give the same numbers. The first under the guard. */
 static uint32_t copy_count;
 static _Atomic uint32_t reserve_count;
 static int guard_code;
 
-static void guard_lock(void)
+MPROC__FORK_TEXT static void guard_lock(void)
 {
     pthread_mutex_lock(&guard);
 }
 
-static void guard_unlock(void)
+MPROC__FORK_TEXT static void guard_unlock(void)
 {
     pthread_mutex_unlock(&guard);
 }

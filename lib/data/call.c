@@ -7,12 +7,12 @@
 #include "data/call.h"
 #include "data/variant.h"
 
-void mproc__call_init(mproc_call *call, mproc_variant args)
+MPROC__FORK_TEXT void mproc__call_init(mproc_call *call, mproc_variant args)
 {
     *call = (mproc_call){.args = args, .attempt = 1};
 }
 
-void mproc__call_fini(mproc_call *call)
+MPROC__FORK_TEXT void mproc__call_fini(mproc_call *call)
 {
     mproc_variant_clear(&call->result);
 }
@@ -150,7 +150,7 @@ static void call_adopt(mproc_call *call, int code)
     mproc__story_copy(mproc__story(), &call->story);
 }
 
-int mproc__call_run(mproc_call *call, mproc_fn *fn)
+MPROC__FORK_TEXT int mproc__call_run(mproc_call *call, mproc_fn *fn)
 {
     int code;
 

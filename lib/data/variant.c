@@ -15,7 +15,7 @@ static mproc_variant variant_invalid(const char *reason)
     return (mproc_variant){.kind = MPROC_KIND_INVALID, .data = reason};
 }
 
-mproc_variant mproc_null(void)
+MPROC__FORK_TEXT mproc_variant mproc_null(void)
 {
     return (mproc_variant){.kind = MPROC_KIND_NULL};
 }

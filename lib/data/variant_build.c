@@ -371,7 +371,7 @@ static void items_clear(mproc_variant *variant)
     free(items);
 }
 
-void mproc_variant_clear(mproc_variant *variant)
+MPROC__FORK_TEXT void mproc_variant_clear(mproc_variant *variant)
 {
     if (!variant)
         return;

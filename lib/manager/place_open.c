@@ -14,15 +14,15 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 
-static pthread_mutex_t directory_lock = PTHREAD_MUTEX_INITIALIZER;
+MPROC__FORK_DATA static pthread_mutex_t directory_lock = PTHREAD_MUTEX_INITIALIZER;
 static mproc__server_place *directory;
 
-static void directory_hold(void)
+MPROC__FORK_TEXT static void directory_hold(void)
 {
     pthread_mutex_lock(&directory_lock);
 }
 
-static void directory_let(void)
+MPROC__FORK_TEXT static void directory_let(void)
 {
     pthread_mutex_unlock(&directory_lock);
 }

@@ -38,6 +38,11 @@
 #define MPROC__LIKELY(x)   __builtin_expect(!!(x), 1)
 #define MPROC__UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* What every fork child of the program runs and writes to: the hooks of all layers, and the first steps. Each page of code
+ * is mapped anew in a child and each page of data copied, at 1 us or more, so all of it is kept together. */
+#define MPROC__FORK_TEXT __attribute__((section(".text.hot.mproc_fork"))) /* linkers put .text.hot first */
+#define MPROC__FORK_DATA __attribute__((section("mproc_fork")))
+
 static inline size_t mproc__round_up(size_t value, size_t multiple)
 {
     return (value + multiple - 1) / multiple * multiple;

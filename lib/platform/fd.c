@@ -21,7 +21,9 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 
-enum { FD_PASS_MAX = 72 }; /* descriptors in one message: a parcel's 64 and some; the kernel's own limit is 253 */
+enum {
+    FD_PASS_MAX = 72
+}; /* descriptors in one message: a parcel's 64 and some; the kernel's own limit is 253 */
 
 int mproc__fd_poll(int fd, short events, mproc_deadline deadline)
 {
@@ -64,7 +66,7 @@ static ssize_t fd_read_some(int fd, void *buffer, size_t size_bytes, mproc_deadl
     return -1;
 }
 
-int mproc__fd_read_all(int fd, void *buffer, size_t size_bytes, mproc_deadline deadline)
+MPROC__FORK_TEXT int mproc__fd_read_all(int fd, void *buffer, size_t size_bytes, mproc_deadline deadline)
 {
     char *at = buffer;
     int code = 0;
@@ -176,7 +178,8 @@ ssize_t mproc__fd_send_parts(int socket, const struct iovec *parts, size_t part_
 
     /* Descriptors need a byte to travel with. */
     if (parts[0].iov_len == 0 || fd_count > FD_PASS_MAX)
-        return mproc__fail(-EINVAL, "a message of %zu bytes with %zu descriptors", parts[0].iov_len, fd_count);
+        return mproc__fail(-EINVAL, "a message of %zu bytes with %zu descriptors", parts[0].iov_len,
+                           fd_count);
     message_add_fds(&message, &control, fds, fd_count);
     do {
         put = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -4,7 +4,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "platform/platform.h"
@@ -31,16 +30,15 @@ void mproc_set_log(mproc_log_fn *fn, mproc_log_level level, void *context)
 /* ---- stderr ---- */
 
 /* Written before the process has other threads: at its first steps. */
-static char log_process[LOG_NAME_BYTES] = LOG_FIRST_NAME;
+MPROC__FORK_DATA static char log_process[LOG_NAME_BYTES]; /* empty: the first name */
 static _Thread_local const char *log_thread;
 
-void mproc__log_name_process(const char *name)
+MPROC__FORK_TEXT void mproc__log_name_process(const char *name)
 {
     /* No printf: every fork child of the program comes here, and its machinery is eight pages to be mapped anew there. */
-    if (!name)
-        name = LOG_FIRST_NAME;
-    size_t length = strnlen(name, sizeof log_process - 1);
-    memcpy(log_process, name, length);
+    size_t length = 0;
+    for (; name && name[length] && length + 1 < sizeof log_process; length++)
+        log_process[length] = name[length];
     log_process[length] = '\0';
 }
 
@@ -55,8 +53,9 @@ static void log_stderr(mproc_log_level level, const char *text, void *unused)
     static const char *const levels[] = {"", "ERROR", "WARNING", "INFO", "DEBUG"};
     char line[LOG_LINE_BYTES + LOG_NAME_BYTES + 16];
     (void)unused;
-    int length = snprintf(line, sizeof line, "[%s/%s] %s\n", levels[level],
-                          log_thread ? log_thread : log_process, text);
+    const char *process = log_process[0] ? log_process : LOG_FIRST_NAME;
+    int length =
+        snprintf(line, sizeof line, "[%s/%s] %s\n", levels[level], log_thread ? log_thread : process, text);
     if (write(STDERR_FILENO, line, (size_t)length) < 0)
         return; /* nobody to tell */
 }

@@ -17,7 +17,7 @@ void mproc__signals_restore(const sigset_t *previous)
     pthread_sigmask(SIG_SETMASK, previous, NULL);
 }
 
-void mproc__signals_reset(void)
+MPROC__FORK_TEXT void mproc__signals_reset(void)
 {
     struct sigaction plain = {.sa_handler = SIG_DFL};
     sigset_t none;

@@ -46,7 +46,7 @@ int mproc__fail(int code, const char *format, ...)
     return code;
 }
 
-int mproc__fail_plain(int code)
+MPROC__FORK_TEXT int mproc__fail_plain(int code)
 {
     story_reset(&thread_story, code);
     return code;
@@ -59,7 +59,7 @@ void mproc__fail_number(mproc_error_field field, int64_t number)
     thread_story.fields |= UINT32_C(1) << field;
 }
 
-mproc_error *mproc__story(void)
+MPROC__FORK_TEXT mproc_error *mproc__story(void)
 {
     return &thread_story;
 }

@@ -20,25 +20,25 @@ struct exit_entry {
     mproc_variant args; /* owned */
 };
 
-static struct {
+MPROC__FORK_DATA static struct {
     pthread_mutex_t lock;
     exit_entry *first;
     exit_entry *forgotten; /* of the process this one was forked from */
     uint64_t last_id;      /* goes on in a fork child: an id of its parent's names nothing there */
 } at_exit = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void at_exit_hold(void)
+MPROC__FORK_TEXT static void at_exit_hold(void)
 {
     pthread_mutex_lock(&at_exit.lock);
 }
 
-static void at_exit_let(void)
+MPROC__FORK_TEXT static void at_exit_let(void)
 {
     pthread_mutex_unlock(&at_exit.lock);
 }
 
 /* Letting go of arguments waits until the hooks of all layers have run: there may be handles among them. */
-static void at_exit_forget(void)
+MPROC__FORK_TEXT static void at_exit_forget(void)
 {
     exit_entry **end = &at_exit.forgotten;
     while (*end)

@@ -340,13 +340,13 @@ int mproc__boot_receive(int socket, mproc__boot_load *ret_load)
     return rc;
 }
 
-int mproc__boot_await_go(int socket)
+MPROC__FORK_TEXT int mproc__boot_await_go(int socket)
 {
     char byte;
     return mproc__fd_read_all(socket, &byte, 1, MPROC_FOREVER);
 }
 
-int mproc__boot_report(int socket, int code)
+MPROC__FORK_TEXT int mproc__boot_report(int socket, int code)
 {
     boot_report report = {.code = code};
     const mproc_error *story = mproc__story();

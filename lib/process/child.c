@@ -44,7 +44,7 @@
 
 /* Exit handlers run latest first. This one was registered as the child's first: behind it are only those of
  * the process it was forked from, which belong to that process alone. */
-static void child_leave(int status, void *unused)
+MPROC__FORK_TEXT static void child_leave(int status, void *unused)
 {
     (void)unused;
     fflush(NULL);
@@ -70,8 +70,8 @@ static bool child_stopping(const mproc_call *call)
     return word && atomic_load_explicit(word, memory_order_relaxed);
 }
 
-int mproc__child_call(const char *process_name, const char *fn_name, const _Atomic uint32_t *stop_word,
-                      mproc_fn *fn, mproc_variant args)
+MPROC__FORK_TEXT int mproc__child_call(const char *process_name, const char *fn_name,
+                                       const _Atomic uint32_t *stop_word, mproc_fn *fn, mproc_variant args)
 {
     mproc_call call;
     mproc__call_init(&call, args);
@@ -86,7 +86,7 @@ int mproc__child_call(const char *process_name, const char *fn_name, const _Atom
 }
 
 /* Step 10. */
-static int child_call(mproc_fn *fn, mproc_variant args)
+MPROC__FORK_TEXT static int child_call(mproc_fn *fn, mproc_variant args)
 {
     const mproc__self *self = mproc__self_get();
     return mproc__child_call(self->name, self->fn_name, self->stop_word, fn, args);
@@ -95,7 +95,7 @@ static int child_call(mproc_fn *fn, mproc_variant args)
 /* ---- steps ---- */
 
 /* Step 2. */
-static void step_watch_parent(int socket, pid_t parent)
+MPROC__FORK_TEXT static void step_watch_parent(int socket, pid_t parent)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         child_fail(socket, mproc__fail(-errno, "the child's first steps: parent-death signal: %s",
@@ -105,10 +105,23 @@ static void step_watch_parent(int socket, pid_t parent)
         _exit(1);
 }
 
-/* Step 4. The stream forgets what it has read ahead: that is the parent's. */
-static void step_stdin(int socket)
+/* Whether a stream has anything to forget. libc's calls are on pages of their own, and to purge an empty stream would copy
+ * its page, too; the fields are those that its own macros read. Of wide streams it must be asked, or not at all. */
+MPROC__FORK_TEXT static bool stream_unwritten(FILE *stream)
 {
-    int fd = open("/dev/null", O_RDONLY);
+    return stream->_mode > 0 ? __fpending(stream) > 0 : stream->_IO_write_ptr != stream->_IO_write_base;
+}
+
+MPROC__FORK_TEXT static bool stream_unread(const FILE *stream)
+{
+    return stream->_mode > 0 || stream->_IO_read_ptr != stream->_IO_read_end || stream->_IO_save_base;
+}
+
+/* Step 4. The stream forgets what it has read ahead: that is the parent's. */
+MPROC__FORK_TEXT static void step_stdin(int socket)
+{
+    MPROC__FORK_DATA static char null_device[] = "/dev/null";
+    int fd = open(null_device, O_RDONLY);
     if (fd < 0)
         child_fail(socket,
                    mproc__fail(-errno, "the child's first steps: /dev/null: %s", mproc_strerror(-errno)));
@@ -116,11 +129,12 @@ static void step_stdin(int socket)
         dup2(fd, 0);
         close(fd);
     }
-    __fpurge(stdin);
+    if (stream_unread(stdin))
+        __fpurge(stdin);
 }
 
 /* Step 5. */
-static void step_name(void)
+MPROC__FORK_TEXT static void step_name(void)
 {
     prctl(PR_SET_NAME, mproc__self_get()->name);
     mproc__log_name_process(mproc__self_get()->name);
@@ -140,7 +154,7 @@ static void step_limits_forked(int socket, const mproc__limits *limits)
 
 /* Step 9. The parent-death signal is gone, and the watcher may be half-way: a report that nobody can read any more is the
  * last moment at which a dead parent's child does not begin. */
-static void step_go(int socket, bool die_with_parent)
+MPROC__FORK_TEXT static void step_go(int socket, bool die_with_parent)
 {
     if (!die_with_parent)
         prctl(PR_SET_PDEATHSIG, 0);
@@ -163,7 +177,7 @@ static void step_hello(int socket)
     close(pidfd);
 }
 
-static void step_exit_barrier(int socket)
+MPROC__FORK_TEXT static void step_exit_barrier(int socket)
 {
     if (on_exit(child_leave, NULL) != 0)
         child_fail(socket, mproc__fail(-ENOMEM, "the child's first steps: no memory for an exit handler"));
@@ -174,15 +188,15 @@ static void step_exit_barrier(int socket)
 /* What other threads had written to streams and not flushed at the fork comes out of the parent. libc has no call that
  * goes through all streams but those that flush; its list of them is part of its binary interface. */
 extern FILE *_IO_list_all;
-static void step_streams(void)
+MPROC__FORK_TEXT static void step_streams(void)
 {
     for (FILE *stream = _IO_list_all; stream; stream = stream->_chain)
-        if (__fpending(stream) > 0)
+        if (stream_unwritten(stream))
             __fpurge(stream);
 }
 
-_Noreturn void mproc__child_forked(const mproc__launch_options *options, const mproc__self *self, int socket,
-                                   unsigned patience_ms)
+MPROC__FORK_TEXT _Noreturn void mproc__child_forked(const mproc__launch_options *options,
+                                                    const mproc__self *self, int socket, unsigned patience_ms)
 {
     step_watch_parent(socket, self->parent_pid);
     if (!options->keep_stdin)

@@ -17,7 +17,7 @@
  * ended and wait for their turn are at most an eighth of the living. */
 enum { FAMILY_LOOKS = 8 };
 
-static struct {
+MPROC__FORK_DATA static struct {
     pthread_mutex_t lock;
     mproc_process *first;
     mproc_process *look;      /* where the next tidying goes on; NULL: at the first */
@@ -29,12 +29,12 @@ static struct {
 static pthread_once_t family_once = PTHREAD_ONCE_INIT;
 static int family_code;
 
-void mproc__family_lock(void)
+MPROC__FORK_TEXT void mproc__family_lock(void)
 {
     pthread_mutex_lock(&family.lock);
 }
 
-void mproc__family_unlock(void)
+MPROC__FORK_TEXT void mproc__family_unlock(void)
 {
     pthread_mutex_unlock(&family.lock);
 }
@@ -44,7 +44,7 @@ void mproc__family_unlock(void)
 /* In a fork child, among the hooks of all layers: the parent's children are not ours. Their handles answer
  * -ECHILD, so the descriptors behind them can go; letting go of memory waits until the other hooks have run.
  * */
-static void family_forget(void)
+MPROC__FORK_TEXT static void family_forget(void)
 {
     for (mproc_process *process = family.first; process; process = process->next) {
         if (process->pidfd >= 0)
@@ -65,7 +65,7 @@ static void family_forget(void)
     mproc__family_unlock();
 }
 
-void mproc__family_clear_forgotten(void)
+MPROC__FORK_TEXT void mproc__family_clear_forgotten(void)
 {
     mproc__family_lock();
     mproc_process *process = family.forgotten;

@@ -18,6 +18,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#endif
+
 #include "platform/story.h"
 #include "process/boot.h"
 #include "process/child.h"
@@ -71,12 +75,22 @@ int mproc__launch_threads_check(void)
         count);
 }
 
+/* libc knows of no other thread, or the kernel shows none: those that another library made past libc use no streams. */
+static bool is_alone(void)
+{
+#if __has_include(<sys/single_threaded.h>)
+    if (__libc_single_threaded)
+        return true;
+#endif
+    return threads_running() <= 1;
+}
+
 /* Buffered output must not come out once per process. A thread may sleep in a read with its stream locked,
  * where fflush(NULL) would wait for it; then the two that matter are flushed if they are free, and the child forgets the
  * rest. Whether there are other threads. */
 static bool flush_streams(void)
 {
-    if (threads_running() <= 1) {
+    if (is_alone()) {
         fflush(NULL);
         return false;
     }
@@ -159,7 +173,8 @@ static int launch_finish(const mproc__launch_options *options, const mproc__boot
 
 /* ---- fork ---- */
 
-static int launch_fork(const mproc__launch_options *options, unsigned patience_ms, launch *child)
+MPROC__FORK_TEXT static int launch_fork(const mproc__launch_options *options, unsigned patience_ms,
+                                        launch *child)
 {
     mproc__self self;
     sigset_t mask;

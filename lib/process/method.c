@@ -8,7 +8,7 @@
 /* 0: not set yet. METHOD_USED: starts have used the default, so that setting it now would give one program
  * two defaults. */
 enum { METHOD_USED = 0x100 };
-static _Atomic unsigned default_method;
+MPROC__FORK_DATA static _Atomic unsigned default_method;
 
 int mproc_set_start(mproc_start method)
 {
@@ -48,7 +48,7 @@ void mproc__start_use_default(void)
     atomic_fetch_or(&default_method, METHOD_USED);
 }
 
-void mproc__start_forget(void)
+MPROC__FORK_TEXT void mproc__start_forget(void)
 {
     atomic_store(&default_method, 0);
 }

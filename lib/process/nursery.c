@@ -25,9 +25,10 @@ enum { NURSERY_LEAVE_MS = 2000 };
 
 /* Guards making and ending it. Not taken by forks, which happen under it (a program without mproc_init): a
  * fork child makes it anew. */
-static pthread_mutex_t nursery_lock = PTHREAD_MUTEX_INITIALIZER;
-static mproc__nursery *nursery_now;       /* the present one of this process, or NULL */
-static mproc__nursery *nursery_forgotten; /* of the process this one was forked from, or NULL */
+MPROC__FORK_DATA static pthread_mutex_t nursery_lock = PTHREAD_MUTEX_INITIALIZER;
+MPROC__FORK_DATA static mproc__nursery *nursery_now; /* the present one of this process, or NULL */
+MPROC__FORK_DATA static mproc__nursery
+    *nursery_forgotten; /* of the process this one was forked from, or NULL */
 
 /* ---- made and let go ---- */
 
@@ -36,7 +37,7 @@ void mproc__nursery_keep(mproc__nursery *nursery)
     atomic_fetch_add(&nursery->references, 1);
 }
 
-static void nursery_close_fds(mproc__nursery *nursery)
+MPROC__FORK_TEXT static void nursery_close_fds(mproc__nursery *nursery)
 {
     if (nursery->socket >= 0)
         close(nursery->socket);
@@ -164,7 +165,7 @@ void mproc__nursery_stop(void)
     pthread_mutex_unlock(&nursery_lock);
 }
 
-void mproc__nursery_forget(void)
+MPROC__FORK_TEXT void mproc__nursery_forget(void)
 {
     pthread_mutex_init(&nursery_lock, NULL);
     mproc__spares_forget();
@@ -175,7 +176,7 @@ void mproc__nursery_forget(void)
     nursery_now = NULL;
 }
 
-void mproc__nursery_clear_forgotten(void)
+MPROC__FORK_TEXT void mproc__nursery_clear_forgotten(void)
 {
     pthread_mutex_lock(&nursery_lock);
     mproc__nursery_release(nursery_forgotten);

@@ -35,7 +35,7 @@ static void timer_set(unsigned patience_ms)
 /* Opens the mask for this one signal, or closes it: supervisors have all blocked until they say otherwise. */
 static sigset_t patience_mask;
 
-void mproc__patience_begin(int socket, unsigned patience_ms)
+MPROC__FORK_TEXT void mproc__patience_begin(int socket, unsigned patience_ms)
 {
     struct sigaction action = {.sa_handler = patience_over};
     sigset_t alarm;
@@ -50,7 +50,7 @@ void mproc__patience_begin(int socket, unsigned patience_ms)
     timer_set(patience_ms);
 }
 
-void mproc__patience_end(unsigned patience_ms)
+MPROC__FORK_TEXT void mproc__patience_end(unsigned patience_ms)
 {
     struct sigaction action = {.sa_handler = SIG_DFL};
     if (patience_ms == 0)

@@ -11,17 +11,17 @@
 #include "platform/story.h"
 #include "process/process.h"
 
-static struct {
+MPROC__FORK_DATA static struct {
     pthread_mutex_t lock;
     mproc_process *self, *parent;
 } relatives = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void relatives_hold(void)
+MPROC__FORK_TEXT static void relatives_hold(void)
 {
     pthread_mutex_lock(&relatives.lock);
 }
 
-static void relatives_let(void)
+MPROC__FORK_TEXT static void relatives_let(void)
 {
     pthread_mutex_unlock(&relatives.lock);
 }

@@ -8,12 +8,12 @@
 #include "platform/platform.h"
 #include "process/self.h"
 
-static mproc__self self; /* zero: the first process */
+MPROC__FORK_DATA static mproc__self self; /* zero: the first process */
 static pthread_once_t self_once = PTHREAD_ONCE_INIT;
 
 /* A child that the program forked by itself begins a family of its own. One that the library forks is told
  * who it is right after. */
-static void self_forget(void)
+MPROC__FORK_TEXT static void self_forget(void)
 {
     memset(&self, 0, sizeof self);
     mproc__log_name_process(NULL);
@@ -24,7 +24,7 @@ static void self_begin(void)
     pthread_atfork(NULL, NULL, self_forget);
 }
 
-mproc__self *mproc__self_get(void)
+MPROC__FORK_TEXT mproc__self *mproc__self_get(void)
 {
     pthread_once(&self_once, self_begin);
     return &self;

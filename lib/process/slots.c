@@ -16,7 +16,7 @@
 
 enum { SLOTS_BYTES = MPROC__SLOTS * sizeof(uint32_t) };
 
-static struct {
+MPROC__FORK_DATA static struct {
     _Atomic uint32_t *words; /* NULL: not made yet */
     int fd;
     uint64_t taken[MPROC__SLOTS / 64];
@@ -94,7 +94,7 @@ const _Atomic uint32_t *mproc__slots_adopted(size_t offset_bytes)
 }
 
 /* In a fork child. The mapping stays: a forked child's own stop word is in it. */
-void mproc__slots_forget(void)
+MPROC__FORK_TEXT void mproc__slots_forget(void)
 {
     if (slots.words)
         close(slots.fd);

@@ -16,12 +16,12 @@ enum { SPARES_USUAL = 2 };
 
 /* Guards the count together with what the present nursery was told of it. Not taken by forks: a fork child makes
  * it anew, and a number is never half written. */
-static struct {
+MPROC__FORK_DATA static struct {
     pthread_mutex_t lock;
     uint32_t count;
 } spares = {.lock = PTHREAD_MUTEX_INITIALIZER, .count = SPARES_USUAL};
 
-void mproc__spares_forget(void)
+MPROC__FORK_TEXT void mproc__spares_forget(void)
 {
     pthread_mutex_init(&spares.lock, NULL);
 }

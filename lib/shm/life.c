@@ -25,16 +25,16 @@ static _Thread_local mproc__life life_of_thread;
 
 /* Guards the list and the membership fields of all segments of this process; held for microseconds. fork takes it, so
  * that a child never finds it locked by a thread it does not have. */
-static pthread_mutex_t life_guard = PTHREAD_MUTEX_INITIALIZER;
+MPROC__FORK_DATA static pthread_mutex_t life_guard = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t life_key;
 static int life_code;
 
-static void guard_lock(void)
+MPROC__FORK_TEXT static void guard_lock(void)
 {
     pthread_mutex_lock(&life_guard);
 }
 
-static void guard_unlock(void)
+MPROC__FORK_TEXT static void guard_unlock(void)
 {
     pthread_mutex_unlock(&life_guard);
 }

@@ -19,14 +19,14 @@ typedef struct name_entry {
 } name_entry;
 
 static name_entry *names_first;
-static pthread_mutex_t names_guard = PTHREAD_MUTEX_INITIALIZER;
+MPROC__FORK_DATA static pthread_mutex_t names_guard = PTHREAD_MUTEX_INITIALIZER;
 
-static void names_lock(void)
+MPROC__FORK_TEXT static void names_lock(void)
 {
     pthread_mutex_lock(&names_guard);
 }
 
-static void names_unlock(void)
+MPROC__FORK_TEXT static void names_unlock(void)
 {
     pthread_mutex_unlock(&names_guard);
 }
