@@ -259,12 +259,14 @@ ssize_t mproc__fd_recv(int socket, void *buffer, size_t size_bytes, int *ret_fds
                              .msg_iovlen = 1,
                              .msg_control = control.bytes,
                              .msg_controllen = sizeof(control.bytes)};
+    /* Without a limit the call itself may wait, if the socket does: two calls less on the way of what it waits for. */
+    int wait_flag = deadline.ns == MPROC_FOREVER.ns ? 0 : MSG_DONTWAIT;
     ssize_t got;
     int code;
 
     *ret_fd_count = 0;
     do {
-        got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | wait_flag);
         code = got < 0 ? fd_step_failed(socket, POLLIN, deadline) : 0;
     } while (got < 0 && code == 0);
     if (code < 0)

@@ -30,6 +30,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "data/call.h"
@@ -53,7 +54,7 @@ MPROC__FORK_TEXT static void child_leave(int status, void *unused)
 
 _Noreturn static void child_fail(int socket, int code)
 {
-    mproc__boot_report(socket, code);
+    (void)mproc__boot_report(socket, code);
     _exit(1);
 }
 
@@ -289,6 +290,45 @@ static int step_limits_received(mproc__boot_load *load)
     return mproc__limits_step(&load->boot.limits);
 }
 
+/* Walks the way that a load will take, once, with a load of its own, so that the first write to each page, the first
+ * look at each page of code and what the loader puts off until then lie behind when a start is waiting. Nothing depends on
+ * its success. */
+static int rehearsed(mproc_call *call)
+{
+    return mproc_call_int(call, 1) == 1 ? 0 : 1;
+}
+
+static void rehearse_arrival(int socket)
+{
+    mproc__boot_load load;
+    mproc_variant args = mproc_null();
+    mproc_fn *fn = NULL;
+    if (mproc__boot_receive(socket, &load) == 0 && step_become(&load) == 0 &&
+        mproc__function_unpack(&load.boot.function, &fn) == 0 &&
+        mproc__parcel_unpack(&load.parcel, &args) == 0)
+        (void)child_call(fn, args);
+    (void)mproc__boot_report(socket, 0);
+    mproc_variant_clear(&args);
+    mproc__boot_load_clear(&load, true);
+}
+
+static void step_rehearse(void)
+{
+    mproc__boot_load load;
+    int sockets[2];
+    mproc__launch_options options = {.start = MPROC_START_FORKSERVER,
+                                     .fn = rehearsed,
+                                     .args = MPROC_ARGS("text", 1),
+                                     .name = "mproc-spare"};
+    if (mproc__boot_pair(SOCK_STREAM, sockets) < 0)
+        return;
+    if (mproc__boot_pack(&options, &load) == 0 && mproc__boot_send(sockets[0], -1, &load) == 0)
+        rehearse_arrival(sockets[1]);
+    mproc__boot_load_clear(&load, false);
+    close(sockets[0]);
+    close(sockets[1]);
+}
+
 _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_origin origin)
 {
     mproc__boot_load load;
@@ -306,7 +346,7 @@ _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_orig
     if (origin == MPROC__CHILD_SERVED)
         step_hello(socket);
     else if (origin == MPROC__CHILD_SPARE)
-        prctl(PR_SET_NAME, "mproc-spare");
+        step_rehearse();
     int rc = mproc__boot_receive(socket, &load);
     if (rc == 0)
         rc = step_become(&load);

@@ -252,7 +252,8 @@ int mproc__function_unpack(const mproc__function_id *id, mproc_fn **ret_fn)
     return 0;
 }
 
-void mproc__function_name(mproc_fn *fn, char *buffer, size_t size_bytes)
+/* The loader goes through an object's symbols for it. */
+static void name_find(mproc_fn *fn, char *buffer, size_t size_bytes)
 {
     Dl_info info;
     uintptr_t address = (uintptr_t)fn;
@@ -265,4 +266,20 @@ void mproc__function_name(mproc_fn *fn, char *buffer, size_t size_bytes)
         snprintf(buffer, size_bytes, "%s+0x%llx", file ? file + 1 : info.dli_fname,
                  (unsigned long long)(address - (uintptr_t)info.dli_fbase));
     }
+}
+
+void mproc__function_name(mproc_fn *fn, char *buffer, size_t size_bytes)
+{
+    static _Thread_local struct {
+        mproc_fn *fn;
+        unsigned long long unloads;
+        char name[96];
+    } last;
+    unsigned long long unloads = unload_count();
+    if (last.fn != fn || last.unloads != unloads) {
+        name_find(fn, last.name, sizeof last.name);
+        last.fn = fn;
+        last.unloads = unloads;
+    }
+    snprintf(buffer, size_bytes, "%s", last.name);
 }

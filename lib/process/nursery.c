@@ -77,11 +77,12 @@ static int nursery_launch(mproc__nursery *nursery, int row)
     if (rc < 0)
         return rc;
     nursery->socket = sockets[0];
+    bool serves = mproc__process_main_called(); /* else it only watches, and a fork closes the stop words */
     mproc__launch_options options = {
-        .start = mproc__process_main_called() ? MPROC_START_SPAWN : MPROC_START_FORK,
+        .start = serves ? MPROC_START_SPAWN : MPROC_START_FORK,
         .fn = mproc__nursery_main,
         .args = MPROC_ARGS(mproc_fd(mproc__segment_fd(nursery->segment)), mproc_fd(sockets[1]), row,
-                           mproc__preload_take(), mproc_fd(stop_fd),
+                           mproc__preload_take(), serves ? mproc_fd(stop_fd) : mproc_null(),
                            mproc_bytes(nursery->environment, nursery->environment_bytes)),
         .name = "mproc-nursery",
         .supervises = true,
@@ -126,10 +127,18 @@ static void nursery_discard(void)
     mproc__nursery_release(old);
 }
 
+/* Its life word tells before the kernel has taken it down; then it is a matter of microseconds. */
+static bool nursery_ended(mproc__nursery *nursery)
+{
+    return mproc__pidfd_ended(nursery->pidfd) == 1 ||
+           (atomic_load_explicit(&nursery->shared->row, memory_order_acquire) > 0 &&
+            !mproc__nursery_lives(nursery));
+}
+
 int mproc__nursery_get(mproc__nursery **ret_nursery)
 {
     pthread_mutex_lock(&nursery_lock);
-    if (nursery_now && mproc__pidfd_ended(nursery_now->pidfd) == 1)
+    if (nursery_now && nursery_ended(nursery_now))
         nursery_discard();
     int rc = nursery_now ? 0 : nursery_create(&nursery_now);
     if (rc == 0) {

@@ -51,7 +51,7 @@ static void slot_unwatch(nursery_slot *slot)
 
 static void slot_refuse(int socket)
 {
-    mproc__boot_report(socket, mproc__fail(nursery.refusal.code, "%s", nursery.refusal.text));
+    (void)mproc__boot_report(socket, mproc__fail(nursery.refusal.code, "%s", nursery.refusal.text));
     close(socket);
 }
 
@@ -71,8 +71,8 @@ static void slot_start(unsigned index, int socket)
     mproc__signals_restore(&mask);
     nursery.slots[index].pid = pid > 0 ? pid : 0;
     if (pid < 0)
-        mproc__boot_report(socket,
-                           mproc__fail(-error, "start: fork in the fork server: %s", mproc_strerror(-error)));
+        (void)mproc__boot_report(
+            socket, mproc__fail(-error, "start: fork in the fork server: %s", mproc_strerror(-error)));
     close(socket);
 }
 
@@ -88,21 +88,31 @@ static void slot_program(unsigned index, int socket)
     close(socket);
 }
 
+static void slot_enter(unsigned index)
+{
+    while (nursery.used <= index)
+        nursery.slots[nursery.used++] = (nursery_slot){.pidfd = -1};
+    slot_unwatch(&nursery.slots[index]);
+}
+
+static void spares_adopt(void)
+{
+    unsigned index;
+    for (pid_t pid; mproc__spare_adopt(nursery.shared, &index, &pid);) {
+        slot_enter(index);
+        nursery.slots[index].pid = pid;
+    }
+}
+
 static void slot_kill(unsigned index)
 {
+    spares_adopt();
     if (nursery.slots[index].pid > 0) {
         kill(nursery.slots[index].pid, SIGKILL); /* not reaped yet: no other has that pid */
         return;
     }
     atomic_store_explicit(&nursery.shared->slots[index].state, MPROC__SLOT_ENDED, memory_order_release);
     mproc__eventcount_post(&nursery.shared->ended, true);
-}
-
-static void slot_enter(unsigned index)
-{
-    while (nursery.used <= index)
-        nursery.slots[nursery.used++] = (nursery_slot){.pidfd = -1};
-    slot_unwatch(&nursery.slots[index]);
 }
 
 static void command_run(const mproc__nursery_command *command, int fd, bool owner_lives)
@@ -156,15 +166,6 @@ static void usage_write(const struct rusage *usage, mproc__slot_shared *slot)
     slot->major_faults = narrowed(usage->ru_majflt);
     slot->voluntary_switches = narrowed(usage->ru_nvcsw);
     slot->involuntary_switches = narrowed(usage->ru_nivcsw);
-}
-
-static void spares_adopt(void)
-{
-    unsigned index;
-    for (pid_t pid; mproc__spare_adopt(nursery.shared, &index, &pid);) {
-        slot_enter(index);
-        nursery.slots[index].pid = pid;
-    }
 }
 
 /* Children are few and ends are rare beside forks, so a walk finds the slot. A spare has its slot from its word, which
@@ -276,7 +277,8 @@ static int nursery_begin(mproc_call *call)
     unsigned owner_row = (unsigned)mproc_call_int(call, 2);
     nursery.socket = fds[1];
     int keep[2] = {fds[0] < fds[1] ? fds[0] : fds[1], fds[0] < fds[1] ? fds[1] : fds[0]};
-    int rc = mproc__slots_adopt((int)mproc_call_arg(call, 4).number);
+    mproc_variant stop_words = mproc_call_arg(call, 4);
+    int rc = stop_words.kind == MPROC_KIND_NULL ? 0 : mproc__slots_adopt((int)stop_words.number);
     mproc__fd_close_others(3, keep, 2);
     if (rc == 0)
         rc = mproc__segment_attach(fds[0], MPROC_TYPE_PROCESS, &nursery.segment);

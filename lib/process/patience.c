@@ -17,7 +17,7 @@ static int patience_socket;
 static void patience_over(int signal_number)
 {
     (void)signal_number;
-    mproc__boot_report(
+    (void)mproc__boot_report(
         patience_socket,
         mproc__fail(-EDEADLK, "the child's first steps: another thread held libc's lock of exit handlers "
                               "at each fork"));

@@ -161,10 +161,11 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline)
         return 0;
     if (process->kind == MPROC__PROCESS_THREAD)
         return thread_wait(process, deadline);
-    int rc = mproc__fd_poll(process->pidfd, POLLIN, deadline);
-    if (rc < 0 || process->kind != MPROC__PROCESS_SERVED)
-        return rc;
-    return mproc__nursery_await(process->nursery, process->slot, &process->collected, deadline);
+    /* The nursery's word first: who waits for the kernel's is woken twice. It has none of a child that outlived it. */
+    int rc = process->kind == MPROC__PROCESS_SERVED
+                 ? mproc__nursery_await(process->nursery, process->slot, &process->collected, deadline)
+                 : 0;
+    return rc < 0 ? rc : mproc__fd_poll(process->pidfd, POLLIN, deadline);
 }
 
 /* Only this very child is waited for. A program that ignores SIGCHLD, or waits for everything, has taken the

@@ -399,7 +399,7 @@ pid_t mproc__program_serve(int socket)
     if (rc == 0)
         rc = child_announce(socket, pid);
     if (rc < 0)
-        mproc__boot_report(socket, rc);
+        (void)mproc__boot_report(socket, rc);
     for (size_t i = 0; i < count; i++)
         if (received[i] >= 0)
             close(received[i]);

@@ -28,26 +28,29 @@ MPROC__FORK_TEXT void mproc__spares_forget(void)
 
 /* ---- taking ---- */
 
-/* One note out of the queue with its descriptors, or none: also without room for those (the kernel has closed them
- * then, and the spare ends). */
-static bool note_receive(mproc__nursery *nursery, mproc__spare_note *ret_note, int ret_fds[2])
-{
-    size_t fd_count;
-    ssize_t got =
-        mproc__fd_recv(nursery->socket, ret_note, sizeof *ret_note, ret_fds, 2, &fd_count, MPROC_NOW);
-    if (got == sizeof *ret_note && fd_count == 2)
-        return true;
-    for (size_t i = 0; got >= 0 && i < fd_count; i++)
-        close(ret_fds[i]);
-    return false;
-}
-
 static bool word_change(mproc__nursery *nursery, const mproc__spare_note *note, uint32_t state)
 {
     uint64_t idle = MPROC__SPARE_WORD(note->generation, MPROC__SPARE_IDLE);
     return note->number < MPROC_SPARES_MOST &&
            atomic_compare_exchange_strong(&nursery->shared->spares[note->number], &idle,
                                           MPROC__SPARE_WORD(note->generation, state));
+}
+
+/* One note out of the queue with its descriptors, or none. Where there is no room for those, the spare is lost with
+ * them, and the nursery is told to end it. */
+static bool note_receive(mproc__nursery *nursery, mproc__spare_note *ret_note, int ret_fds[2])
+{
+    size_t fd_count;
+    *ret_note = (mproc__spare_note){.number = MPROC_SPARES_MOST};
+    ssize_t got =
+        mproc__fd_recv(nursery->socket, ret_note, sizeof *ret_note, ret_fds, 2, &fd_count, MPROC_NOW);
+    if (got == sizeof *ret_note && fd_count == 2)
+        return true;
+    for (size_t i = 0; got >= 0 && i < fd_count; i++)
+        close(ret_fds[i]);
+    if (word_change(nursery, ret_note, MPROC__SPARE_GIVEN_UP))
+        mproc__eventcount_post(&nursery->shared->command, true);
+    return false;
 }
 
 bool mproc__spare_take(mproc__nursery *nursery, unsigned slot, pid_t *ret_pid, int *ret_socket,
@@ -89,15 +92,16 @@ void mproc__spares_want(mproc__nursery *nursery)
     pthread_mutex_unlock(&spares.lock);
 }
 
-/* Not for each one: the end of a short child wakes the nursery anyway. */
+/* Not for each one: it costs a wake-up beside the child's first moments, and the end of a short child wakes the nursery
+ * anyway. */
 void mproc__spares_poke(mproc__nursery *nursery)
 {
     uint32_t wanted = atomic_load_explicit(&nursery->shared->spares_wanted, memory_order_relaxed);
-    if (wanted > 0 && count_idle(nursery) <= wanted / 2)
+    if (wanted > 0 && count_idle(nursery) <= wanted / 4)
         mproc__eventcount_post(&nursery->shared->command, true);
 }
 
-/* Those that are too many end when their sockets are closed here. */
+/* The nursery ends them. */
 static void spares_give_up(mproc__nursery *nursery, unsigned count)
 {
     mproc__spare_note note;

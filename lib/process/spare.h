@@ -10,8 +10,8 @@
  *                                       spare  <-   boot load: as for any child that the nursery forks
  *      fills up after a short quiet
  *
- * An idle spare costs the owner no descriptor: both are in the socket's queue until one is taken. It ends when
- * the owner's end of its socket is closed everywhere, and with the nursery by the parent-death signal. */
+ * An idle spare costs the owner no descriptor: both are in the socket's queue until one is taken. It ends by the nursery's
+ * hand, and with the nursery by the parent-death signal. */
 #ifndef MPROC__PROCESS_SPARE_H
 #define MPROC__PROCESS_SPARE_H
 

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <mproc/program.h>
 #include "platform/platform.h"
 #include "process/boot.h"
 #include "process/child.h"
@@ -21,13 +23,24 @@ enum {
     QUIET_NS = 1000000,
     /* Each one that could not be made or died idle doubles that, up to a second: fork without memory, a signal to
      * the whole group every now and then, a limit that kills. */
-    TROUBLES = 10
+    TROUBLES = 10,
+    /* Descriptors that stay free here for what commands bring: a program's most, and some. */
+    ROOM_FDS = MPROC_PROGRAM_FDS + 32
 };
 
+/* Both ends of a spare's socket stay open here until it is known to be taken or dead, so that neither the child on its way
+ * to its function nor the owner lets go of one for good: the kernel would begin to look for cycles of sockets that are
+ * underway, as the ends of the other spares are. Nobody learns anything by the end of such a socket: a child's death shows
+ * in its pidfd, and the nursery's death is its spares'. */
+typedef struct spare {
+    pid_t pid; /* 0: none, or adopted */
+    int sockets[2];
+} spare;
+
 static struct {
-    pid_t pids[MPROC_SPARES_MOST]; /* by number; 0: none. Of those that are not adopted yet */
+    spare spares[MPROC_SPARES_MOST]; /* by number */
     uint32_t generation;
-    unsigned count;    /* of pids that are not 0 */
+    unsigned count;    /* of those with a pid */
     unsigned troubles; /* in a row */
     bool filling;      /* the last that happened was that one was made */
 } keep;
@@ -39,7 +52,9 @@ static uint32_t word_state(mproc__nursery_shared *shared, unsigned number)
 
 static void number_free(unsigned number)
 {
-    keep.pids[number] = 0;
+    close(keep.spares[number].sockets[0]);
+    close(keep.spares[number].sockets[1]);
+    keep.spares[number].pid = 0;
     keep.count--;
 }
 
@@ -57,11 +72,13 @@ static bool word_retire(mproc__nursery_shared *shared, unsigned number)
 bool mproc__spare_adopt(mproc__nursery_shared *shared, unsigned *ret_slot, pid_t *ret_pid)
 {
     for (unsigned i = 0; keep.count > 0 && i < MPROC_SPARES_MOST; i++) {
-        uint32_t state = keep.pids[i] ? word_state(shared, i) : MPROC__SPARE_NONE;
+        uint32_t state = keep.spares[i].pid ? word_state(shared, i) : MPROC__SPARE_NONE;
+        if (state == MPROC__SPARE_GIVEN_UP)
+            kill(keep.spares[i].pid, SIGKILL); /* not reaped yet: no other has that pid */
         if (state < MPROC__SPARE_TAKEN || state - MPROC__SPARE_TAKEN >= MPROC__SLOTS)
             continue;
         *ret_slot = state - MPROC__SPARE_TAKEN;
-        *ret_pid = keep.pids[i];
+        *ret_pid = keep.spares[i].pid;
         number_free(i);
         keep.troubles = 0;
         return true;
@@ -72,7 +89,7 @@ bool mproc__spare_adopt(mproc__nursery_shared *shared, unsigned *ret_slot, pid_t
 bool mproc__spare_lost(mproc__nursery_shared *shared, pid_t pid)
 {
     for (unsigned i = 0; keep.count > 0 && i < MPROC_SPARES_MOST; i++) {
-        if (keep.pids[i] != pid)
+        if (keep.spares[i].pid != pid)
             continue;
         bool idle = word_retire(shared, i);
         if (!idle && word_state(shared, i) >= MPROC__SPARE_TAKEN)
@@ -90,7 +107,7 @@ static unsigned count_idle(mproc__nursery_shared *shared)
 {
     unsigned count = 0;
     for (unsigned i = 0; keep.count > 0 && i < MPROC_SPARES_MOST; i++)
-        count += keep.pids[i] && word_state(shared, i) == MPROC__SPARE_IDLE;
+        count += keep.spares[i].pid && word_state(shared, i) == MPROC__SPARE_IDLE;
     return count;
 }
 
@@ -111,11 +128,11 @@ mproc_deadline mproc__spares_due(mproc__nursery_shared *shared)
     return (mproc_deadline){mproc__now_ns() + ((int64_t)QUIET_NS << keep.troubles)};
 }
 
-static int note_send(int command_socket, unsigned number, int socket)
+static int note_send(int command_socket, unsigned number)
 {
     mproc__spare_note note = {
-        .pid = (int32_t)keep.pids[number], .number = number, .generation = keep.generation};
-    int fds[2] = {socket, mproc__pidfd_open(keep.pids[number])};
+        .pid = (int32_t)keep.spares[number].pid, .number = number, .generation = keep.generation};
+    int fds[2] = {keep.spares[number].sockets[0], mproc__pidfd_open(keep.spares[number].pid)};
     if (fds[1] < 0)
         return fds[1];
     /* A full queue, or too many descriptors on their way, answer at once. */
@@ -139,27 +156,41 @@ static pid_t spare_fork(int socket)
     return pid;
 }
 
+static bool fds_are_scarce(int highest)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)highest + ROOM_FDS >= limit.rlim_cur;
+}
+
+static int spare_pair(int sockets[2])
+{
+    int rc = mproc__boot_pair(SOCK_STREAM, sockets);
+    if (rc < 0 || !fds_are_scarce(sockets[0] > sockets[1] ? sockets[0] : sockets[1]))
+        return rc;
+    close(sockets[0]);
+    close(sockets[1]);
+    return -EMFILE;
+}
+
 static int spare_make(mproc__nursery_shared *shared, unsigned number, int command_socket)
 {
-    int sockets[2];
-    int rc = mproc__boot_pair(SOCK_STREAM, sockets);
+    spare *made = &keep.spares[number];
+    int rc = spare_pair(made->sockets);
     if (rc < 0)
         return rc;
-    pid_t pid = spare_fork(sockets[1]);
-    close(sockets[1]);
-    if (pid > 0) {
-        keep.pids[number] = pid;
-        keep.count++;
-        /* Before the note, from when on the owner may change it. */
-        atomic_store(&shared->spares[number], MPROC__SPARE_WORD(++keep.generation, MPROC__SPARE_IDLE));
-        rc = note_send(command_socket, number, sockets[0]);
-        if (rc < 0 && word_retire(shared, number)) {
-            kill(pid, SIGKILL); /* not reaped yet: no other has that pid */
-            number_free(number);
-        }
+    pid_t pid = spare_fork(made->sockets[1]);
+    made->pid = pid > 0 ? pid : 0;
+    keep.count++;
+    if (pid < 0) {
+        number_free(number);
+        return -EAGAIN;
     }
-    close(sockets[0]);
-    return pid > 0 ? rc : -EAGAIN;
+    /* Before the note, from when on the owner may change it. */
+    atomic_store(&shared->spares[number], MPROC__SPARE_WORD(++keep.generation, MPROC__SPARE_IDLE));
+    rc = note_send(command_socket, number);
+    if (rc < 0 && word_retire(shared, number))
+        kill(pid, SIGKILL);
+    return rc;
 }
 
 void mproc__spare_add(mproc__nursery_shared *shared, int command_socket)
@@ -167,22 +198,22 @@ void mproc__spare_add(mproc__nursery_shared *shared, int command_socket)
     unsigned number = 0;
     if (is_full(shared))
         return;
-    while (keep.pids[number])
+    while (keep.spares[number].pid)
         number++;
     keep.filling = true;
     if (spare_make(shared, number, command_socket) < 0)
         keep.troubles += keep.troubles < TROUBLES;
     /* The owner wants fewer since, and may have looked before this one was to be seen. */
     else if (count_idle(shared) > atomic_load(&shared->spares_wanted) && word_retire(shared, number))
-        kill(keep.pids[number], SIGKILL);
+        kill(keep.spares[number].pid, SIGKILL);
 }
 
 void mproc__spares_end(void)
 {
     for (unsigned i = 0; i < MPROC_SPARES_MOST; i++)
-        if (keep.pids[i])
-            kill(keep.pids[i], SIGKILL);
+        if (keep.spares[i].pid)
+            kill(keep.spares[i].pid, SIGKILL);
     for (unsigned i = 0; i < MPROC_SPARES_MOST; i++)
-        while (keep.pids[i] && waitpid(keep.pids[i], NULL, 0) < 0 && errno == EINTR) {
+        while (keep.spares[i].pid && waitpid(keep.spares[i].pid, NULL, 0) < 0 && errno == EINTR) {
         }
 }
