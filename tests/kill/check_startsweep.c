@@ -35,6 +35,15 @@ START_TEST(nothing_is_left_of_a_family_killed_at_any_point_of_a_start)
 }
 END_TEST
 
+START_TEST(nothing_is_left_of_a_family_killed_at_random_with_eight_threads_starting)
+{
+    char output[OUTPUT_BYTES];
+    int status = sweep("--random 20", output);
+    ck_assert_msg(status == 0, "%s", output);
+    printf("%s", output);
+}
+END_TEST
+
 START_TEST(an_unknown_scene_is_no_success)
 {
     char output[OUTPUT_BYTES];
@@ -48,6 +57,7 @@ int main(int argc, char **argv)
     TCase *sweeps = support_case(suite, "sweeps");
     tcase_set_timeout(sweeps, support_ms(SWEEP_LIMIT_MS) / 1000.0);
     tcase_add_test(sweeps, nothing_is_left_of_a_family_killed_at_any_point_of_a_start);
+    tcase_add_test(sweeps, nothing_is_left_of_a_family_killed_at_random_with_eight_threads_starting);
     tcase_add_test(sweeps, an_unknown_scene_is_no_success);
     return support_run(suite, argc, argv);
 }

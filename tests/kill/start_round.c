@@ -25,7 +25,6 @@ typedef struct family {
     tree tree;
     int life_fd;
     unsigned begun;    /* how often the function has begun, as far as it was looked */
-    bool at_end;       /* of the window */
     int ready_at_kill; /* start_flags.started then */
     unsigned begun_at_kill;
 } family;
@@ -49,6 +48,11 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+void start_round_unpin(void)
+{
+    sched_setaffinity(0, sizeof(all_cpus), &all_cpus);
+}
+
 /* ---- the family ---- */
 
 /* The parent waits for its tracer. */
@@ -63,7 +67,7 @@ static pid_t parent_fork(const start_round *round, int life_fd, int *ret_go_fd)
     if (pid == 0) {
         close(go[1]);
         if (round->at_once)
-            sched_setaffinity(0, sizeof(all_cpus), &all_cpus);
+            start_round_unpin();
         if (read(go[0], &byte, 1) != 1)
             _exit(1);
         close(go[0]);
@@ -131,19 +135,29 @@ static void window_open(start_round *round, family *of)
         tree_go(&of->tree, 0);
 }
 
-/* To the end of the next system call; false: at the end of the window, or of the process. */
+static bool window_ended(const tree *t)
+{
+    return t->stops >= 2 || t->people[0].ended;
+}
+
+/* To the end of the next system call; false: at the end of the window, or of the process. All asleep before the window's
+ * end: somebody sleeps for a time (a library that tries again), or this is a hang. */
 static bool window_call(start_round *round, family *of)
 {
     tree *t = &of->tree;
-    of->at_end = t->stops >= 2;
-    if (round->followed == 0 && of->at_end)
+    int64_t limit = now_ms() + support_ms(HANG_MS);
+    tree_step step = TREE_ASLEEP;
+    if (round->followed == 0 && window_ended(t))
         return false;
-    tree_step step = tree_call(t, !round->at_once, support_ms(HANG_MS));
-    of->at_end = t->stops >= 2 || t->people[0].ended;
-    if (step == TREE_STUCK || (step == TREE_ASLEEP && !of->at_end))
+    while (step == TREE_ASLEEP && now_ms() < limit) {
+        step = tree_call(t, !round->at_once, support_ms(HANG_MS));
+        if (window_ended(t))
+            break;
+    }
+    if (step == TREE_STUCK || (step == TREE_ASLEEP && !window_ended(t)))
         blame(round, "process %d hangs in the window, %s", round->followed,
               step == TREE_STUCK ? "running" : "asleep");
-    return step == TREE_MARK && !(round->followed == 0 && of->at_end);
+    return step == TREE_MARK && !(round->followed == 0 && window_ended(t));
 }
 
 static bool mark_add(start_round *round, start_mark *marks, int *count, start_mark mark)
@@ -279,12 +293,14 @@ static void judge(start_round *round, family *of)
 static void strike(start_round *round, family *of)
 {
     tree *t = &of->tree;
-    int who = round->killed == START_YOUNGEST ? tree_youngest(t) : round->killed;
+    int who = round->killed == KILL_YOUNGEST ? tree_youngest(t) : round->killed;
     int64_t limit = now_ms() + support_ms(HANG_MS);
     of->begun_at_kill = family_begun(of);
     of->ready_at_kill = atomic_load(&start_flags_shared->started);
-    round->done = tree_lives(t, who) && kill(t->people[who].pid, SIGKILL) == 0;
-    while (round->done && !round->at_once && !t->people[who].ended && now_ms() < limit)
+    round->done =
+        round->killed == KILL_NOBODY || (tree_lives(t, who) && kill(t->people[who].pid, SIGKILL) == 0);
+    while (round->done && round->killed != KILL_NOBODY && !round->at_once && !t->people[who].ended &&
+           now_ms() < limit)
         if (tree_turn(t) <= 0)
             sched_yield();
     tree_release(t);
@@ -294,7 +310,8 @@ void start_round_run(start_round *round)
 {
     family of;
     family_make(round, &of);
-    if (mark_reach(round, &of)) {
+    round->reached = mark_reach(round, &of);
+    if (round->reached) {
         strike(round, &of);
         if (round->done)
             judge(round, &of);

@@ -2,7 +2,7 @@
 /* KILLSWEEP of starts: one of a starting family is killed at every point of a start, of a join and of the program's end.
  *
  *     startsweep [--scene NAME] [--followed N] [--killed N] [--mark N] [--every K] [--calls] [--at-once] [--short]
- *                [--live-ms N]
+ *                [--live-ms N] [--random N [--seed N]]
  *
  * prints `scene <tab> followed <tab> killed <tab> states <tab> kills <tab> failures <tab> longest ms`, a line for each pair of
  * processes, last the line `all`; exits 1 when there are failures.
@@ -17,10 +17,12 @@
  *     the parent is killed   all processes have ended within LIVE, found by a subreaper to whom nobody is left; nothing has
  *                            a name in /dev/shm or in the scratch directory; the function has run once at most, and has not
  *                            begun after the parent's death unless the child had said ready before
+ *     nobody is killed       (scenes whose starting thread ends at once) the child lives, answers, and ends as it should
  *     another is killed      the start returns by a deadline, 0 or with an error; the next one works; the parent's exit
  *                            leaves nothing either
  *
  * --every: each K-th mark. --calls: none at changes of memory. --short: both, for `make check`; the first line says which.
+ * --random N: in place of all that, N kills of a parent whose eight threads start, at random moments.
  * --at-once: as the machine has it; the others are not waited for at the marks. */
 #ifndef MPROC__TESTS_KILL_START_ROUND_H
 #define MPROC__TESTS_KILL_START_ROUND_H
@@ -29,14 +31,19 @@
 
 #include "kill/start_tree.h"
 
-typedef enum start_window { WINDOW_START, WINDOW_JOIN, WINDOW_EXIT } start_window;
+typedef enum start_window { WINDOW_START, WINDOW_THREAD, WINDOW_JOIN, WINDOW_EXIT } start_window;
 
-enum { START_PROGRAM = 100, START_YOUNGEST = 100 /* of the children */ };
+enum { START_PROGRAM = 100 };
+
+/* Whom to kill, beside the number of one: the youngest of the children; nobody, but the followed one was kept there until
+ * all others slept. */
+enum { KILL_YOUNGEST = 100, KILL_NOBODY = 101 };
 
 typedef struct start_scene {
     const char *name;
     int method; /* an mproc_start, or START_PROGRAM */
     bool warm;  /* an earlier start has made the nursery */
+    int spares; /* of the nursery; negative: as the library has it */
     start_window window;
 } start_scene;
 
@@ -54,6 +61,7 @@ typedef struct start_round {
     bool calls_only; /* no marks at changes of memory */
     int live_ms;
     /* What came of it. */
+    bool reached; /* the mark, which timers and the like may move */
     bool done; /* the one to be killed lived at the mark, and was killed there */
     int gone_ms;
     char failure[200];
@@ -66,7 +74,6 @@ enum { START_MARKS = 4000 };
 typedef struct start_flags {
     _Atomic int unseen;
     _Atomic int started; /* 1: the start has returned 0; else what it returned */
-    _Atomic int returned;
 } start_flags;
 extern start_flags *start_flags_shared;
 
@@ -79,5 +86,11 @@ int start_round_prepare(void);
 /* How many marks there are for the followed one in its window; negative: `failure`. */
 int start_round_count(start_round *round, start_mark *marks);
 void start_round_run(start_round *round);
+/* On all CPUs again. */
+void start_round_unpin(void);
+
+/* ---- start_random.c ---- */
+/* Prints its line; the number of failures. */
+unsigned start_random(unsigned kills, unsigned seed, int live_ms);
 
 #endif

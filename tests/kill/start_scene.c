@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +115,40 @@ static int window_start(const start_scene *scene, int life_fd)
     return rc == 0 ? end_child(&process) : 0;
 }
 
+typedef struct starter {
+    const start_scene *scene;
+    int life_fd, gate_fd;
+    mproc_process *process;
+} starter;
+
+static void *starter_run(void *context)
+{
+    starter *of = context;
+    int rc = begin(of->scene, goes, of->life_fd, of->gate_fd, &of->process);
+    atomic_store(&start_flags_shared->started, rc == 0 ? 1 : rc);
+    return NULL;
+}
+
+/* The thread that starts ends at once. */
+static int window_thread(const start_scene *scene, int life_fd)
+{
+    starter of = {.scene = scene, .life_fd = life_fd};
+    pthread_t thread;
+    int gate[2], code = -1;
+    if (pipe2(gate, O_CLOEXEC) < 0)
+        return 4;
+    of.gate_fd = gate[0];
+    raise(SIGSTOP);
+    if (pthread_create(&thread, NULL, starter_run, &of) != 0 || pthread_join(thread, NULL) != 0)
+        return 4;
+    raise(SIGSTOP);
+    if (!of.process || write(gate[1], "\n", 1) != 1)
+        return 6;
+    int rc = mproc_process_join(of.process, hard(), &code);
+    mproc_process_close(&of.process);
+    return rc == 0 && code == 0 ? 0 : 7;
+}
+
 static int window_join(const start_scene *scene, int life_fd)
 {
     int gate[2];
@@ -142,11 +177,17 @@ static int window_exit(const start_scene *scene, int life_fd)
 
 _Noreturn void start_parent(const start_scene *scene, int life_fd)
 {
-    int rc = scene->warm ? once_more(scene) : 0;
+    static int (*const windows[])(const start_scene *scene, int life_fd) = {
+        [WINDOW_START] = window_start,
+        [WINDOW_THREAD] = window_thread,
+        [WINDOW_JOIN] = window_join,
+        [WINDOW_EXIT] = window_exit,
+    };
+    int rc = scene->spares >= 0 ? mproc_set_spares((unsigned)scene->spares) : 0;
+    if (rc == 0 && scene->warm)
+        rc = once_more(scene);
     if (rc == 0)
-        rc = scene->window == WINDOW_START  ? window_start(scene, life_fd)
-             : scene->window == WINDOW_JOIN ? window_join(scene, life_fd)
-                                            : window_exit(scene, life_fd);
+        rc = windows[scene->window](scene, life_fd);
     if (rc == 0 && scene->window != WINDOW_EXIT)
         rc = 10 * once_more(scene);
     exit(rc);

@@ -223,8 +223,8 @@ bool tree_settle(tree *t, int limit_ms)
 
 int tree_begin(tree *t, pid_t root)
 {
-    unsigned long options =
-        PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK;
+    unsigned long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK |
+                            PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
     *t = (tree){.count = 1, .followed = TREE_NOBODY, .people = {{.pid = root}}};
     return ptrace(PTRACE_SEIZE, root, NULL, (void *)options) == 0 ? 0 : -1;
 }

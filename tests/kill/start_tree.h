@@ -19,7 +19,7 @@ typedef struct tree_person {
     int next_signal; /* to be delivered when it goes on */
 } tree_person;
 
-/* In the order of their births; the first is the root. */
+/* In the order of their births, threads among them; the first is the root. */
 typedef struct tree {
     tree_person people[TREE_MOST];
     unsigned count;

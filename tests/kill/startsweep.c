@@ -11,24 +11,33 @@
 #include "kill/start_round.h"
 #include "process/launch.h"
 
-enum { LIVE_MS = 250, PEOPLE_MOST = 8, FAILURES_SHOWN = 20, SHORT_EVERY = 23 };
+enum { LIVE_MS = 250, PEOPLE_MOST = 8, FAILURES_SHOWN = 20, SHORT_EVERY = 41, TRIES = 4 };
 
 static const start_scene scenes[] = {
-    {"fork, first", MPROC_START_FORK, false, WINDOW_START},
-    {"fork", MPROC_START_FORK, true, WINDOW_START},
-    {"spawn, first", MPROC_START_SPAWN, false, WINDOW_START},
-    {"spawn", MPROC_START_SPAWN, true, WINDOW_START},
-    {"forkserver, first", MPROC_START_FORKSERVER, false, WINDOW_START},
-    {"forkserver", MPROC_START_FORKSERVER, true, WINDOW_START},
-    {"program, first", START_PROGRAM, false, WINDOW_START},
-    {"program", START_PROGRAM, true, WINDOW_START},
-    {"fork, join", MPROC_START_FORK, true, WINDOW_JOIN},
-    {"spawn, join", MPROC_START_SPAWN, true, WINDOW_JOIN},
-    {"forkserver, join", MPROC_START_FORKSERVER, true, WINDOW_JOIN},
-    {"program, join", START_PROGRAM, true, WINDOW_JOIN},
-    {"fork, exit", MPROC_START_FORK, true, WINDOW_EXIT},
-    {"spawn, exit", MPROC_START_SPAWN, true, WINDOW_EXIT},
-    {"forkserver, exit", MPROC_START_FORKSERVER, true, WINDOW_EXIT},
+    {"fork, first", MPROC_START_FORK, false, -1, WINDOW_START},
+    {"fork", MPROC_START_FORK, true, -1, WINDOW_START},
+    {"spawn, first", MPROC_START_SPAWN, false, -1, WINDOW_START},
+    {"spawn", MPROC_START_SPAWN, true, -1, WINDOW_START},
+    {"forkserver, first", MPROC_START_FORKSERVER, false, 0, WINDOW_START},
+    {"forkserver", MPROC_START_FORKSERVER, true, 0, WINDOW_START},
+    {"forkserver with a spare, first", MPROC_START_FORKSERVER, false, 1, WINDOW_START},
+    {"forkserver with a spare", MPROC_START_FORKSERVER, true, 1, WINDOW_START},
+    {"program, first", START_PROGRAM, false, -1, WINDOW_START},
+    {"program", START_PROGRAM, true, -1, WINDOW_START},
+    {"fork in a thread, first", MPROC_START_FORK, false, -1, WINDOW_THREAD},
+    {"fork in a thread", MPROC_START_FORK, true, -1, WINDOW_THREAD},
+    {"spawn in a thread, first", MPROC_START_SPAWN, false, -1, WINDOW_THREAD},
+    {"spawn in a thread", MPROC_START_SPAWN, true, -1, WINDOW_THREAD},
+    {"forkserver in a thread, first", MPROC_START_FORKSERVER, false, 1, WINDOW_THREAD},
+    {"forkserver in a thread", MPROC_START_FORKSERVER, true, 0, WINDOW_THREAD},
+    {"program in a thread", START_PROGRAM, true, -1, WINDOW_THREAD},
+    {"fork, join", MPROC_START_FORK, true, -1, WINDOW_JOIN},
+    {"spawn, join", MPROC_START_SPAWN, true, -1, WINDOW_JOIN},
+    {"forkserver, join", MPROC_START_FORKSERVER, true, 1, WINDOW_JOIN},
+    {"program, join", START_PROGRAM, true, -1, WINDOW_JOIN},
+    {"fork, exit", MPROC_START_FORK, true, -1, WINDOW_EXIT},
+    {"spawn, exit", MPROC_START_SPAWN, true, -1, WINDOW_EXIT},
+    {"forkserver, exit", MPROC_START_FORKSERVER, true, 1, WINDOW_EXIT},
 };
 
 typedef struct counts {
@@ -39,18 +48,18 @@ typedef struct counts {
 static struct {
     const char *scene;
     int followed, killed, mark; /* -1: all */
-    unsigned every;
+    unsigned every, random, seed;
     bool at_once, calls;
     int live_ms;
-} asked = {.followed = -1, .killed = -1, .mark = -1, .every = 1, .live_ms = LIVE_MS};
+} asked = {.followed = -1, .killed = -1, .mark = -1, .every = 1, .seed = 1, .live_ms = LIVE_MS};
 
 static counts all;
 
 static const char *name_of(int who)
 {
-    static const char *const names[] = {"parent",  "nursery", "child 2", "child 3",
-                                        "child 4", "child 5", "child 6", "child 7"};
-    return who == START_YOUNGEST ? "youngest" : names[who];
+    static const char *const names[] = {"parent", "nursery", "third",   "fourth",
+                                        "fifth",  "sixth",   "seventh", "eighth"};
+    return who == KILL_YOUNGEST ? "child" : who == KILL_NOBODY ? "nobody" : names[who];
 }
 
 static void failure_print(const start_round *round, unsigned mark)
@@ -68,15 +77,18 @@ static void failure_print(const start_round *round, unsigned mark)
 static void sweep_marks(const start_scene *scene, int followed, int killed, const start_mark *marks,
                         unsigned count)
 {
+    static unsigned pairs; /* a sample begins elsewhere in each */
     counts sum = {.states = count};
-    for (unsigned i = asked.mark >= 0 ? (unsigned)asked.mark : 0; i < count; i += asked.every) {
+    unsigned first = pairs++ * 7 % asked.every % count;
+    for (unsigned i = asked.mark >= 0 ? (unsigned)asked.mark : first; i < count; i += asked.every) {
         start_round round = {.scene = scene,
                              .followed = followed,
                              .killed = killed,
                              .mark = marks[i],
                              .at_once = asked.at_once,
                              .live_ms = asked.live_ms};
-        start_round_run(&round);
+        for (unsigned tries = 0; !round.reached && !round.failure[0] && tries < TRIES; tries++)
+            start_round_run(&round);
         sum.kills += round.done;
         if (round.gone_ms > sum.longest_ms)
             sum.longest_ms = round.gone_ms;
@@ -98,10 +110,19 @@ static void sweep_marks(const start_scene *scene, int followed, int killed, cons
     fflush(stdout);
 }
 
+/* Not the same one twice. Where threads start, numbers are mixed, and the other scenes have killed nursery and child. */
+static bool is_wanted(const start_scene *scene, int followed, const int *killed, unsigned i)
+{
+    if (scene->window == WINDOW_THREAD)
+        return i > 0 && (killed[i] == 0 || killed[i] == KILL_NOBODY);
+    return killed[i] != KILL_NOBODY && !(i > 0 && killed[i] == followed) &&
+           !(killed[i] == KILL_YOUNGEST && followed > 1);
+}
+
 static void sweep_followed(const start_scene *scene, int followed)
 {
     static start_mark marks[START_MARKS];
-    const int killed[] = {followed, 0, 1, START_YOUNGEST};
+    const int killed[] = {followed, 0, 1, KILL_YOUNGEST, KILL_NOBODY};
     start_round round = {
         .scene = scene, .followed = followed, .killed = TREE_NOBODY, .calls_only = asked.calls};
     int count = start_round_count(&round, marks);
@@ -109,11 +130,9 @@ static void sweep_followed(const start_scene *scene, int followed)
         failure_print(&round, 0);
         all.failures++;
     }
-    for (unsigned i = 0; count > 0 && i < MPROC__COUNT(killed); i++) {
-        bool twice = (i > 0 && killed[i] == followed) || (killed[i] == START_YOUNGEST && followed > 1);
-        if (!twice && (asked.killed == -1 || asked.killed == killed[i]))
+    for (unsigned i = 0; count > 0 && i < MPROC__COUNT(killed); i++)
+        if (asked.killed == -1 ? is_wanted(scene, followed, killed, i) : asked.killed == killed[i])
             sweep_marks(scene, followed, killed[i], marks, (unsigned)count);
-    }
 }
 
 static int number(const char *text)
@@ -128,6 +147,7 @@ static bool options_read(int argc, char **argv)
         {"killed", required_argument, NULL, 'k'},  {"mark", required_argument, NULL, 'm'},
         {"every", required_argument, NULL, 'e'},   {"at-once", no_argument, NULL, 'a'},
         {"calls", no_argument, NULL, 'c'},         {"short", no_argument, NULL, 'S'},
+        {"random", required_argument, NULL, 'r'},  {"seed", required_argument, NULL, 'd'},
         {"live-ms", required_argument, NULL, 'l'}, {NULL, 0, NULL, 0},
     };
     for (int letter; (letter = getopt_long(argc, argv, "", names, NULL)) != -1;)
@@ -157,6 +177,12 @@ static bool options_read(int argc, char **argv)
             asked.calls = true;
             asked.every = SHORT_EVERY;
             break;
+        case 'r':
+            asked.random = (unsigned)number(optarg);
+            break;
+        case 'd':
+            asked.seed = (unsigned)number(optarg);
+            break;
         case 'l':
             asked.live_ms = number(optarg);
             break;
@@ -173,6 +199,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "startsweep: start_round.h has the arguments\n");
         return 1;
     }
+    if (asked.random)
+        return start_random(asked.random, asked.seed, asked.live_ms) > 0;
     printf("# every %u. of the states%s\n", asked.every, asked.calls ? " at system calls" : "");
     unsigned swept = 0;
     for (size_t i = 0; i < MPROC__COUNT(scenes); i++) {
