@@ -66,7 +66,7 @@ MPROC__FORK_TEXT static void program_let(void)
 /* A thread that is just copying the key must not leave the lock taken in the child of another thread's fork.
  * At the program's start: at the first use it might come while another thread forks,
  * too late for that child. */
-__attribute__((constructor)) static void program_begin(void)
+__attribute__((constructor(101))) static void program_begin(void)
 {
     pthread_atfork(program_hold, program_let, program_let);
 }

@@ -59,7 +59,7 @@ MPROC__FORK_TEXT static void guard_unlock(void)
 }
 
 /* At the program's start: at the first use it might come while another thread forks, too late for that child. */
-__attribute__((constructor)) static void guard_start(void)
+__attribute__((constructor(101))) static void guard_start(void)
 {
     guard_code = -pthread_atfork(guard_lock, guard_unlock, guard_unlock);
 }

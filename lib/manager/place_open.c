@@ -29,7 +29,7 @@ MPROC__FORK_TEXT static void directory_let(void)
 
 /* A fork in the middle of another thread's look must not leave the child with a taken lock. At the program's start: at the
  * first use it might come while another thread forks, too late for that child. */
-__attribute__((constructor)) static void directory_begin(void)
+__attribute__((constructor(101))) static void directory_begin(void)
 {
     pthread_atfork(directory_hold, directory_let, directory_let);
 }

@@ -49,7 +49,7 @@ MPROC__FORK_TEXT static void at_exit_forget(void)
 }
 
 /* At the program's start: at the first use it might come while another thread forks. */
-__attribute__((constructor)) static void at_exit_begin(void)
+__attribute__((constructor(101))) static void at_exit_begin(void)
 {
     pthread_atfork(at_exit_hold, at_exit_let, at_exit_forget);
 }

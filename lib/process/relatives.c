@@ -29,7 +29,7 @@ MPROC__FORK_TEXT static void relatives_let(void)
 /* A fork child has others. The old handles stay, for a program that still points at them: they answer
  * -ECHILD. At the program's start: at the first use it might come while another thread forks,
  * too late for that child. */
-__attribute__((constructor)) static void relatives_begin(void)
+__attribute__((constructor(101))) static void relatives_begin(void)
 {
     pthread_atfork(relatives_hold, relatives_let, relatives_let);
 }

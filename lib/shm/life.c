@@ -81,8 +81,9 @@ static void life_end(void *argument)
     guard_unlock();
 }
 
-/* From the program's start, as in names.c. */
-__attribute__((constructor)) static void life_start(void)
+/* From the program's start, as in names.c; linked statically, too, before any constructor of the program, which may start
+ * processes: hence the priority, here and there. */
+__attribute__((constructor(101))) static void life_start(void)
 {
     life_code = -pthread_key_create(&life_key, life_end);
     if (life_code == 0)

@@ -33,7 +33,7 @@ MPROC__FORK_TEXT static void names_unlock(void)
 
 /* fork takes the guard, so that a child never finds it locked by a thread it does not have. From the program's start: a
  * handler that is registered at the first use may come while another thread forks, too late for that child. */
-__attribute__((constructor)) static void names_start(void)
+__attribute__((constructor(101))) static void names_start(void)
 {
     pthread_atfork(names_lock, names_unlock, names_unlock);
 }
