@@ -12,6 +12,7 @@
 
 #include "platform/story.h"
 #include "process/boot.h"
+#include "process/own_fds.h"
 
 typedef struct boot_report {
     int32_t code; /* 0: the function runs now, or hello */
@@ -34,6 +35,16 @@ int mproc__boot_pair(int type, int ret_sockets[2])
         if (ret_sockets[i] >= 0)
             close(ret_sockets[i]);
     return mproc__fail(code, "start: no socket pair to talk to the child: %s", mproc_strerror(code));
+}
+
+int mproc__boot_pair_own(int type, int ret_sockets[2])
+{
+    mproc__own_fds_begin();
+    int rc = mproc__boot_pair(type, ret_sockets);
+    for (int i = 0; rc == 0 && i < 2; i++)
+        mproc__own_fd_note(ret_sockets[i]);
+    mproc__own_fds_end();
+    return rc;
 }
 
 void mproc__boot_self(const mproc__launch_options *options, mproc__self *ret_self)
@@ -84,7 +95,7 @@ void mproc__boot_load_clear(mproc__boot_load *load, bool received)
     load->environment = NULL;
     for (int i = 0; i < MPROC__BOOT_FDS; i++)
         if (load->fds[i] >= 0 && (received || i == MPROC__BOOT_DIRECTORY)) {
-            close(load->fds[i]);
+            mproc__own_fd_close(load->fds[i]);
             load->fds[i] = -1;
         }
 }
@@ -177,16 +188,25 @@ int mproc__boot_send_go(int socket)
     return boot_write(socket, -1, "g", 1);
 }
 
+/* A descriptor that comes along is noted at once; -1: none came, or it could not be moved away from the streams. */
+static ssize_t report_receive(int socket, boot_report *ret_report, int *ret_fd)
+{
+    size_t fd_count;
+    mproc__own_fds_begin();
+    ssize_t got = mproc__fd_recv(socket, ret_report, sizeof *ret_report, ret_fd, 1, &fd_count, MPROC_NOW);
+    *ret_fd = fd_count > 0 ? mproc__fd_above_standard(*ret_fd) : -1;
+    mproc__own_fd_note(*ret_fd);
+    mproc__own_fds_end();
+    return got;
+}
+
 /* Sent in one piece by one send; shorter can only be the end of the file. */
 static int await_report(int socket, int pidfd, boot_report *ret_report, int *ret_fd)
 {
-    size_t fd_count;
     int rc = mproc__boot_wait(socket, POLLIN, pidfd);
     if (rc < 0)
         return rc;
-    ssize_t got = mproc__fd_recv(socket, ret_report, sizeof *ret_report, ret_fd, 1, &fd_count, MPROC_NOW);
-    if (fd_count == 0)
-        *ret_fd = -1;
+    ssize_t got = report_receive(socket, ret_report, ret_fd);
     if (got == -EMSGSIZE)
         return mproc__fail(-EMFILE, "start: no descriptor for the child");
     if (got < 0 && got != -ECONNRESET)
@@ -214,8 +234,6 @@ int mproc__boot_await_program(int socket, int nursery_pidfd, pid_t *ret_pid, int
         *ret_told = report.code < 0;
         return rc;
     }
-    if (fd >= 0)
-        fd = mproc__fd_above_standard(fd);
     if (fd < 0)
         return mproc__fail(-EMFILE, "start_program: no descriptor for the program");
     *ret_pid = report.pid;
@@ -232,9 +250,6 @@ int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *
         return rc;
     if (fd < 0)
         return mproc__fail(-EMFILE, "start: no descriptor for the child");
-    fd = mproc__fd_above_standard(fd);
-    if (fd < 0)
-        return mproc__fail(-errno, "start: no descriptor for the child: %s", mproc_strerror(-errno));
     *ret_pid = report.pid;
     *ret_pidfd = fd;
     return 0;

@@ -62,6 +62,7 @@ typedef struct mproc__boot_load {
 
 /* ---- parent ---- */
 int mproc__boot_pair(int type, int ret_sockets[2]); /* close-on-exec, neither below 3 */
+int mproc__boot_pair_own(int type, int ret_sockets[2]); /* and noted: own_fds.h */
 void mproc__boot_self(const mproc__launch_options *options, mproc__self *ret_self);
 int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret_load);
 void mproc__boot_load_clear(mproc__boot_load *load, bool received);
@@ -72,7 +73,7 @@ int mproc__boot_send(int socket, int pidfd, const mproc__boot_load *load);
 int mproc__boot_send_go(int socket);
 /* The child's report: 0, or its code with its story; MPROC_EDIED when none comes. */
 int mproc__boot_await(int socket, int pidfd);
-/* A nursery's child's first word: 0 with who it is (pidfd now the caller's), or as above. */
+/* A nursery's child's first word: 0 with who it is (pidfd now the caller's, noted), or as above. */
 int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd);
 
 /* The same for a program: *ret_told: what failed is the nursery's answer, and no child is left. */

@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@
 #include "platform/story.h"
 #include "process/boot.h"
 #include "process/child.h"
+#include "process/own_fds.h"
 #include "process/patience.h"
 
 /* ---- threads ---- */
@@ -47,25 +49,27 @@ static bool thread_exits(const char *tid)
     return flags & PF_EXITING;
 }
 
-static unsigned threads_running(void)
+/* Counts no further than `most`. */
+static unsigned threads_running(unsigned most)
 {
     struct stat status;
     unsigned count = 0;
     /* Two links more than threads: one system call in the usual case of one thread. */
     if (stat("/proc/self/task", &status) == 0 && status.st_nlink == 3)
         return 1;
+    mproc__own_fds_begin(); /* no other thread's child gets what is open here */
     DIR *directory = opendir("/proc/self/task");
-    if (!directory)
-        return 1;
-    for (struct dirent *entry; (entry = readdir(directory));)
+    for (struct dirent *entry; directory && count < most && (entry = readdir(directory));)
         count += entry->d_name[0] != '.' && !thread_exits(entry->d_name);
-    closedir(directory);
-    return count;
+    if (directory)
+        closedir(directory);
+    mproc__own_fds_end();
+    return directory ? count : 1;
 }
 
 int mproc__launch_threads_check(void)
 {
-    unsigned count = threads_running();
+    unsigned count = threads_running(UINT_MAX);
     if (count <= 1)
         return 0;
     return mproc__fail(
@@ -82,7 +86,7 @@ static bool is_alone(void)
     if (__libc_single_threaded)
         return true;
 #endif
-    return threads_running() <= 1;
+    return threads_running(2) <= 1;
 }
 
 /* Buffered output must not come out once per process. A thread may sleep in a read with its stream locked,
@@ -125,7 +129,7 @@ typedef struct launch {
 static int launch_undo(launch *child, int code)
 {
     siginfo_t info;
-    close(child->socket);
+    mproc__own_fd_close(child->socket);
     if (child->pidfd >= 0)
         mproc__pidfd_signal(child->pidfd, SIGKILL);
     while (waitid(child->pidfd >= 0 ? P_PIDFD : P_PID, (id_t)(child->pidfd >= 0 ? child->pidfd : child->pid),
@@ -133,16 +137,24 @@ static int launch_undo(launch *child, int code)
            errno == EINTR) {
     }
     if (child->pidfd >= 0)
-        close(child->pidfd);
+        mproc__own_fd_close(child->pidfd);
     return code;
+}
+
+static void launch_open(launch *child)
+{
+    mproc__own_fds_begin();
+    child->pidfd = mproc__pidfd_open(child->pid);
+    if (child->pidfd >= 0 && child->pidfd < 3 && (child->pidfd = mproc__fd_above_standard(child->pidfd)) < 0)
+        child->pidfd = -errno;
+    mproc__own_fd_note(child->pidfd);
+    mproc__own_fds_end();
 }
 
 /* A pidfd by which it can be ended. */
 static int launch_identify(launch *child)
 {
-    child->pidfd = mproc__pidfd_open(child->pid);
-    if (child->pidfd >= 0 && child->pidfd < 3 && (child->pidfd = mproc__fd_above_standard(child->pidfd)) < 0)
-        child->pidfd = -errno;
+    launch_open(child);
     if (child->pidfd == -ESRCH)
         return mproc__fail(MPROC_EDIED, "start: the child ended in its first steps");
     if (child->pidfd < 0)
@@ -167,7 +179,9 @@ static int launch_finish(const mproc__launch_options *options, const mproc__boot
     }
     if (rc < 0)
         return launch_undo(child, rc);
-    close(child->socket);
+    mproc__own_fd_close(child->socket);
+    if (!options->own_pidfd)
+        mproc__own_fd_release(child->pidfd);
     return 0;
 }
 
@@ -180,25 +194,26 @@ MPROC__FORK_TEXT static int launch_fork(const mproc__launch_options *options, un
     sigset_t mask;
     int sockets[2];
     mproc__boot_self(options, &self);
-    int rc = mproc__boot_pair(SOCK_STREAM, sockets);
+    int rc = mproc__boot_pair_own(SOCK_STREAM, sockets);
     if (rc < 0)
         return rc;
     if (!flush_streams())
         patience_ms = 0;
     mproc__signals_block(&mask);
+    mproc__own_fd_keep(sockets[1], options->keep_fds, options->keep_count);
     child->pid = fork();
     if (child->pid == 0) {
-        close(sockets[0]);
         mproc__start_forget();
         mproc__child_forked(options, &self, sockets[1], patience_ms);
     }
     rc = -errno;
+    mproc__own_fd_keep(-1, NULL, 0);
     mproc__signals_restore(&mask);
-    close(sockets[1]);
+    mproc__own_fd_close(sockets[1]);
     child->socket = sockets[0];
     if (child->pid > 0)
         return launch_finish(options, NULL, child);
-    close(sockets[0]);
+    mproc__own_fd_close(sockets[0]);
     return mproc__fail(rc, "start: fork: %s", mproc_strerror(rc));
 }
 
@@ -221,15 +236,15 @@ static int launch_spawn(const mproc__launch_options *options, launch *child)
         return mproc__fail(MPROC_ENOINIT, "spawn and forkserver need mproc_init(&argc, &argv) first in main");
     int rc = mproc__boot_pack(options, &load);
     if (rc == 0)
-        rc = mproc__boot_pair(SOCK_STREAM, sockets);
+        rc = mproc__boot_pair_own(SOCK_STREAM, sockets);
     if (rc == 0) {
         rc = mproc__launch_exec(options, sockets[1], &child->pid);
-        close(sockets[1]);
+        mproc__own_fd_close(sockets[1]);
         child->socket = sockets[0];
         if (rc == 0)
             rc = launch_finish(options, &load, child);
         else
-            close(sockets[0]);
+            mproc__own_fd_close(sockets[0]);
     }
     mproc__boot_load_clear(&load, false);
     return rc;

@@ -17,6 +17,7 @@
 #include "process/boot.h"
 #include "process/family.h"
 #include "process/nursery.h"
+#include "process/own_fds.h"
 #include "process/preload.h"
 #include "process/spare.h"
 #include "process/surroundings.h"
@@ -40,9 +41,9 @@ void mproc__nursery_keep(mproc__nursery *nursery)
 MPROC__FORK_TEXT static void nursery_close_fds(mproc__nursery *nursery)
 {
     if (nursery->socket >= 0)
-        close(nursery->socket);
+        mproc__own_fd_close(nursery->socket);
     if (nursery->pidfd >= 0)
-        close(nursery->pidfd);
+        mproc__own_fd_close(nursery->pidfd);
     nursery->socket = nursery->pidfd = -1;
 }
 
@@ -63,7 +64,13 @@ static int nursery_segment(mproc__nursery *nursery)
     if (rc < 0)
         return rc;
     nursery->shared = mproc__segment_root(nursery->segment);
-    return mproc__segment_join(nursery->segment);
+    rc = mproc__segment_join(nursery->segment);
+    if (rc < 0)
+        return rc;
+    mproc__own_fds_begin();
+    mproc__own_fd_note(mproc__segment_fd(nursery->segment));
+    mproc__own_fds_end();
+    return rc;
 }
 
 static int nursery_launch(mproc__nursery *nursery, int row)
@@ -73,11 +80,12 @@ static int nursery_launch(mproc__nursery *nursery, int row)
     if (rc == 0)
         rc = mproc__environment_copy(&nursery->environment, &nursery->environment_bytes);
     if (rc == 0)
-        rc = mproc__boot_pair(SOCK_SEQPACKET, sockets);
+        rc = mproc__boot_pair_own(SOCK_SEQPACKET, sockets);
     if (rc < 0)
         return rc;
     nursery->socket = sockets[0];
     bool serves = mproc__process_main_called(); /* else it only watches, and a fork closes the stop words */
+    const int keep[] = {mproc__segment_fd(nursery->segment), sockets[1]};
     mproc__launch_options options = {
         .start = serves ? MPROC_START_SPAWN : MPROC_START_FORK,
         .fn = mproc__nursery_main,
@@ -86,9 +94,12 @@ static int nursery_launch(mproc__nursery *nursery, int row)
                            mproc_bytes(nursery->environment, nursery->environment_bytes)),
         .name = "mproc-nursery",
         .supervises = true,
+        .own_pidfd = true,
+        .keep_fds = keep,
+        .keep_count = MPROC__COUNT(keep),
     };
     rc = mproc__launch(&options, &nursery->pid, &nursery->pidfd);
-    close(sockets[1]);
+    mproc__own_fd_close(sockets[1]);
     return rc;
 }
 
@@ -100,8 +111,11 @@ static int nursery_create(mproc__nursery **ret_nursery)
     nursery->socket = nursery->pidfd = -1;
     atomic_store(&nursery->references, 1);
     int rc = nursery_segment(nursery);
-    if (rc >= 0)
+    if (rc >= 0) {
         rc = nursery_launch(nursery, rc);
+        /* The nursery has it, and nobody else is to. */
+        mproc__own_fd_close(mproc__segment_fd_take(nursery->segment));
+    }
     if (rc == 0) {
         *ret_nursery = nursery;
         return 0;
@@ -223,7 +237,7 @@ int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int
     atomic_store_explicit(state, MPROC__SLOT_FREE, memory_order_release);
     *ret_begun = false;
     int rc = mproc__nursery_command_send(nursery, MPROC__NURSERY_PROGRAM, slot, socket);
-    close(socket);
+    mproc__own_fd_close(socket);
     if (rc < 0)
         return rc;
     rc = mproc__boot_await_program(mine, nursery->pidfd, ret_pid, ret_pidfd, &told);

@@ -14,6 +14,7 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/family.h"
+#include "process/own_fds.h"
 #include "process/program.h"
 
 static bool process_runs(const mproc_process *process)
@@ -41,7 +42,7 @@ static void process_destroy(mproc__handle *handle)
 {
     mproc_process *process = MPROC__CONTAINER(handle, mproc_process, handle);
     if (process->pidfd >= 0)
-        close(process->pidfd);
+        mproc__own_fd_close(process->pidfd);
     if (process->thread_fd >= 0)
         close(process->thread_fd);
     mproc__nursery_release(process->nursery);

@@ -8,13 +8,14 @@
 
 #include "platform/platform.h"
 #include "platform/story.h"
+#include "process/own_fds.h"
 #include "process/program.h"
 
 void mproc__program_hang_up(mproc__program *program)
 {
     for (int i = 0; program && i < 3; i++) {
         if (program->pipes[i] >= 0)
-            close(program->pipes[i]);
+            mproc__own_fd_close(program->pipes[i]);
         program->pipes[i] = -1;
     }
 }
@@ -75,7 +76,7 @@ int mproc_process_pipe_close(mproc_process *process, int which)
     if (rc < 0)
         return rc;
     if (process->program->pipes[which] >= 0)
-        close(process->program->pipes[which]);
+        mproc__own_fd_close(process->program->pipes[which]);
     process->program->pipes[which] = -1;
     return 0;
 }

@@ -16,6 +16,7 @@
 
 #include "platform/platform.h"
 #include "platform/story.h"
+#include "process/own_fds.h"
 #include "process/program.h"
 
 enum {
@@ -62,7 +63,7 @@ static void pipe_signal_restore(const sigset_t *previous, bool was_pending)
 
 static void pipe_close(mproc__program *program, int which)
 {
-    close(program->pipes[which]);
+    mproc__own_fd_close(program->pipes[which]);
     program->pipes[which] = -1;
 }
 

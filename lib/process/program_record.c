@@ -10,6 +10,7 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/boot.h"
+#include "process/own_fds.h"
 #include "process/program.h"
 
 #define DEFAULT_PATH "/bin:/usr/bin" /* confstr(_CS_PATH): what execvp takes where PATH is not set */
@@ -210,7 +211,10 @@ static int strings_pack(packer *pack, const char *const argv[], const mproc_prog
 
 static int memfd_fill(const packer *pack, int *ret_memfd)
 {
+    mproc__own_fds_begin();
     int fd = mproc__memfd_create("mproc:program", pack->size_bytes);
+    mproc__own_fd_note(fd);
+    mproc__own_fds_end();
     if (fd < 0)
         return mproc__fail(fd, "start_program: no memory to tell the nursery: %s", mproc_strerror(fd));
     for (size_t at = 0; at < pack->size_bytes;) {
@@ -219,7 +223,7 @@ static int memfd_fill(const packer *pack, int *ret_memfd)
             continue;
         if (put <= 0) {
             int code = put < 0 ? -errno : -ENOSPC;
-            close(fd);
+            mproc__own_fd_close(fd);
             return mproc__fail(code, "start_program: no memory to tell the nursery: %s",
                                mproc_strerror(code));
         }

@@ -12,6 +12,7 @@
 #include "platform/story.h"
 #include "process/boot.h"
 #include "process/family.h"
+#include "process/own_fds.h"
 #include "process/program.h"
 
 /* ---- what is asked ---- */
@@ -62,10 +63,14 @@ static int fds_take(const mproc_program_options *options, mproc__program_fds *fd
 /* By a descriptor, as its name may mean another directory in the nursery. */
 static int directory_open(const char *directory, int *ret_fd)
 {
+    mproc__own_fds_begin();
     int fd = mproc__fd_above_standard(open(directory ? directory : ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    int code = -errno;
+    mproc__own_fd_note(fd);
+    mproc__own_fds_end();
     if (fd < 0)
-        return mproc__fail(-errno, "start_program: directory '%s': %s", directory ? directory : ".",
-                           mproc_strerror(-errno));
+        return mproc__fail(code, "start_program: directory '%s': %s", directory ? directory : ".",
+                           mproc_strerror(code));
     *ret_fd = fd;
     return 0;
 }
@@ -112,7 +117,7 @@ static int program_begin_once(mproc_process *process, const request *of, bool *r
     if (rc == 0)
         rc = mproc__family_watch(process->nursery);
     if (rc == 0)
-        rc = mproc__boot_pair(SOCK_STREAM, sockets);
+        rc = mproc__boot_pair_own(SOCK_STREAM, sockets);
     if (rc < 0)
         return rc;
     rc = request_send(of, sockets[0]);
@@ -120,8 +125,8 @@ static int program_begin_once(mproc_process *process, const request *of, bool *r
         rc = mproc__nursery_program(process->nursery, process->slot, sockets[0], sockets[1], &process->pid,
                                     &process->pidfd, ret_begun);
     else
-        close(sockets[1]);
-    close(sockets[0]);
+        mproc__own_fd_close(sockets[1]);
+    mproc__own_fd_close(sockets[0]);
     return rc;
 }
 
@@ -175,9 +180,9 @@ static int request_begin(const mproc_program_options *options, request *of)
 static void request_end(request *of)
 {
     if (of->memfd >= 0)
-        close(of->memfd);
+        mproc__own_fd_close(of->memfd);
     if (of->fds.fixed[MPROC__PROGRAM_DIRECTORY] >= 0)
-        close(of->fds.fixed[MPROC__PROGRAM_DIRECTORY]);
+        mproc__own_fd_close(of->fds.fixed[MPROC__PROGRAM_DIRECTORY]);
     mproc__limits_clear(&of->limits);
 }
 

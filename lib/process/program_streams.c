@@ -7,6 +7,7 @@
 
 #include "platform/story.h"
 #include "process/boot.h"
+#include "process/own_fds.h"
 #include "process/program.h"
 
 static const char *const stream_names[] = {"input", "output", "error"};
@@ -38,11 +39,18 @@ static int stream_file(mproc__program_streams *streams, int which, const mproc_s
 static int stream_pipe(mproc__program_streams *streams, int which)
 {
     int fds[2];
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return mproc__fail(-errno, "start_program: %s: pipe: %s", stream_names[which],
-                           mproc_strerror(-errno));
-    streams->ours[which] = mproc__fd_above_standard(fds[which == 0]);
-    int rc = stream_own(streams, which, fds[which != 0], "pipe");
+    /* A stranger's copy of an end would keep the other one from seeing its end. */
+    mproc__own_fds_begin();
+    int rc = pipe2(fds, O_CLOEXEC) < 0 ? -errno : 0;
+    if (rc == 0) {
+        streams->ours[which] = mproc__fd_above_standard(fds[which == 0]);
+        rc = stream_own(streams, which, fds[which != 0], "pipe");
+        mproc__own_fd_note(streams->ours[which]);
+        mproc__own_fd_note(streams->child[which]);
+    } else {
+        rc = mproc__fail(rc, "start_program: %s: pipe: %s", stream_names[which], mproc_strerror(rc));
+    }
+    mproc__own_fds_end();
     if (rc == 0 && streams->ours[which] < 0)
         rc = mproc__fail(-EMFILE, "start_program: %s: pipe: no descriptor above the standard ones",
                          stream_names[which]);
@@ -112,10 +120,10 @@ void mproc__program_streams_close(mproc__program_streams *streams, bool ours_too
 {
     for (int i = 0; i < 3; i++) {
         if (streams->owned[i])
-            close(streams->child[i]);
+            mproc__own_fd_close(streams->child[i]);
         streams->owned[i] = false;
         if (ours_too && streams->ours[i] >= 0)
-            close(streams->ours[i]);
+            mproc__own_fd_close(streams->ours[i]);
         if (ours_too)
             streams->ours[i] = -1;
     }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "platform/story.h"
+#include "process/own_fds.h"
 #include "process/program_surroundings.h"
 
 /* ---- in the caller ---- */
@@ -24,11 +25,12 @@
 static int umask_read(void)
 {
     char text[512] = "";
+    mproc__own_fds_begin(); /* no other thread's child gets what is open here */
     int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    ssize_t got = read(fd, text, sizeof text - 1);
-    close(fd);
+    ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    mproc__own_fds_end();
     const char *at = got > 0 ? strstr(text, "\nUmask:") : NULL;
     return at ? (int)strtol(at + 7, NULL, 8) : -1;
 }

@@ -10,6 +10,7 @@
 #include "platform/story.h"
 #include "process/boot.h"
 #include "process/nursery.h"
+#include "process/own_fds.h"
 #include "process/spare.h"
 #include "process/surroundings.h"
 
@@ -30,7 +31,7 @@ static void served_undo(mproc__nursery *nursery, unsigned slot, int pidfd)
         (void)mproc__nursery_command_send(nursery, MPROC__NURSERY_KILL, slot, -1);
     (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
     if (pidfd >= 0)
-        close(pidfd);
+        mproc__own_fd_close(pidfd);
     mproc__story_copy(&story, mproc__story());
 }
 
@@ -49,7 +50,7 @@ static int spare_talk(mproc__nursery *nursery, unsigned slot, const mproc__boot_
     int rc = mproc__launch_check(pidfd);
     if (rc == 0)
         rc = served_answer(socket, pidfd, mproc__boot_send(socket, pidfd, load));
-    close(socket);
+    mproc__own_fd_close(socket);
     if (rc < 0)
         served_undo(nursery, slot, pidfd);
     return rc;
@@ -94,15 +95,15 @@ static int fork_start(mproc__nursery *nursery, unsigned slot, const mproc__boot_
                       int *ret_pidfd)
 {
     int sockets[2];
-    int rc = mproc__boot_pair(SOCK_STREAM, sockets);
+    int rc = mproc__boot_pair_own(SOCK_STREAM, sockets);
     if (rc < 0)
         return rc;
     slot_begin(nursery, slot);
     rc = mproc__nursery_command_send(nursery, MPROC__NURSERY_START, slot, sockets[1]);
-    close(sockets[1]);
+    mproc__own_fd_close(sockets[1]);
     if (rc == 0)
         rc = fork_talk(nursery, slot, load, sockets[0], ret_pid, ret_pidfd);
-    close(sockets[0]);
+    mproc__own_fd_close(sockets[0]);
     return rc;
 }
 

@@ -10,6 +10,7 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/family.h"
+#include "process/own_fds.h"
 #include "process/spare.h"
 
 enum { SPARES_USUAL = 2 };
@@ -42,12 +43,16 @@ static bool note_receive(mproc__nursery *nursery, mproc__spare_note *ret_note, i
 {
     size_t fd_count;
     *ret_note = (mproc__spare_note){.number = MPROC_SPARES_MOST};
+    mproc__own_fds_begin();
     ssize_t got =
         mproc__fd_recv(nursery->socket, ret_note, sizeof *ret_note, ret_fds, 2, &fd_count, MPROC_NOW);
+    for (size_t i = 0; got >= 0 && i < fd_count; i++)
+        mproc__own_fd_note(ret_fds[i]);
+    mproc__own_fds_end();
     if (got == sizeof *ret_note && fd_count == 2)
         return true;
     for (size_t i = 0; got >= 0 && i < fd_count; i++)
-        close(ret_fds[i]);
+        mproc__own_fd_close(ret_fds[i]);
     if (word_change(nursery, ret_note, MPROC__SPARE_GIVEN_UP))
         mproc__eventcount_post(&nursery->shared->command, true);
     return false;
@@ -65,8 +70,8 @@ bool mproc__spare_take(mproc__nursery *nursery, unsigned slot, pid_t *ret_pid, i
             *ret_pidfd = fds[1];
             return true;
         }
-        close(fds[0]);
-        close(fds[1]);
+        mproc__own_fd_close(fds[0]);
+        mproc__own_fd_close(fds[1]);
     }
     return false;
 }
@@ -108,8 +113,8 @@ static void spares_give_up(mproc__nursery *nursery, unsigned count)
     int fds[2];
     while (count_idle(nursery) > count && note_receive(nursery, &note, fds)) {
         (void)word_change(nursery, &note, MPROC__SPARE_GIVEN_UP);
-        close(fds[0]);
-        close(fds[1]);
+        mproc__own_fd_close(fds[0]);
+        mproc__own_fd_close(fds[1]);
     }
 }
 

@@ -53,6 +53,7 @@ static int start_once(mproc_process *process, const start_target *target)
     if (process->kind == MPROC__PROCESS_SERVED)
         return mproc__nursery_start(process->nursery, process->slot, &options, &process->pid,
                                     &process->pidfd);
+    options.own_pidfd = true;
     options.before_go = child_watch;
     options.context = process;
     return mproc__launch(&options, &process->pid, &process->pidfd);

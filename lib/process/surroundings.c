@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "platform/story.h"
+#include "process/own_fds.h"
 #include "process/surroundings.h"
 
 /* ---- environment ---- */
@@ -85,7 +86,10 @@ static int pack_directory(const mproc__nursery *nursery, mproc__boot_load *load)
 {
     if (directory_is(nursery->shared))
         return 0;
+    mproc__own_fds_begin();
     load->fds[MPROC__BOOT_DIRECTORY] = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    mproc__own_fd_note(load->fds[MPROC__BOOT_DIRECTORY]);
+    mproc__own_fds_end();
     if (load->fds[MPROC__BOOT_DIRECTORY] < 0)
         return mproc__fail(-errno, "start: cannot open the working directory: %s", mproc_strerror(-errno));
     return 0;

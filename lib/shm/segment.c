@@ -310,6 +310,13 @@ int mproc__segment_fd(const mproc__segment *segment)
     return segment->fd;
 }
 
+int mproc__segment_fd_take(mproc__segment *segment)
+{
+    int fd = segment->fd;
+    segment->fd = -1;
+    return fd;
+}
+
 /* Of a named one without its group. */
 const char *mproc__segment_name(const mproc__segment *segment)
 {

@@ -88,6 +88,8 @@ void mproc__segment_release(mproc__segment *segment);
 void *mproc__segment_root(mproc__segment *segment);
 size_t mproc__segment_size(const mproc__segment *segment);      /* of the object area */
 int mproc__segment_fd(const mproc__segment *segment);           /* borrowed; -1 in a thread home */
+/* Gives the descriptor away, the caller's from then on: nothing more is reserved, nor handed to others. */
+int mproc__segment_fd_take(mproc__segment *segment);
 const char *mproc__segment_name(const mproc__segment *segment); /* the object's; "" when none */
 mproc_type_id mproc__segment_kind(const mproc__segment *segment);
 mproc__home mproc__segment_home(const mproc__segment *segment);
