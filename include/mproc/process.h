@@ -23,7 +23,10 @@
  * The nursery is one small process of the library's own, made at the first start that is no thread: this
  * program exec'd anew, or, where mproc_init was not called, a fork of it. It kills every child with SIGKILL
  * when this process dies for any reason, and ends with it. No thread and no SIGCHLD handler is made in the
- * program, and no child but the library's is waited for. A program that waits for any child, or ignores
+ * program, and no child but the library's is waited for. Should the nursery itself be killed, children by forkserver and programs
+ * die with it, those by fork and spawn run on. The next start, join, stop, is_alive, signal, children or mproc_wait makes another
+ * nursery that watches them (some ms), and one that sleeps in join or stop does it at once; a program that is killed before it
+ * makes any such call leaves them running, as nothing of the library's is in it to notice. A program that waits for any child, or ignores
  * SIGCHLD, takes exit codes away: Linux 6.15 on still tells them, before that join answers MPROC_EUNKNOWN.
  *
  *                 blocks            threads         processes            in a signal handler  after fork
@@ -80,7 +83,7 @@ typedef struct mproc_process_options {
     const char *name;               /* copied, up to 127 bytes; NULL: Process-N, in a child Process-N:M */
     mproc_start start;              /* 0: the program's default */
     uint32_t    grace_ms;           /* mproc_process_stop: between SIGTERM and SIGKILL; 0: 2000 */
-    bool        daemon;             /* ended at the program's normal exit, not joined; may start none itself */
+    bool        daemon;             /* ended at the program's normal exit, not joined; may start no functions */
     mproc_limits limits;            /* MPROC_WITH(mproc_process_options, .limits.memory_bytes = 64 << 20) */
 } mproc_process_options;
 
@@ -95,7 +98,7 @@ typedef struct mproc_process_options {
  *   MPROC_EFUNCTION  fn is no function of the program or of a library that the child has too, in this build or by name
  *   MPROC_EDIED      the child ended on the way: killed, out of memory, or its main came not to mproc_init
  *   MPROC_ELIMIT     4096 children live        -ENAMETOOLONG  the name
- *   -EPERM           this process, or thread, is daemonic
+ *   -EPERM           this process, or thread, is daemonic; programs (program.h) it may start
  *   those of limits (above)
  *   -EAGAIN, -EMFILE, -ENOMEM, -EPERM, ...     the system's, with the step in the story; nothing is left
  * The child's exit code is what fn returns, modulo 256; a negative code is printed with its story as one line

@@ -147,6 +147,18 @@ static void family_exit(void)
     mproc__nursery_stop();
 }
 
+/* The reference refuses it because a process that is ended by a signal at its parent's exit cannot end its own children.
+ * Here the nursery would; the rule stays, so that daemonic means what its users know. It is about functions, as there: a
+ * program may be run by a daemonic child, which is what half of all workers do. */
+int mproc__family_daemon_check(const char *call)
+{
+    const mproc_process *thread = mproc__thread_self();
+    if (!mproc__self_get()->daemon && !(thread && thread->daemon))
+        return 0;
+    return mproc__fail(-EPERM, "%s: process %s is daemonic and may start no children", call,
+                       thread ? thread->name : mproc__self_get()->name);
+}
+
 int mproc__family_begin(void)
 {
     pthread_once(&family_once, family_once_begin);
@@ -243,7 +255,7 @@ static int children_list(mproc_variant *list)
     while (process && process->next)
         process = process->next;
     for (; process && rc == 0; process = process->previous)
-        if (mproc_process_is_alive(process))
+        if (mproc__process_runs(process))
             rc = children_append(list, process);
     return rc;
 }
@@ -253,6 +265,7 @@ int mproc_process_children(mproc_variant *ret_list)
     if (!ret_list)
         return mproc__fail(-EINVAL, "mproc_process_children: NULL");
     mproc__family_clear_forgotten();
+    mproc__guard_look();
     family_collect(MPROC__SLOTS);
     mproc_variant list = mproc_null();
     mproc__family_lock();
@@ -300,6 +313,16 @@ int mproc__family_watch(mproc__nursery *nursery)
             mproc__nursery_release(old);
     while (rc == 0 && old);
     return rc;
+}
+
+bool mproc__family_unwatched(void)
+{
+    bool found = false;
+    mproc__family_lock();
+    for (mproc_process *process = family.first; process && !found; process = process->next)
+        found = process->kind == MPROC__PROCESS_CHILD && mproc__nursery_gone(process->nursery);
+    mproc__family_unlock();
+    return found;
 }
 
 void mproc__family_next_path(char path[MPROC__PATH_BYTES])

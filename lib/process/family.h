@@ -9,6 +9,8 @@
 
 /* Arms the hooks of fork and exit in this process: first in every start. */
 int mproc__family_begin(void);
+/* -EPERM: this process, or the thread that runs here, is daemonic. For each call that starts functions elsewhere. */
+int mproc__family_daemon_check(const char *call);
 /* In a fork child: frees what its parent's family left in memory. */
 void mproc__family_clear_forgotten(void);
 void mproc__family_lock(void);
@@ -22,6 +24,17 @@ void mproc__family_tidy(void);
 /* Gives a nursery that replaces a killed one the children to watch that the killed one had: from then on the
  * death of this process is their end again. */
 int mproc__family_watch(mproc__nursery *nursery);
+/* Whether a child of this process has a watcher that is dead. */
+bool mproc__family_unwatched(void);
+
+/* ---- guard.c: what follows when a nursery is killed between two starts ---- */
+/* The nursery that watches, the caller's to release; when the last one is dead and there are children to watch, another is
+ * made. NULL: there is none, and no child that needs it, or it cannot be had now. Leaves the thread's story alone. */
+mproc__nursery *mproc__guard(void);
+void mproc__guard_look(void); /* the same for who only wants it done */
+/* Waits for a child's end, and looks again whenever the nursery has died: 0, -ETIMEDOUT. */
+int mproc__guard_wait(int pidfd, mproc_deadline deadline);
+
 /* The path of the next child: "3", or "2:1" in a child. */
 void mproc__family_next_path(char path[MPROC__PATH_BYTES]);
 

@@ -5,8 +5,9 @@
  *
  * Build-ids are a default of the distribution's linker, not of every linker; an object without one is
  * identified by a SHA-1 over its executable segments, which two builds share only when their code is the
- * same. A receiver that lacks the object takes the function that is registered under the same name (registered.c). Results are remembered per thread (no lock, no false sharing) until the dynamic loader unloads
- * something. */
+ * same. A receiver that lacks the object takes the function that is registered under the same name
+ * (registered.c). Results are remembered per thread (no lock, no false sharing) until the dynamic loader
+ * unloads something. */
 #include "platform/base.h"
 
 #include <dlfcn.h>

@@ -141,18 +141,11 @@ static void nursery_discard(void)
     mproc__nursery_release(old);
 }
 
-/* Its life word tells before the kernel has taken it down; then it is a matter of microseconds. */
-static bool nursery_ended(mproc__nursery *nursery)
-{
-    return mproc__pidfd_ended(nursery->pidfd) == 1 ||
-           (atomic_load_explicit(&nursery->shared->row, memory_order_acquire) > 0 &&
-            !mproc__nursery_lives(nursery));
-}
-
 int mproc__nursery_get(mproc__nursery **ret_nursery)
 {
     pthread_mutex_lock(&nursery_lock);
-    if (nursery_now && nursery_ended(nursery_now))
+    /* Its life word tells before the kernel has taken it down; then it is a matter of microseconds. */
+    if (nursery_now && (mproc__pidfd_ended(nursery_now->pidfd) == 1 || mproc__nursery_gone(nursery_now)))
         nursery_discard();
     int rc = nursery_now ? 0 : nursery_create(&nursery_now);
     if (rc == 0) {
@@ -285,6 +278,15 @@ bool mproc__nursery_lives(mproc__nursery *nursery)
     unsigned row = atomic_load_explicit(&nursery->shared->row, memory_order_acquire);
     return row > 0 && mproc__segment_row_pid(nursery->segment, row - 1) == nursery->pid &&
            mproc__segment_row_alive(nursery->segment, row - 1);
+}
+
+/* One that is new and has no row yet is asked for by its pidfd, which says so later: a nursery may be a copy of a large
+ * program, whose memory is freed first. */
+bool mproc__nursery_gone(mproc__nursery *nursery)
+{
+    if (atomic_load_explicit(&nursery->shared->row, memory_order_acquire) > 0)
+        return !mproc__nursery_lives(nursery);
+    return mproc__pidfd_ended(nursery->pidfd) == 1;
 }
 
 bool mproc__nursery_told(mproc__nursery *nursery, unsigned slot)

@@ -128,6 +128,7 @@ struct rusage;
 int mproc__nursery_exit_code(mproc__nursery *nursery, unsigned slot, int *ret_exit_code,
                              struct rusage *ret_usage);
 bool mproc__nursery_lives(mproc__nursery *nursery);
+bool mproc__nursery_gone(mproc__nursery *nursery); /* dead, or as good as; one that has hardly begun is not */
 void mproc__nursery_keep(mproc__nursery *nursery);
 void mproc__nursery_release(mproc__nursery *nursery);
 /* At the program's end: tells it to go, and waits. */

@@ -17,7 +17,7 @@
 #include "process/own_fds.h"
 #include "process/program.h"
 
-static bool process_runs(const mproc_process *process)
+bool mproc__process_runs(const mproc_process *process)
 {
     if (atomic_load_explicit(&process->collected, memory_order_acquire))
         return false;
@@ -66,7 +66,7 @@ static int process_describe(const mproc__handle *handle, char *buffer, size_t si
     const mproc_process *process = MPROC__CONTAINER(handle, const mproc_process, handle);
     char end[64], signal_name[32];
     if (!atomic_load_explicit(&process->collected, memory_order_acquire))
-        snprintf(end, sizeof end, "%s", process_runs(process) ? "running" : "ended");
+        snprintf(end, sizeof end, "%s", mproc__process_runs(process) ? "running" : "ended");
     else if (process->exit_lost)
         snprintf(end, sizeof end, "ended, exit code unknown");
     else
@@ -89,6 +89,7 @@ static int process_wait_fd(mproc__handle *handle)
     if (process->kind == MPROC__PROCESS_SELF)
         return mproc__handle_fail(handle, MPROC_ESTATE, "process %s cannot wait for its own end",
                                   process->name);
+    mproc__guard_look();
     if (process->kind != MPROC__PROCESS_THREAD)
         return process->pidfd;
     int fd = atomic_load_explicit(&process->thread_fd, memory_order_relaxed);
@@ -144,7 +145,7 @@ bool mproc__process_ended(const mproc_process *process)
 {
     if (atomic_load_explicit(&process->collected, memory_order_acquire))
         return true;
-    return !process_runs(process) &&
+    return !mproc__process_runs(process) &&
            (process->kind != MPROC__PROCESS_SERVED || mproc__nursery_told(process->nursery, process->slot));
 }
 
@@ -162,6 +163,8 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline)
         return 0;
     if (process->kind == MPROC__PROCESS_THREAD)
         return thread_wait(process, deadline);
+    if (process->kind == MPROC__PROCESS_CHILD)
+        return mproc__guard_wait(process->pidfd, deadline);
     /* The nursery's word first: who waits for the kernel's is woken twice. It has none of a child that outlived it. */
     int rc = process->kind == MPROC__PROCESS_SERVED
                  ? mproc__nursery_await(process->nursery, process->slot, &process->collected, deadline)
@@ -258,7 +261,8 @@ bool mproc_process_is_alive(const mproc_process *process)
 {
     if (mproc__process_check(process) < 0)
         return false;
-    return process->kind == MPROC__PROCESS_SELF || process_runs(process);
+    mproc__guard_look();
+    return process->kind == MPROC__PROCESS_SELF || mproc__process_runs(process);
 }
 
 int mproc_process_pid(const mproc_process *process)
@@ -296,7 +300,8 @@ int mproc_process_signal(mproc_process *process, int signal_number)
         stop_ask(process);
         return 0;
     }
-    if (process->kind != MPROC__PROCESS_SELF && !process_runs(process))
+    mproc__guard_look();
+    if (process->kind != MPROC__PROCESS_SELF && !mproc__process_runs(process))
         return 0;
     if (process->kind == MPROC__PROCESS_SELF)
         rc = kill(process->pid, signal_number) == 0 ? 0 : -errno;

@@ -1,10 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The process handle, from start to collected. L5.
  *
- *     start -> runs -> (its pidfd or its thread says ended) -> collected: exit code known, or lost
+ * States by events; each cell is what the call answers, and where it goes if it goes anywhere. A start that fails has no handle;
+ * closing is no state of the process, only of who may ask. tests/process/check_states.c walks the table.
  *
- * Collecting happens once, by whoever comes first: a join, a close, the next start's tidying, the program's
- * end. */
+ *   event            runs                        ended                  collected         in a fork child
+ *   its end          -> ended                    -                      -                 -
+ *   join             sleeps; -ETIMEDOUT          0 -> collected         0, the same code  -ECHILD
+ *   is_alive         true                        false                  false             false
+ *   signal           0, sent (1)                 0, not sent            0, not sent       -ECHILD
+ *   stop             flag, SIGTERM, SIGKILL (2)  0 -> collected         0                 -ECHILD
+ *                    0 -> collected
+ *   children         listed                      not -> collected       not listed        not listed
+ *   another start    -                           -> collected (3)       -                 a new family
+ *   close            goes on without a handle    -> collected, freed    freed             freed
+ *   normal exit      joined -> collected (4)     -> collected           -                 -
+ *   the nursery      fork, spawn: watched by     fork, spawn: -         -                 -
+ *   is killed        the next one (guard.c)      forkserver, program:
+ *                    forkserver, program:        the code is lost,
+ *                    killed -> ended             unless told before
+ *   (1) a thread: its stopping flag   (2) a thread: the flag; -EBUSY if it has not looked
+ *   (3) in turn, some at each start   (4) daemonic: stopped; a daemonic thread: asked
+ *
+ * ended: its pidfd or its thread says so, and of one that the nursery has forked, the nursery. collected: exit code known, or
+ * lost; slot, watcher and place in the family given back. Collecting happens once, by whoever comes first. */
 #ifndef MPROC__PROCESS_PROCESS_H
 #define MPROC__PROCESS_PROCESS_H
 
@@ -65,6 +84,7 @@ struct mproc_process {
 };
 
 mproc_process *mproc__process_new(mproc__process_kind kind); /* NULL: no memory, with a story */
+bool mproc__process_runs(const mproc_process *process); /* it has not ended, as far as the kernel has told */
 /* First in every call: the right kind of handle, and of this process. */
 int mproc__process_check(const mproc_process *process);
 /* Waits until it has ended: 0, -ETIMEDOUT. */

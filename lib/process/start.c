@@ -118,17 +118,6 @@ static mproc__process_kind kind_of(mproc_start method)
                                               : MPROC__PROCESS_CHILD;
 }
 
-/* The reference refuses it because a process that is ended by a signal at its parent's exit cannot end its own
- * children. Here the nursery would; the rule stays, so that daemonic means what its users know. */
-static int daemon_check(void)
-{
-    const mproc_process *thread = mproc__thread_self();
-    if (!mproc__self_get()->daemon && !(thread && thread->daemon))
-        return 0;
-    return mproc__fail(-EPERM, "mproc_process_start: process %s is daemonic and may start no children",
-                       thread ? thread->name : mproc__self_get()->name);
-}
-
 /* ---- the call ---- */
 
 static int slot_take(mproc_process *process)
@@ -186,7 +175,7 @@ int mproc_process_start(mproc_fn *fn, mproc_variant args, const mproc_process_op
         return mproc__fail(-EINVAL, "mproc_process_start: NULL");
     int rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_process_options");
     if (rc == 0)
-        rc = daemon_check();
+        rc = mproc__family_daemon_check("mproc_process_start");
     if (rc == 0)
         rc = method_choose(options, &method);
     if (rc == 0)

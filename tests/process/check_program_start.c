@@ -24,6 +24,32 @@ START_TEST(arguments_arrive_as_they_are)
 }
 END_TEST
 
+static int runs_a_program(mproc_call *call)
+{
+    mproc_process *process = NULL;
+    (void)call;
+    if (mproc_process_start(nothing, MPROC_NONE, NULL, &process) != -EPERM)
+        return 1;
+    int rc = mproc_run(SHELL("exit 3"), NULL, NULL, limit(), &process);
+    if (rc < 0 || mproc_process_join(process, MPROC_NOW, &rc) < 0)
+        return 2;
+    mproc_process_close(&process);
+    return rc;
+}
+
+/* No functions, as in the reference, where programs are no children in this sense: half of all workers run some. */
+START_TEST(a_daemonic_child_may_run_programs)
+{
+    mproc_process *process = NULL;
+    warm();
+    ck_done(mproc_process_start(runs_a_program, MPROC_NONE,
+                                MPROC_WITH(mproc_process_options, .start = (mproc_start)_i, .daemon = true),
+                                &process));
+    ck_assert_int_eq(join(process), 3);
+    mproc_process_close(&process);
+}
+END_TEST
+
 START_TEST(the_exit_code_is_the_programs)
 {
     warm();
@@ -323,6 +349,7 @@ int main(int argc, char **argv)
     tcase_add_test(asked, the_environment_is_inherited_replaced_or_changed);
     tcase_add_test(asked, the_programs_own_path_is_searched);
     tcase_add_test(asked, the_directory_is_the_callers_or_the_one_said);
+    tcase_add_loop_test(asked, a_daemonic_child_may_run_programs, MPROC_START_FORK, MPROC_START_FORK + 1);
     TCase *refusals = support_case(suite, "what fails");
     tcase_add_test(refusals, what_fails_before_the_exec_names_its_step);
     tcase_add_test(refusals, arguments_that_are_too_large_are_the_systems_error);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The watch over this process's own children, taken up again when the nursery that had it was killed.
+ *
+ * Nobody tells this process of that death, which has no thread to be told: each call that is about children looks, and one
+ * that sleeps until a child has ended sleeps on the nursery as well. What remains is a program that makes no such call between
+ * the nursery's death and its own. Rejected: a second nursery that watches the first (a process and its memory for every
+ * program, and two kills in a row still do it); a signal for the nursery's end (the program's dispositions are its own); a
+ * parent-death signal in the children (it comes also when a mere thread of the parent ends). */
+#include "platform/base.h"
+
+#include <poll.h>
+
+#include "platform/platform.h"
+#include "platform/story.h"
+#include "process/family.h"
+
+enum {
+    GUARD_CHANCES = 8
+}; /* nurseries that one wait makes: some die as soon as they are there, as in a full pid cgroup */
+
+/* The watch was not taken over whole: children are still with a dead one, though another lives. */
+static atomic_bool guard_failed;
+
+static mproc__nursery *guard_renew(void)
+{
+    mproc__nursery *nursery = NULL;
+    mproc_error story;
+    mproc__story_copy(mproc__story(), &story);
+    int rc = mproc__nursery_get(&nursery);
+    if (rc == 0)
+        rc = mproc__family_watch(nursery);
+    atomic_store(&guard_failed, rc < 0);
+    mproc__story_copy(&story, mproc__story()); /* the call that looked has its own result */
+    return nursery;
+}
+
+mproc__nursery *mproc__guard(void)
+{
+    mproc__nursery *nursery = mproc__nursery_present();
+    if (nursery && !mproc__nursery_gone(nursery) && !atomic_load(&guard_failed))
+        return nursery;
+    mproc__nursery_release(nursery);
+    return mproc__family_unwatched() ? guard_renew() : NULL;
+}
+
+void mproc__guard_look(void)
+{
+    mproc__nursery_release(mproc__guard());
+}
+
+int mproc__guard_wait(int pidfd, mproc_deadline deadline)
+{
+    for (int chances = GUARD_CHANCES;;) {
+        mproc__nursery *watcher = chances > 0 ? mproc__guard() : NULL;
+        struct pollfd items[2] = {{.fd = pidfd, .events = POLLIN},
+                                  {.fd = watcher ? watcher->pidfd : -1, .events = POLLIN}};
+        int count = poll(items, 2, mproc__deadline_poll_ms(deadline)), error = errno;
+        mproc__nursery_release(watcher);
+        if (count < 0 && error != EINTR)
+            return mproc__fail(-error, "poll: %s", mproc_strerror(-error));
+        if (count > 0 && items[0].revents)
+            return items[0].revents & POLLNVAL ? mproc__fail(-EBADF, "descriptor %d is not open", pidfd) : 0;
+        if (count > 0)
+            chances--;
+        else if (mproc__deadline_past(deadline))
+            return mproc__fail_plain(-ETIMEDOUT);
+    }
+}
