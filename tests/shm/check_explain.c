@@ -38,7 +38,7 @@ START_TEST(an_object_is_told_with_all_its_people)
     ck_assert(says_of("      held by   ", owner, " check_explain, thread "));
     ck_assert(toy_says(", owner, running\n"));
     ck_assert(says_of("      waiting   ", waiter, " check_explain, thread "));
-    ck_assert(toy_says(", to acquire, 0."));
+    ck_assert(toy_says(", to acquire, "));
     ck_assert(says_of("", getpid(), " check_explain")); /* has it open */
     ck_assert(toy_says("state     a toy of "));
     ck_assert(toy_says("objects: 1; participants: 1; waiting threads: 1\n"));
@@ -137,7 +137,7 @@ START_TEST(a_thread_younger_than_the_wait_is_another)
     int slot = mproc__waiting_begin(toy, MPROC__WAIT_READ);
     ck_assert_int_ge(slot, 0);
     free(toy_explain());
-    ck_assert(toy_says(", to read, 0.0 s\n"));
+    ck_assert(toy_says(", to read, "));
     ck_assert_int_eq(toy_found("waiting"), 1);
     atomic_store(&toy->shared->waiters[slot].since_ns, view.started_ns - INT64_C(1000000000));
     free(toy_explain());
