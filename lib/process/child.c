@@ -329,6 +329,16 @@ static void step_rehearse(void)
     close(sockets[1]);
 }
 
+static int step_arguments(mproc__boot_load *load, mproc_variant *ret_args)
+{
+    char why[256];
+    int rc = mproc__parcel_unpack(&load->parcel, ret_args);
+    if (rc == 0)
+        return 0;
+    snprintf(why, sizeof why, "%s", mproc_error_text(mproc_last_error()));
+    return mproc__fail(rc, "the child's first steps: its arguments: %s", why);
+}
+
 _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_origin origin)
 {
     mproc__boot_load load;
@@ -355,7 +365,7 @@ _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_orig
     if (rc == 0)
         rc = mproc__function_unpack(&load.boot.function, &fn);
     if (rc == 0)
-        rc = mproc__parcel_unpack(&load.parcel, &args);
+        rc = step_arguments(&load, &args);
     if (rc < 0)
         child_fail(socket, rc);
     step_go(socket, load.boot.die_with_parent);

@@ -16,6 +16,7 @@
 #include "channel/queue.h"
 #include "data/parcel.h"
 #include "platform/story.h"
+#include "process/boot.h"
 #include "process/child.h"
 #include "process/self.h"
 #include "sync/nouns.h"
@@ -65,6 +66,18 @@ static bool marker_take(pid_t *ret_parent)
            getsockopt(MPROC__CHILD_SOCKET, SOL_SOCKET, SO_DOMAIN, &kind, &size_bytes) == 0 && kind == AF_UNIX;
 }
 
+/* A child that cannot be one must not run on as the program itself. */
+static int main_without_memory(void)
+{
+    pid_t parent;
+    int rc = mproc__fail(-ENOMEM, "mproc_init: no memory for a copy of the arguments");
+    if (!marker_take(&parent))
+        return rc;
+    rc = mproc__fail(-ENOMEM, "the child's first steps: no memory for a copy of the arguments");
+    mproc__boot_report(MPROC__CHILD_SOCKET, rc);
+    _exit(1);
+}
+
 int mproc__process_main(int *argc, char ***argv)
 {
     pid_t parent;
@@ -72,7 +85,7 @@ int mproc__process_main(int *argc, char ***argv)
         return mproc__fail(-EINVAL, "mproc_init(&argc, &argv): NULL");
     char **copy = argv_copy(*argc, *argv);
     if (!copy)
-        return mproc__fail(-ENOMEM, "mproc_init: no memory for a copy of the arguments");
+        return main_without_memory();
     argv_free(program_argv);
     program_argv = copy;
     main_called = true;
