@@ -177,8 +177,8 @@ MPROC_API int  mproc_queue_loan_variant(const mproc_loan *loan, mproc_variant *r
  * join waits for the next taker's done, or until it is dropped. -ETIMEDOUT. */
 MPROC_API int  mproc_queue_join(mproc_queue *queue, mproc_deadline deadline);
 /* The end. After it put answers MPROC_ECLOSED; get drains, then MPROC_EEND; all who sleep wake. discard: what is queued is
- * gone at once, and join waits only for what is taken. MPROC_EEND does not wait for items that others have taken and may
- * yet give back: join first if that matters. Again: the stronger one holds.
+ * gone at once, and join waits only for what is taken. MPROC_EEND does not wait for items that others who live have
+ * taken and may yet give back: join first if that matters. Again: the stronger one holds.
  * -ETIMEDOUT: a holder of one of its locks is stopped, or makes it grow by gigabytes; nothing happened. */
 MPROC_API int  mproc_queue_shutdown(mproc_queue *queue, bool discard);
 /* Roles: who reads and who writes, so that nobody waits for the dead. A queue counts its readers and writers, a process (or

@@ -331,6 +331,8 @@ static int get_any(mproc_queue *queue, int row, void *buffer, size_t capacity_by
         rc = get_attempt(queue, &get, deadline);
     if (rc == -EAGAIN)
         rc = mproc__queue_until(queue, &queue->shared->items, deadline, get_attempt, &get);
+    if (mproc__queue_end_doubted(queue, rc))
+        rc = get_attempt(queue, &get, deadline);
     if (ret_size_bytes && (rc == 0 || rc == MPROC_ETOOSMALL))
         *ret_size_bytes = get.size_bytes;
     return mproc__queue_answer(queue, rc);

@@ -398,6 +398,8 @@ static inline void mproc__queue_get_end(mproc_queue *queue, mproc__side_slot_sha
 }
 /* 0; -EAGAIN: nothing; MPROC_EEND; MPROC_ECORRUPT. Waits a little for more while streaming. */
 int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item);
+/* rc is the end, and somebody has died whom nobody had buried: look again, what it had taken is there. Outside of the side. */
+bool mproc__queue_end_doubted(mproc_queue *queue, int rc);
 /* Takes what peek found: a block becomes LEASED by row, then the head moves. MPROC_ECORRUPT. */
 int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *item);
 /* After the end: wakes who waits for room, or, `last`, for the end. */

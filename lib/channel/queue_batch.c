@@ -83,6 +83,8 @@ static int batch_run(mproc_queue *queue, mproc__eventcount_shared *event, mproc_
     int rc = attempt(queue, b, deadline);
     if (rc == -EAGAIN)
         rc = mproc__queue_until(queue, event, deadline, attempt, b);
+    if (mproc__queue_end_doubted(queue, rc))
+        rc = attempt(queue, b, deadline);
     while (rc == 0 && b->moved < b->count)
         rc = attempt(queue, b, MPROC_NOW);
     return b->moved > 0 ? 0 : rc;

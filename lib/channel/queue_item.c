@@ -241,6 +241,11 @@ int mproc__queue_peek(mproc_queue *queue, mproc__queue_item *ret_item)
     return rc == -EAGAIN && state != MPROC__QUEUE_OPEN ? MPROC_EEND : rc;
 }
 
+bool mproc__queue_end_doubted(mproc_queue *queue, int rc)
+{
+    return MPROC__UNLIKELY(rc == MPROC_EEND) && queue->redeliver && mproc__segment_sweep(queue->segment) > 0;
+}
+
 int mproc__queue_accept(mproc_queue *queue, int row, const mproc__queue_item *item)
 {
     if (item->block != MPROC__NO_BLOCK) {

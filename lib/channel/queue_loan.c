@@ -345,6 +345,8 @@ int mproc_queue_take(mproc_queue *queue, mproc_deadline deadline, mproc_loan *re
         rc = take_attempt(queue, &take, deadline);
     if (rc == -EAGAIN)
         rc = mproc__queue_until(queue, &queue->shared->items, deadline, take_attempt, &take);
+    if (mproc__queue_end_doubted(queue, rc))
+        rc = take_attempt(queue, &take, deadline);
     return take_lend(queue, &take, rc, ret_loan);
 }
 

@@ -109,6 +109,8 @@ int mproc_queue_get_variant(mproc_queue *queue, mproc_deadline deadline, mproc_v
         rc = get_attempt(queue, &get, deadline);
     if (rc == -EAGAIN)
         rc = mproc__queue_until(queue, &queue->shared->items, deadline, get_attempt, &get);
+    if (mproc__queue_end_doubted(queue, rc))
+        rc = get_attempt(queue, &get, deadline);
     if (rc < 0)
         return mproc__queue_answer(queue, rc);
     mproc_variant decoded = mproc_null();

@@ -134,6 +134,38 @@ START_TEST(what_a_started_reader_had_taken_when_it_was_killed_becomes_a_dead_let
 }
 END_TEST
 
+static int takes_one_and_is_killed(mproc_call *call)
+{
+    mproc_loan loan = MPROC_LOAN_INIT;
+    int rc = mproc_queue_take(mproc_call_queue(call, 0), soon(), &loan);
+    if (rc == 0)
+        raise(SIGKILL);
+    return rc == MPROC_EEND ? 3 : rc;
+}
+
+/* Shut down behind its last item, as by a producer that starts the readers afterwards. */
+/* shows: DEATH-2 */
+START_TEST(what_a_killed_reader_had_taken_comes_again_though_the_queue_is_shut_down)
+{
+    mproc_queue *queue;
+    char text[16];
+    mproc_loan loan = MPROC_LOAN_INIT;
+    warm();
+    ck_assert_int_eq(mproc_queue_create(NULL, MPROC_WITH(mproc_queue_options, .redeliver = true), &queue), 0);
+    ck_assert_int_eq(mproc_queue_put(queue, "job", 4, MPROC_NOW), 0);
+    ck_assert_int_eq(mproc_queue_shutdown(queue, false), 0);
+    ck_assert_int_eq(run(_i, takes_one_and_is_killed, MPROC_ARGS(queue)), -SIGKILL);
+    ck_assert_int_eq(run(_i, takes_one_and_is_killed, MPROC_ARGS(queue)), -SIGKILL);
+    ck_assert_int_eq(mproc_queue_take(queue, soon(), &loan), 0);
+    ck_assert_uint_eq(loan.delivery, 3);
+    ck_assert_int_eq(mproc_queue_give_back(queue, &loan), 0);
+    ck_assert_int_eq(run(_i, takes_one_and_is_killed, MPROC_ARGS(queue)), -SIGKILL);
+    ck_assert_int_eq(mproc_queue_get(queue, text, sizeof text, soon(), NULL), 0);
+    ck_assert_int_eq(mproc_queue_get(queue, text, sizeof text, soon(), NULL), MPROC_EEND);
+    mproc_queue_close(&queue);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
@@ -146,6 +178,8 @@ int main(int argc, char **argv)
     tcase_add_loop_test(started, a_started_writer_that_writes_nothing_is_never, FIRST_METHOD,
                         PROCESS_METHODS);
     tcase_add_loop_test(started, what_a_started_reader_had_taken_when_it_was_killed_becomes_a_dead_letter,
+                        FIRST_METHOD, PROCESS_METHODS);
+    tcase_add_loop_test(started, what_a_killed_reader_had_taken_comes_again_though_the_queue_is_shut_down,
                         FIRST_METHOD, PROCESS_METHODS);
     return support_run(suite, argc, argv);
 }
