@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "platform/platform.h"
+#include "process/launch.h"
 #include "support/support.h"
 #include "torture/torture.h"
 
@@ -196,6 +197,8 @@ int main(int argc, char **argv)
     static const struct option known[] = {
         {"kills", required_argument, NULL, 'k'}, {"seed", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
     unsigned all_kills = 0, all_failures = 0;
+    if (mproc__process_main(&argc, &argv) < 0)
+        return EXIT_FAILURE;
     seed = (unsigned)time(NULL);
     for (int letter; (letter = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (letter == 'k')

@@ -52,15 +52,22 @@ static int sleeps_on(mproc_call *call)
     return 0;
 }
 
-/* What must go when the program does: a process, or a pool and its workers, or nothing. */
-static int start_others(unsigned program)
+/* What must go when the program does: a process, or a pool and its workers, by any method, or another program in a session of
+ * its own, or nothing. */
+static int start_others(unsigned program, unsigned *seed)
 {
+    mproc_start method = (mproc_start)(MPROC_START_FORK + (unsigned)rand_r(seed) % 3);
     mproc_process *process;
     mproc_pool *pool;
     if (program == 0)
-        return mproc_process_start(sleeps_on, MPROC_NONE, NULL, &process);
+        return mproc_process_start(sleeps_on, MPROC_NONE, MPROC_WITH(mproc_process_options, .start = method),
+                                   &process);
     if (program == 1)
-        return mproc_pool_create(MPROC_WITH(mproc_pool_options, .workers = 2), &pool);
+        return mproc_pool_create(MPROC_WITH(mproc_pool_options, .workers = 2, .start = method), &pool);
+    if (program == 2)
+        return mproc_process_start_program((const char *const[]){"sleep", "1000", NULL},
+                                           MPROC_WITH(mproc_program_options, .group = MPROC_GROUP_SESSION),
+                                           &process);
     return 0;
 }
 
@@ -68,6 +75,23 @@ static const char *one_of_three(const char *word, unsigned *seed, char name[16])
 {
     snprintf(name, 16, "%s%d", word, rand_r(seed) % 3);
     return name;
+}
+
+/* The items of the dead stay, and with them the queue may be full. */
+static int share_queue(unsigned *seed)
+{
+    char name[16], item[16];
+    mproc_queue *queue;
+    size_t size_bytes;
+    if (mproc_queue_create(
+            place,
+            MPROC_WITH(mproc_queue_options, .name = one_of_three("jobs", seed, name), .and_open = true),
+            &queue) < 0)
+        return 8;
+    int put = mproc_queue_put(queue, name, sizeof name, MPROC_NOW);
+    int got = mproc_queue_get(queue, item, sizeof item, MPROC_NOW, &size_bytes);
+    mproc_queue_close(&queue);
+    return (put == 0 || put == -ETIMEDOUT) && (got == 0 || got == -ETIMEDOUT) ? 0 : 9;
 }
 
 /* Makes or opens what the others do, and uses it. */
@@ -99,7 +123,7 @@ static int share_once(unsigned *seed)
     mproc_semaphore_close(&slots);
     mproc_event_close(&event);
     mproc_lock_close(&lock);
-    return 0;
+    return share_queue(seed);
 }
 
 static unsigned next_program; /* which one a fork becomes */
@@ -110,7 +134,7 @@ static int share(void *unused)
     unsigned seed = (unsigned)getpid();
     (void)unused;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int fault = start_others(next_program) < 0 ? 6 : 0;
+    int fault = start_others(next_program, &seed) < 0 ? 6 : 0;
     while (fault == 0) {
         fault = share_once(&seed);
         if (fault == 0 && rand_r(&seed) % 8 == 0 && mproc_cleanup(NULL) != 0)
