@@ -61,6 +61,13 @@ START_TEST(a_child_is_listed_once_from_start_to_its_end)
 }
 END_TEST
 
+/* One of the fork server is not listed from its end on, and collected when its nursery has told of that, a moment later. */
+static bool none_is_kept(void *unused)
+{
+    char differences[1024];
+    return none_lives(unused) && support_leaks_find(differences, sizeof differences) == 0;
+}
+
 START_TEST(the_list_has_the_oldest_first_and_those_whose_handles_are_closed)
 {
     enum { CHILDREN = 3 };
@@ -81,8 +88,8 @@ START_TEST(the_list_has_the_oldest_first_and_those_whose_handles_are_closed)
     mproc_variant_clear(&list);
     for (int i = 0; i < CHILDREN; i++)
         gate_open(&hold);
-    ck_assert(support_until(none_lives, NULL, LIMIT_MS));
     gate_destroy(&hold);
+    ck_assert(support_until(none_is_kept, NULL, LIMIT_MS));
 }
 END_TEST
 
