@@ -9,10 +9,10 @@ sources=$(ls lib/*.c lib/*/*.[ch] managerd/*.[ch] tools/*.[ch] include/*.h inclu
 count=$(echo "$sources" | wc -l)
 awk 'FNR == 1 { said = -10 } /life|date/ { said = FNR } /CLOCK_REALTIME|CLOCK_TAI/ && FNR - said > 6 {
     print FILENAME ":" FNR ": the wall clock decides nothing" }' $sources | rule_breach
-# strptime and the like convert, they do not ask.
-grep -nwE 'time|gettimeofday|ftime|timespec_get|sem_timedwait|pthread_mutex_timedlock|pthread_rwlock_timed(rd|wr)lock|mq_timed(send|receive)|pthread_timedjoin_np|FUTEX_LOCK_PI|timer_create|setitimer|cnd_timedwait|mtx_timedlock' \
+# strptime and the like convert, they do not ask. setitimer's ITIMER_REAL runs on the monotonic clock in Linux, whatever its name.
+grep -nwE 'time|gettimeofday|ftime|timespec_get|sem_timedwait|pthread_mutex_timedlock|pthread_rwlock_timed(rd|wr)lock|mq_timed(send|receive)|pthread_timedjoin_np|FUTEX_LOCK_PI|timer_create|cnd_timedwait|mtx_timedlock' \
     $sources | grep -vE '^[^:]*:[0-9]*: *(\*|/\*|//)' |
-    grep -E '\b(gettimeofday|ftime|timespec_get|sem_timedwait|pthread_mutex_timedlock|pthread_rwlock_timed(rd|wr)lock|mq_timed(send|receive)|pthread_timedjoin_np|timer_create|setitimer|cnd_timedwait|mtx_timedlock|time) ?\(|FUTEX_LOCK_PI' |
+    grep -E '\b(gettimeofday|ftime|timespec_get|sem_timedwait|pthread_mutex_timedlock|pthread_rwlock_timed(rd|wr)lock|mq_timed(send|receive)|pthread_timedjoin_np|timer_create|cnd_timedwait|mtx_timedlock|time) ?\(|FUTEX_LOCK_PI' |
     sed 's/$/ -- its time is the wall clock/' | rule_breach
 # A condition variable waits by the clock it was made with; mproc__line_condition makes them so.
 for file in $(grep -lw pthread_cond_timedwait $sources); do
