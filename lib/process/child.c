@@ -20,7 +20,11 @@
  *  9  wait for "go" (fork), drop the parent-death signal unless it shall stay, report, close the boot socket.
  * 10  the function.
  * 11  the end: exit(), so that exit handlers of this child run; those that it inherited by fork do not, see
- *     child_leave. */
+ *     child_leave.
+ *
+ * Who takes which: fork 1, 2, 4 to 7, 9; spawn 2, 3, 5, 7 to 9, with 4 and 6 done by the exec (launch.c); a child of the
+ * nursery 1, 2, its own of 4, 6, then 3, the requester's of 4, 5, 7 to 9; a spare as that, where all before 3 is done while it
+ * is blank. A program is exec'd by the nursery and has steps of its own, numbered in program_exec.c. */
 #include "platform/base.h"
 
 #include <fcntl.h>
