@@ -29,6 +29,10 @@
  * makes any such call leaves them running, as nothing of the library's is in it to notice. A program that waits for any child, or ignores
  * SIGCHLD, takes exit codes away: Linux 6.15 on still tells them, before that join answers MPROC_EUNKNOWN.
  *
+ * Signals. Children are in the process group of this program, by every method: Ctrl-C reaches them as it does the program, and
+ * ends those that do not handle it; never the nursery, so that starts go on. The workers of a pool leave the group (pool.h). No
+ * signal shortens a join, stop or wait: to be interrupted, mproc_wait beside a descriptor to which the handler writes.
+ *
  *                 blocks            threads         processes            in a signal handler  after fork
  *   start         until it runs     any, at once    one family each      no                   a new family
  *   join, stop    to the deadline   any, at once    who started it       no                   -ECHILD
