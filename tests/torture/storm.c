@@ -18,7 +18,16 @@
 #include "support/support.h"
 #include "torture/storm.h"
 
-enum { STARTERS = 8, STARTS = 100000, LIVING = 64, LIVING_MOST = 1024, READY_MS = 1000, CALL_MS = 30000 };
+enum {
+    STARTERS = 8,
+    STARTS = 100000,
+    SPAWNS_PART = 10,
+    SPARES = 16,
+    LIVING = 64,
+    LIVING_MOST = 1024,
+    READY_MS = 1000,
+    CALL_MS = 30000
+};
 enum { MIXED = MPROC_START_THREAD + 1, METHODS };
 static const char *const method_names[METHODS] = {[MPROC_START_FORK] = "fork",
                                                   [MPROC_START_SPAWN] = "spawn",
@@ -246,12 +255,14 @@ int main(int argc, char **argv)
                                           {"living", required_argument, NULL, 'l'},
                                           {NULL, 0, NULL, 0}};
     unsigned starts = STARTS, living = LIVING, failures = 0, ran = 0;
-    if (mproc__process_main(&argc, &argv) < 0)
+    bool counted = false;
+    if (mproc__process_main(&argc, &argv) < 0 || mproc_set_spares(SPARES) < 0)
         return EXIT_FAILURE;
     for (int letter; (letter = getopt_long(argc, argv, "", known, NULL)) != -1;) {
-        if (letter == 's')
+        if (letter == 's') {
             starts = (unsigned)atoi(optarg);
-        else if (letter == 'l')
+            counted = true;
+        } else if (letter == 'l')
             living = (unsigned)atoi(optarg);
         else
             return usage();
@@ -263,7 +274,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     for (int method = MPROC_START_FORK; method < METHODS; method++)
         if (wanted(method, argv + optind)) {
-            failures += run(method, starts);
+            failures += run(method, method == MPROC_START_SPAWN && !counted ? starts / SPAWNS_PART : starts);
             ran++;
         }
     if (ran == 0)

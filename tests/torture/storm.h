@@ -10,7 +10,8 @@
  *
  *     method <tab> starts <tab> failures <tab> ms to ready: median <tab> 99 % <tab> 99.9 % <tab> largest
  *
- * and exits 1 when there are failures. `make torture` is the whole, check_storm a part. */
+ * and exits 1 when there are failures. Without a count there are 100,000 starts of each method, of spawn, which is an exec
+ * each, a tenth; the forkserver has sixteen spares. `make torture` is the whole, check_storm a part. */
 #ifndef MPROC__TESTS_STORM_H
 #define MPROC__TESTS_STORM_H
 
