@@ -26,7 +26,9 @@
  * program, and no child but the library's is waited for. Should the nursery itself be killed, children by forkserver and programs
  * die with it, those by fork and spawn run on. The next start, join, stop, is_alive, signal, children or mproc_wait makes another
  * nursery that watches them (some ms), and one that sleeps in join or stop does it at once; a program that is killed before it
- * makes any such call leaves them running, as nothing of the library's is in it to notice. A program that waits for any child, or ignores
+ * makes any such call leaves them running, as nothing of the library's is in it to notice. A
+ * nursery that is stopped (SIGSTOP) is not dead: what only it can do waits until it goes on, which is a start that finds no
+ * spare, the end of what it started, and the killing of all when this process has died; deadlines hold. A program that waits for any child, or ignores
  * SIGCHLD, takes exit codes away: Linux 6.15 on still tells them, before that join answers MPROC_EUNKNOWN.
  *
  * Signals. Children are in the process group of this program, by every method: Ctrl-C reaches them as it does the program, and

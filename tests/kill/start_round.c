@@ -256,14 +256,20 @@ static void judge_gone(start_round *round, family *of)
     round->gone_ms = (int)(now_ms() - from);
 }
 
-/* Of a program nobody says when it is ready but the nursery, so that one may begin beside its owner's death. */
+/* Of a program only the nursery says when it is ready; and a spare can say so to a dead parent, for the nursery keeps both ends
+ * of its socket. Those may begin beside their owner's death, until the nursery's signal comes. */
+static bool hears_of_death(const start_scene *scene)
+{
+    return scene->method != START_PROGRAM && scene->spares <= 0;
+}
+
 static void judge_function(start_round *round, family *of)
 {
     unsigned begun = family_begun(of);
     if (begun > 1)
         blame(round, "the function has begun %u times", begun);
-    if (round->killed == 0 && !round->at_once && round->scene->method != START_PROGRAM &&
-        begun > of->begun_at_kill && of->ready_at_kill == 0)
+    if (round->killed == 0 && !round->at_once && hears_of_death(round->scene) && begun > of->begun_at_kill &&
+        of->ready_at_kill == 0)
         blame(round, "the function has begun after the parent's death, which had not heard of it");
     int started = atomic_load(&start_flags_shared->started);
     if (started < 0 && begun > 0 && round->scene->method != START_PROGRAM)

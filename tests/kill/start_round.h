@@ -11,12 +11,13 @@
  * process of it is followed through the scene's window, each time in turn, from mark to mark: the end of each system call
  * that others can see (quiet.c), and each change of a shared mapping or of the robust list (killsweep.h says why these are
  * all). All of the family run on one CPU, and at each mark all others go on until they sleep: what is found does not depend
- * on the machine. Followed is numbered by birth: 0 the parent, 1 the nursery, then the children, spares among them. Then, for
+ * on the machine. Followed is numbered by birth: 0 the parent, 1 the nursery, then the children, spares among them
+ * (a thread that starts is one of them, and where it makes the nursery it is 1). Then, for
  * each mark, everything anew, to the mark, and SIGKILL for the followed one, the parent, the nursery or the child.
  *
- *     the parent is killed   all processes have ended within LIVE, found by a subreaper to whom nobody is left; nothing has
- *                            a name in /dev/shm or in the scratch directory; the function has run once at most, and has not
- *                            begun after the parent's death unless the child had said ready before
+ *     the parent is killed   all processes have ended within LIVE, found by a subreaper to whom nobody is left (that no name
+ *                            is, check_startsweep finds); the function has run once at most, and has not begun
+ *                            after the parent's death unless the child had said ready before (but for spares and programs)
  *     nobody is killed       (scenes whose starting thread ends at once) the child lives, answers, and ends as it should
  *     another is killed      the start returns by a deadline, 0 or with an error; the next one works; the parent's exit
  *                            leaves nothing either
