@@ -305,15 +305,16 @@ int mproc__nursery_main(mproc_call *call)
         _exit(1);
     for (;;) {
         uint32_t ticket = mproc__supervise_prepare();
+        children_reap(); /* first: somebody may wait for the word */
         bool all = commands_run(true);
-        children_reap();
         spares_adopt();
         if (atomic_load_explicit(&nursery.shared->stop, memory_order_acquire)) {
             mproc__spares_end(); /* all others have been joined */
             _exit(0);
         }
         /* A command that the kernel had no memory to hand over still waits, and nobody will post it again. */
-        mproc_deadline due = mproc__spares_due(nursery.shared), again = mproc_after_ms(AGAIN_MS);
+        mproc_deadline due = nursery.refusal.code < 0 ? MPROC_FOREVER : mproc__spares_due(nursery.shared);
+        mproc_deadline again = mproc_after_ms(AGAIN_MS);
         int rc = mproc__supervise_wait(ticket, all || due.ns < again.ns ? due : again);
         if (rc == -EOWNERDEAD) {
             everybody_kill();

@@ -33,7 +33,7 @@ enum {
  * underway, as the ends of the other spares are. Nobody learns anything by the end of such a socket: a child's death shows
  * in its pidfd, and the nursery's death is its spares'. */
 typedef struct spare {
-    pid_t pid; /* 0: none, or adopted */
+    pid_t pid; /* 0: none; -1: adopted or gone, its sockets are to be closed */
     int sockets[2];
 } spare;
 
@@ -52,10 +52,19 @@ static uint32_t word_state(mproc__nursery_shared *shared, unsigned number)
 
 static void number_free(unsigned number)
 {
-    close(keep.spares[number].sockets[0]);
-    close(keep.spares[number].sockets[1]);
-    keep.spares[number].pid = 0;
+    keep.spares[number].pid = -1;
     keep.count--;
+}
+
+/* Not when the number is freed, when somebody waits for the word of an end. */
+static void sockets_close(void)
+{
+    for (unsigned i = 0; i < MPROC_SPARES_MOST; i++)
+        if (keep.spares[i].pid < 0) {
+            close(keep.spares[i].sockets[0]);
+            close(keep.spares[i].sockets[1]);
+            keep.spares[i].pid = 0;
+        }
 }
 
 /* The word's change, and not what was read before, says who was first: the owner or this. */
@@ -72,7 +81,7 @@ static bool word_retire(mproc__nursery_shared *shared, unsigned number)
 bool mproc__spare_adopt(mproc__nursery_shared *shared, unsigned *ret_slot, pid_t *ret_pid)
 {
     for (unsigned i = 0; keep.count > 0 && i < MPROC_SPARES_MOST; i++) {
-        uint32_t state = keep.spares[i].pid ? word_state(shared, i) : MPROC__SPARE_NONE;
+        uint32_t state = keep.spares[i].pid > 0 ? word_state(shared, i) : MPROC__SPARE_NONE;
         if (state == MPROC__SPARE_GIVEN_UP)
             kill(keep.spares[i].pid, SIGKILL); /* not reaped yet: no other has that pid */
         if (state < MPROC__SPARE_TAKEN || state - MPROC__SPARE_TAKEN >= MPROC__SLOTS)
@@ -107,7 +116,7 @@ static unsigned count_idle(mproc__nursery_shared *shared)
 {
     unsigned count = 0;
     for (unsigned i = 0; keep.count > 0 && i < MPROC_SPARES_MOST; i++)
-        count += keep.spares[i].pid && word_state(shared, i) == MPROC__SPARE_IDLE;
+        count += keep.spares[i].pid > 0 && word_state(shared, i) == MPROC__SPARE_IDLE;
     return count;
 }
 
@@ -121,6 +130,7 @@ mproc_deadline mproc__spares_due(mproc__nursery_shared *shared)
 {
     bool filling = keep.filling;
     keep.filling = false;
+    sockets_close();
     if (is_full(shared))
         return MPROC_FOREVER;
     if (filling && keep.troubles == 0)
@@ -198,7 +208,7 @@ void mproc__spare_add(mproc__nursery_shared *shared, int command_socket)
     unsigned number = 0;
     if (is_full(shared))
         return;
-    while (keep.spares[number].pid)
+    while (number < MPROC_SPARES_MOST - 1 && keep.spares[number].pid)
         number++;
     keep.filling = true;
     if (spare_make(shared, number, command_socket) < 0)
@@ -211,9 +221,9 @@ void mproc__spare_add(mproc__nursery_shared *shared, int command_socket)
 void mproc__spares_end(void)
 {
     for (unsigned i = 0; i < MPROC_SPARES_MOST; i++)
-        if (keep.spares[i].pid)
+        if (keep.spares[i].pid > 0)
             kill(keep.spares[i].pid, SIGKILL);
     for (unsigned i = 0; i < MPROC_SPARES_MOST; i++)
-        while (keep.spares[i].pid && waitpid(keep.spares[i].pid, NULL, 0) < 0 && errno == EINTR) {
+        while (keep.spares[i].pid > 0 && waitpid(keep.spares[i].pid, NULL, 0) < 0 && errno == EINTR) {
         }
 }

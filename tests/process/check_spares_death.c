@@ -133,6 +133,29 @@ START_TEST(a_full_nursery_and_its_spares_are_not_woken_by_anything)
 }
 END_TEST
 
+static int fails(mproc_call *call)
+{
+    (void)call;
+    return 1;
+}
+
+START_TEST(a_nursery_that_may_have_no_children_makes_none_and_sleeps)
+{
+    mproc_process *process;
+    pid_t pids[FEW + 1], found[FEW];
+    ck_assert_int_eq(mproc_preload(fails, MPROC_PRELOAD_FAIL), 0);
+    ck_assert_int_eq(mproc_process_start(nothing, MPROC_NONE,
+                                         MPROC_WITH(mproc_process_options, .start = MPROC_START_FORKSERVER),
+                                         &process),
+                     MPROC_EEXIT);
+    for (int i = 0; i <= FEW; i++)
+        pids[i] = nursery_pid();
+    ck_assert(support_until(stands_still, pids, support_ms(LIMIT_MS)));
+    ck_assert_int_eq(find_spares(found), 0);
+    support_leaks_begin();
+}
+END_TEST
+
 START_TEST(what_interrupts_the_programs_group_leaves_idle_ones_alone)
 {
     pid_t pids[FEW];
@@ -305,9 +328,12 @@ static int starts_in_bursts(void *context)
     await_spares(16);
     if (write(me->write_fd, "s", 1) != 1)
         return 2;
-    for (int i = 0; !me->leaves || i < 5; i++)
+    for (int i = 0; !me->leaves || i < 5; i++) {
+        mproc_process_close(&process);
         if (mproc_process_start(nothing, MPROC_NONE, &options, &process) != 0)
             return 3;
+    }
+    mproc_process_close(&process);
     exit(0);
 }
 
@@ -381,6 +407,7 @@ int main(int argc, char **argv)
     tcase_add_test(idle, those_killed_idle_are_replaced_and_a_start_takes_one_that_lives);
     tcase_add_test(idle, a_start_that_takes_a_dead_one_goes_on_with_another);
     tcase_add_test(idle, a_full_nursery_and_its_spares_are_not_woken_by_anything);
+    tcase_add_test(idle, a_nursery_that_may_have_no_children_makes_none_and_sleeps);
     tcase_add_test(idle, what_interrupts_the_programs_group_leaves_idle_ones_alone);
     TCase *many = support_case(suite, "many");
     tcase_add_test(many, eight_threads_share_two_spares);
