@@ -8,8 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <openssl/crypto.h>
-
 #include "channel/auth.h"
 #include "platform/story.h"
 
@@ -37,7 +35,7 @@ void mproc__key_destroy(mproc__key *key)
 
 void mproc__key_clear(mproc__key *key)
 {
-    OPENSSL_cleanse(key, sizeof *key);
+    explicit_bzero(key, sizeof *key);
 }
 
 static int key_set(mproc__key *key, const void *bytes, size_t size_bytes)
@@ -141,7 +139,7 @@ static int file_read(int fd, const char *file, mproc__key *ret_key)
                          MPROC__KEY_LEAST_BYTES);
     if (rc == 0)
         rc = key_set(ret_key, bytes, used);
-    OPENSSL_cleanse(bytes, sizeof bytes);
+    explicit_bzero(bytes, sizeof bytes);
     return rc;
 }
 

@@ -143,6 +143,8 @@ void mproc__signals_block(sigset_t *ret_previous);
 void mproc__signals_restore(const sigset_t *previous);
 /* Default dispositions for all, empty mask: the child's first steps. */
 void mproc__signals_reset(void);
+/* Default dispositions for all that are not in `others`. */
+void mproc__signals_default(const sigset_t *others);
 
 /* ---- random.c ---- */
 int mproc__random(void *buffer, size_t size_bytes);

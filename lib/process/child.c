@@ -43,6 +43,7 @@
 #include "process/child.h"
 #include "process/family.h"
 #include "process/patience.h"
+#include "process/supervise.h"
 #include "process/surroundings.h"
 
 /* ---- the end ---- */
@@ -123,6 +124,12 @@ MPROC__FORK_TEXT static bool stream_unread(const FILE *stream)
 }
 
 /* Step 4. The stream forgets what it has read ahead: that is the parent's. */
+MPROC__FORK_TEXT static void step_stdin_forget(void)
+{
+    if (stream_unread(stdin))
+        __fpurge(stdin);
+}
+
 MPROC__FORK_TEXT static void step_stdin(int socket)
 {
     MPROC__FORK_DATA static char null_device[] = "/dev/null";
@@ -134,8 +141,7 @@ MPROC__FORK_TEXT static void step_stdin(int socket)
         dup2(fd, 0);
         close(fd);
     }
-    if (stream_unread(stdin))
-        __fpurge(stdin);
+    step_stdin_forget();
 }
 
 /* Step 5. */
@@ -247,11 +253,12 @@ static void step_environment(mproc__boot_load *load)
 
 static int step_stop_word(const mproc__boot_load *load)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), offset = load->boot.stop_offset_bytes;
+    size_t offset = load->boot.stop_offset_bytes;
     if (load->boot.stop_mapped)
         mproc__self_get()->stop_word = mproc__slots_adopted(offset);
     if (load->fds[MPROC__BOOT_STOP] < 0)
         return 0;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
     char *at =
         mmap(NULL, page, PROT_READ, MAP_SHARED, load->fds[MPROC__BOOT_STOP], (off_t)(offset / page * page));
     if (at == MAP_FAILED)
@@ -353,8 +360,8 @@ _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_orig
     step_watch_parent(told, parent);
     if (origin != MPROC__CHILD_EXECD) {
         mproc__fd_close_others(3, &socket, 1);
-        mproc__signals_reset();
-        step_stdin(told);
+        mproc__supervised_signals();
+        step_stdin_forget(); /* the nursery's input is the null device */
         step_exit_barrier(told);
     }
     if (origin == MPROC__CHILD_SERVED)

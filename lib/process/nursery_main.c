@@ -230,7 +230,6 @@ static void preload_owner_ended(int signal_number)
 
 static void preload_run(mproc_variant list)
 {
-
     struct sigaction action = {.sa_handler = preload_owner_ended, .sa_flags = SA_RESTART}, before;
     sigfillset(&action.sa_mask);
     sigaction(SIGUSR1, &action, &before);
@@ -238,6 +237,7 @@ static void preload_run(mproc_variant list)
     if (mproc__preload_run(list) < 0)
         mproc__story_copy(mproc__story(), &nursery.refusal);
     sigaction(SIGUSR1, &before, NULL);
+    mproc__supervise_signals();
 }
 
 /* ---- life ---- */
@@ -263,12 +263,13 @@ static int surroundings_settle(mproc_variant environment)
  * them. */
 static void standard_fds_leave(void)
 {
-    int fd = open("/dev/null", O_RDWR);
-    for (int i = 0; fd >= 0 && i < 3; i++)
-        if (fd != i)
+    for (int i = 0; i < 3; i++) {
+        int fd = open("/dev/null", i == 0 ? O_RDONLY : O_RDWR); /* input is the children's, too */
+        if (fd >= 0 && fd != i)
             dup2(fd, i);
-    if (fd > 2)
-        close(fd);
+        if (fd > 2)
+            close(fd);
+    }
 }
 
 static int nursery_begin(mproc_call *call)

@@ -37,18 +37,33 @@ static void supervisor_poke(int signal_number)
 
 /* SIGCHLD and the signal for the owner's death get through; Ctrl-C and the like are the program's to handle,
  * and a supervisor that died of them would take its workers along. Faults kill also when blocked. Without
- * SA_RESTART, so that a sleep ends also where the handler's run is put off, as ThreadSanitizer does. */
-static void supervisor_signals(void)
+ * SA_RESTART, so that a sleep ends also where the handler's run is put off, as ThreadSanitizer does. Of all others
+ * the dispositions are the default ones from here on, so that no child need look: 60 calls less in each. */
+void mproc__supervise_signals(void)
 {
     struct sigaction action = {.sa_handler = supervisor_poke};
-    sigset_t mask;
+    sigset_t handled, mask;
     sigfillset(&action.sa_mask);
     sigaction(SIGCHLD, &action, NULL);
     sigaction(SIGUSR1, &action, NULL);
+    sigemptyset(&handled);
+    sigaddset(&handled, SIGCHLD);
+    sigaddset(&handled, SIGUSR1);
+    mproc__signals_default(&handled);
     sigfillset(&mask);
     sigdelset(&mask, SIGCHLD);
     sigdelset(&mask, SIGUSR1);
     sigprocmask(SIG_SETMASK, &mask, NULL);
+}
+
+MPROC__FORK_TEXT void mproc__supervised_signals(void)
+{
+    struct sigaction plain = {.sa_handler = SIG_DFL};
+    sigset_t none;
+    sigaction(SIGCHLD, &plain, NULL);
+    sigaction(SIGUSR1, &plain, NULL);
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
 /* The life word is the quick proof (0.1 ms after the kill), the parent's pid the sure one: the word's thread
@@ -67,7 +82,7 @@ int mproc__supervise_begin(mproc__segment *segment, mproc__eventcount_shared *co
                                      .owner_row = owner_row,
                                      .owner_pid = mproc__segment_row_pid(segment, owner_row),
                                      .shared = mproc__segment_shared(segment)};
-    supervisor_signals();
+    mproc__supervise_signals();
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return mproc__fail(-errno, "supervisor: subreaper: %s", mproc_strerror(-errno));
     if (prctl(PR_SET_PDEATHSIG, SIGUSR1) < 0)

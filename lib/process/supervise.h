@@ -13,9 +13,13 @@
 
 /* Call first in the supervisor, which must be a direct child of the owner: blocks what must be blocked,
  * installs the SIGCHLD handler (this process is the library's own), becomes subreaper, joins the segment.
- * `owner_row`: the row to watch. Children inherit the blocked mask and the handler: their first steps
+ * `owner_row`: the row to watch. Children inherit the blocked mask and two handlers: their first steps
  * (child.c) undo both. */
 int mproc__supervise_begin(mproc__segment *segment, mproc__eventcount_shared *command, unsigned owner_row);
+/* The dispositions and the mask again, after foreign code ran here. */
+void mproc__supervise_signals(void);
+/* In a child: the two handlers go, the mask is empty. */
+void mproc__supervised_signals(void);
 /* Sleeps until something may have happened. 0; -ETIMEDOUT; -EOWNERDEAD: the owner is gone: kill the children
  * and exit. */
 int mproc__supervise_wait(uint32_t ticket, mproc_deadline deadline);
