@@ -82,13 +82,16 @@ double bench_subject_measure(unsigned which, bench_start start, unsigned count)
 FIGURE(first_spare, 0, FIRST_SPARE, STARTS)
 FIGURE(first_spare_1, 1_GIB, FIRST_SPARE, STARTS)
 FIGURE(first_spare_4, 4_GIB, FIRST_SPARE, STARTS)
-FIGURE(first_posix_spawn, 0, FIRST_POSIX_SPAWN_PAUSED, STARTS)
-FIGURE(first_posix_spawn_4, 4_GIB, FIRST_POSIX_SPAWN_PAUSED, STARTS)
+FIGURE(first_spare_paused, 0, FIRST_SPARE_PAUSED, STARTS)
+FIGURE(first_posix_spawn, 0, FIRST_POSIX_SPAWN, STARTS)
+FIGURE(first_posix_spawn_4, 4_GIB, FIRST_POSIX_SPAWN, STARTS)
+FIGURE(first_posix_spawn_paused, 0, FIRST_POSIX_SPAWN_PAUSED, STARTS)
 FIGURE(first_fork_1, 1_GIB, FIRST_BARE_FORK, COPIES)
 FIGURE(first_fork_4, 4_GIB, FIRST_BARE_FORK, COPIES)
 FIGURE(spare, 0, JOIN_SPARE, STARTS)
 FIGURE(spare_1, 1_GIB, JOIN_SPARE, STARTS)
 FIGURE(spare_4, 4_GIB, JOIN_SPARE, STARTS)
+FIGURE(spare_paused, 0, JOIN_SPARE_PAUSED, STARTS)
 FIGURE(forkserver, 0, JOIN_FORKSERVER, STARTS)
 FIGURE(forkserver_1, 1_GIB, JOIN_FORKSERVER, STARTS)
 FIGURE(forkserver_4, 4_GIB, JOIN_FORKSERVER, STARTS)
@@ -122,14 +125,18 @@ FIGURE(bare_pthread, 0, JOIN_PTHREAD, STARTS)
 
 GROUP(bench_process_first, PANEL_FIRST, "libmproc, spare", first_spare,
       {"process-first-spare", "posix_spawn to main", 0.1, 0.2, first_posix_spawn, NULL})
+GROUP(bench_process_first_paused, PANEL_FIRST, "libmproc, spare, paused", first_spare_paused,
+      {"process-first-spare-paused", "posix_spawn to main, paused", 0.1, 0.2, first_posix_spawn_paused, NULL})
 GROUP(bench_process_first_4, PANEL_FIRST, "libmproc, spare, 4 GiB", first_spare_4,
       {"process-first-spare-4GiB", "fork, 4 GiB", 0.001, 0.0025, first_fork_4, NULL},
       {"process-first-spare-4GiB-posix-spawn", "posix_spawn to main, 4 GiB", 0, 0, first_posix_spawn_4, NULL})
 GROUP(bench_process_first_1, PANEL_FIRST, "libmproc, spare, 1 GiB", first_spare_1,
       {"process-first-spare-1GiB", "fork, 1 GiB", 0, 0, first_fork_1, NULL})
 GROUP(bench_process_join_spare, PANEL_JOIN, "libmproc, spare", spare,
-      {"process-join-spare", "posix_spawn+wait of true, paused", 0.25, 0.5, posix_spawn_paused, NULL},
+      {"process-join-spare", "posix_spawn+wait of true", 0.25, 0.5, posix_spawn_true, NULL},
       {"process-python", "python forkserver", 0.02, 0.05, NULL, "python_forkserver 30"})
+GROUP(bench_process_join_paused, PANEL_JOIN, "libmproc, spare, paused", spare_paused,
+      {"process-join-spare-paused", "posix_spawn+wait of true, paused", 0.25, 0.5, posix_spawn_paused, NULL})
 GROUP(bench_process_join, PANEL_JOIN, "libmproc, forkserver", forkserver,
       {"process-join", "posix_spawn+wait of true", 1.0 / 3, 2.0 / 3, posix_spawn_true, NULL})
 GROUP(bench_process_fork, PANEL_JOIN, "libmproc, fork", by_fork,

@@ -10,13 +10,17 @@
 #define MPROC__BENCH_PROCESS_H
 
 /* FIRST: from before the call to the target's first instruction, which reads the clock. JOIN: from before the start until
- * the end is collected. SPARE: with a blank child waiting (mproc_set_spares); the nursery makes the next one in a pause
- * outside the timed part, and PAUSED says the same pause of a peer. */
+ * the end is collected. SPARE: with a blank child waiting for each (mproc_set_spares): bursts of starts one after the other,
+ * and between them, outside the timed part, the nursery makes new ones. PAUSED: with the library's two spares and a pause
+ * before each start, in which the machine falls asleep; the same pause before each of a peer's. */
 typedef enum bench_start {
     BENCH_FIRST_SPARE,
-    BENCH_FIRST_POSIX_SPAWN_PAUSED, /* of a program that reads the clock in its main */
+    BENCH_FIRST_SPARE_PAUSED,
+    BENCH_FIRST_POSIX_SPAWN, /* of a program that reads the clock in its main */
+    BENCH_FIRST_POSIX_SPAWN_PAUSED,
     BENCH_FIRST_BARE_FORK,
     BENCH_JOIN_SPARE,
+    BENCH_JOIN_SPARE_PAUSED,
     BENCH_JOIN_FORKSERVER, /* no spares */
     BENCH_JOIN_FORK,
     BENCH_JOIN_SPAWN,

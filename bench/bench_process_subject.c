@@ -24,8 +24,9 @@ enum {
     WARM_UP = 3,  /* starts that do not count */
     COUNT_MOST = 1000,
     SPARES = 2, /* the library's default */
+    BURST = 40, /* starts, each by a spare: of 64, so that none is made beside them */
     SPARES_DEADLINE_MS = 5000,
-    CHILDREN_MOST = 64
+    CHILDREN_MOST = 256
 };
 
 /* Where a target writes when it began: a memfd, the same for all. Not close-on-exec, its number is an argument. */
@@ -183,12 +184,16 @@ static const struct {
     int64_t (*once)(void);
     bool served; /* by a nursery */
     bool paused; /* before each */
-    bool spares;
+    int spares;  /* kept */
+    int burst;   /* starts between two looks for spares; 0: none is looked for */
 } measures[BENCH_STARTS] = {
-    [BENCH_FIRST_SPARE] = {first_served, .served = true, .paused = true, .spares = true},
+    [BENCH_FIRST_SPARE] = {first_served, .served = true, .spares = MPROC_SPARES_MOST, .burst = BURST},
+    [BENCH_FIRST_SPARE_PAUSED] = {first_served, .served = true, .paused = true, .spares = SPARES, .burst = 1},
+    [BENCH_FIRST_POSIX_SPAWN] = {first_posix_spawn},
     [BENCH_FIRST_POSIX_SPAWN_PAUSED] = {first_posix_spawn, .paused = true},
     [BENCH_FIRST_BARE_FORK] = {first_bare_fork},
-    [BENCH_JOIN_SPARE] = {join_served, .served = true, .paused = true, .spares = true},
+    [BENCH_JOIN_SPARE] = {join_served, .served = true, .spares = MPROC_SPARES_MOST, .burst = BURST},
+    [BENCH_JOIN_SPARE_PAUSED] = {join_served, .served = true, .paused = true, .spares = SPARES, .burst = 1},
     [BENCH_JOIN_FORKSERVER] = {join_served, .served = true},
     [BENCH_JOIN_FORK] = {join_fork},
     [BENCH_JOIN_SPAWN] = {join_spawn},
@@ -249,7 +254,7 @@ static int measure_begin(bench_start start)
 {
     if (!measures[start].served)
         return 0;
-    unsigned spares = measures[start].spares ? SPARES : 0;
+    unsigned spares = (unsigned)measures[start].spares;
     return mproc_set_spares(spares) == 0 && measures[start].once() >= 0 ? spares_await(spares) : -1;
 }
 
@@ -261,7 +266,8 @@ static double measure(bench_start start, unsigned count)
     for (unsigned i = 0; i < WARM_UP + count; i++) {
         if (measures[start].paused)
             sleep_ms(PAUSE_MS);
-        if (measures[start].spares && spares_await(SPARES) < 0)
+        if (measures[start].burst > 0 && i % (unsigned)measures[start].burst == 0 &&
+            spares_await((unsigned)measures[start].spares) < 0)
             return -1;
         int64_t took = measures[start].once();
         if (took < 0)
