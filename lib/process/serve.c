@@ -57,20 +57,20 @@ static int spare_talk(mproc__nursery *nursery, unsigned slot, const mproc__boot_
 }
 
 /* False: there is none that lives, and nothing has begun. One that is dead, or dies, has not run the function, as its
- * report would have come before that. */
+ * report would have come before that. It is not given to another one: where the load itself is what kills, one spare after
+ * the other would go for it, and the nursery make more, for ever; a fork there answers. */
 static bool spare_start(mproc__nursery *nursery, unsigned slot, const mproc__boot_load *load, pid_t *ret_pid,
                         int *ret_pidfd, int *ret_code)
 {
     int socket, pidfd;
-    do {
-        slot_begin(nursery, slot);
-        if (!mproc__spare_take(nursery, slot, ret_pid, &socket, &pidfd))
-            return false;
-        *ret_code = spare_talk(nursery, slot, load, socket, pidfd);
-    } while (*ret_code == MPROC_EDIED);
+    slot_begin(nursery, slot);
+    if (!mproc__spare_take(nursery, slot, ret_pid, &socket, &pidfd))
+        return false;
+    *ret_code = spare_talk(nursery, slot, load, socket, pidfd);
     *ret_pidfd = pidfd;
-    return true;
+    return *ret_code != MPROC_EDIED;
 }
+
 /* ---- by a fork there ---- */
 
 /* The load goes before the child is there to read it: the child need not wait for it then. */

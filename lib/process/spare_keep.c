@@ -126,11 +126,25 @@ static bool is_full(mproc__nursery_shared *shared)
     return keep.count >= MPROC_SPARES_MOST || (keep.count >= wanted && count_idle(shared) >= wanted);
 }
 
+/* The owner, which wants fewer, gives up those whose notes it finds. It may find none: it has no descriptors for them, or
+ * has looked before one was to be seen. */
+static void surplus_retire(mproc__nursery_shared *shared)
+{
+    uint32_t wanted = atomic_load(&shared->spares_wanted);
+    unsigned idle = count_idle(shared);
+    for (unsigned i = 0; idle > wanted && i < MPROC_SPARES_MOST; i++)
+        if (keep.spares[i].pid > 0 && word_retire(shared, i)) {
+            kill(keep.spares[i].pid, SIGKILL); /* not reaped yet: no other has that pid */
+            idle--;
+        }
+}
+
 mproc_deadline mproc__spares_due(mproc__nursery_shared *shared)
 {
     bool filling = keep.filling;
     keep.filling = false;
     sockets_close();
+    surplus_retire(shared);
     if (is_full(shared))
         return MPROC_FOREVER;
     if (filling && keep.troubles == 0)
@@ -213,9 +227,6 @@ void mproc__spare_add(mproc__nursery_shared *shared, int command_socket)
     keep.filling = true;
     if (spare_make(shared, number, command_socket) < 0)
         keep.troubles += keep.troubles < TROUBLES;
-    /* The owner wants fewer since, and may have looked before this one was to be seen. */
-    else if (count_idle(shared) > atomic_load(&shared->spares_wanted) && word_retire(shared, number))
-        kill(keep.spares[number].pid, SIGKILL);
 }
 
 void mproc__spares_end(void)

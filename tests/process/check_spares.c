@@ -2,6 +2,8 @@
 /* Spares: how many, taken and replaced, and what a child finds that was one. */
 #include "platform/base.h"
 
+#include <sys/resource.h>
+
 #include "process/spares_support.h"
 
 static int tells_its_pid(mproc_call *call)
@@ -47,6 +49,23 @@ START_TEST(their_number_can_be_set_at_any_time_and_more_than_64_are_refused)
         ck_assert_int_eq(run(MPROC_START_FORKSERVER, nothing, MPROC_NONE), 0);
         await_spares(numbers[i]);
     }
+}
+END_TEST
+
+/* Whose notes the program could not take when it had no room for their descriptors. */
+START_TEST(fewer_are_fewer_also_when_the_program_has_no_descriptors)
+{
+    struct rlimit before, none;
+    warm_spares(MPROC_SPARES_MOST);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 3, .rlim_max = before.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int rc = mproc_set_spares(FEW);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert_int_eq(rc, 0);
+    await_spares(FEW);
+    ck_assert_int_eq(run(MPROC_START_FORKSERVER, nothing, MPROC_NONE), 0);
+    await_spares(FEW);
 }
 END_TEST
 
@@ -146,6 +165,7 @@ int main(int argc, char **argv)
     TCase *number = support_case(suite, "how many");
     tcase_add_test(number, there_are_two_from_the_first_forkserver_start_on_and_none_before);
     tcase_add_test(number, their_number_can_be_set_at_any_time_and_more_than_64_are_refused);
+    tcase_add_test(number, fewer_are_fewer_also_when_the_program_has_no_descriptors);
     tcase_add_test(number, a_start_takes_one_that_was_there_and_another_takes_its_place);
     TCase *moment = support_case(suite, "moment of start");
     tcase_add_test(moment, a_spare_gets_the_directory_and_the_environment_of_the_start_and_not_of_its_fork);

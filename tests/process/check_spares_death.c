@@ -95,6 +95,36 @@ START_TEST(a_start_that_takes_a_dead_one_goes_on_with_another)
 }
 END_TEST
 
+/* As a group with too little memory would: the only one who calls it here is a child that is to have a limit. */
+int setpriority(__priority_which_t which, id_t who, int priority)
+{
+    raise(SIGKILL);
+    return which == PRIO_PROCESS && who == 0 ? priority : -1;
+}
+
+START_TEST(a_start_that_kills_its_child_uses_one_of_them_and_ends)
+{
+    pid_t before[FEW], after[FEW];
+    mproc_process *process = NULL;
+    mproc_process_options options = {
+        .size = sizeof options, .start = MPROC_START_FORKSERVER, .limits.nice = 1};
+    warm_spares(FEW);
+    for (int round = 0; round < 3; round++) {
+        int left = 0;
+        ck_assert_int_eq(find_children(nursery_pid(), "mproc-spare\n", before, FEW), FEW);
+        ck_assert_int_eq(mproc_process_start(nothing, MPROC_NONE, &options, &process), MPROC_EDIED);
+        ck_assert_ptr_null(process);
+        await_spares(FEW);
+        ck_assert_int_eq(find_children(nursery_pid(), "mproc-spare\n", after, FEW), FEW);
+        for (int i = 0; i < FEW; i++)
+            left += is_among(before[i], after, FEW);
+        ck_assert_int_eq(left, FEW - 1);
+        ck_assert_int_eq(run(MPROC_START_FORKSERVER, returns_its_number, MPROC_ARGS(8)), 8);
+        await_spares(FEW);
+    }
+}
+END_TEST
+
 static long switches_of(pid_t pid)
 {
     char path[64], line[128];
@@ -406,6 +436,7 @@ int main(int argc, char **argv)
     TCase *idle = support_case(suite, "idle");
     tcase_add_test(idle, those_killed_idle_are_replaced_and_a_start_takes_one_that_lives);
     tcase_add_test(idle, a_start_that_takes_a_dead_one_goes_on_with_another);
+    tcase_add_test(idle, a_start_that_kills_its_child_uses_one_of_them_and_ends);
     tcase_add_test(idle, a_full_nursery_and_its_spares_are_not_woken_by_anything);
     tcase_add_test(idle, a_nursery_that_may_have_no_children_makes_none_and_sleeps);
     tcase_add_test(idle, what_interrupts_the_programs_group_leaves_idle_ones_alone);
