@@ -22,7 +22,7 @@
  * 11  the end: exit(), so that exit handlers of this child run; those that it inherited by fork do not, see
  *     child_leave.
  *
- * Who takes which: fork 1, 2, 4 to 7, 9; spawn 2, 3, 5, 7 to 9, with 4 and 6 done by the exec (launch.c); a child of the
+ * Who takes which: fork 1, 2, 4 to 7, 9; spawn 2, 3, 5, 7 to 9, with 4 and 6 done by the exec (launch_exec.c); a child of the
  * nursery 1, 2, its own of 4, 6, then 3, the requester's of 4, 5, 7 to 9; a spare as that, where all before 3 is done while it
  * is blank. A program is exec'd by the nursery and has steps of its own, numbered in program_exec.c. */
 #include "platform/base.h"
@@ -243,12 +243,15 @@ static void step_standard_fds(mproc__boot_load *load)
 }
 
 /* The strings stay: the environment points into them for the rest of this process. */
-static void step_environment(mproc__boot_load *load)
+static int step_environment(mproc__boot_load *load)
 {
     if (!load->boot.environment_comes)
-        return;
-    mproc__environment_become(load->environment, load->boot.environment_bytes);
+        return 0;
+    int rc = mproc__environment_become(load->environment, load->boot.environment_bytes);
+    if (rc < 0)
+        return mproc__fail(rc, "the child's first steps: no memory for the environment");
     load->environment = NULL;
+    return 0;
 }
 
 static int step_stop_word(const mproc__boot_load *load)
@@ -276,22 +279,30 @@ static void step_group(const mproc__boot_load *load)
         (void)setpgid(0, getpgid(load->boot.self.parent_pid));
 }
 
+/* A forkserver child has the key that the nursery was made with, and the program may have none any more. */
+static int step_key(const mproc__boot_load *load)
+{
+    if (load->key.set)
+        return mproc_set_key(load->key.bytes, load->key.size_bytes);
+    return load->boot.served ? mproc_set_key(NULL, 0) : 0;
+}
+
 /* Steps 4 and 5 from the boot record. */
 static int step_become(mproc__boot_load *load)
 {
     step_standard_fds(load);
     if (load->fds[MPROC__BOOT_DIRECTORY] >= 0 && fchdir(load->fds[MPROC__BOOT_DIRECTORY]) < 0)
         return mproc__fail(-errno, "the child's first steps: working directory: %s", mproc_strerror(-errno));
-    step_environment(load);
+    int rc = step_environment(load);
+    if (rc < 0)
+        return rc;
     step_group(load);
     *mproc__self_get() = load->boot.self;
     mproc__self_get()->stop_word = NULL;
     step_name();
     mproc__log_inherit(load->boot.self.log_level, load->boot.self.log_on_stderr);
-    int rc = step_stop_word(load);
-    if (rc == 0 && load->key.set)
-        rc = mproc_set_key(load->key.bytes, load->key.size_bytes);
-    return rc;
+    rc = step_stop_word(load);
+    return rc == 0 ? step_key(load) : rc;
 }
 
 /* Step 7. */

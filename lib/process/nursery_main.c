@@ -255,8 +255,10 @@ static int surroundings_settle(mproc_variant environment)
     if (!strings)
         return -ENOMEM;
     memcpy(strings, given, size_bytes);
-    mproc__environment_become(strings, size_bytes);
-    return 0;
+    int rc = mproc__environment_become(strings, size_bytes);
+    if (rc < 0)
+        free(strings);
+    return rc;
 }
 
 /* Out of the way of the program's own streams: a reader of them must see their end when the program ends

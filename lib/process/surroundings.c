@@ -43,11 +43,26 @@ bool mproc__environment_is(const char *strings, size_t size_bytes)
     return at == end;
 }
 
-void mproc__environment_become(char *strings, size_t size_bytes)
+/* The whole list at once, not string by string with putenv: that may run out of memory half-way, and drops what has no
+ * '='. libc takes a list that is not its own as it is, and copies it when something is to be added. */
+int mproc__environment_become(char *strings, size_t size_bytes)
 {
-    clearenv();
+    static char **list; /* the one that was made here last: libc does not free it */
+    size_t count = 0;
     for (char *item = strings; item < strings + size_bytes; item += strlen(item) + 1)
-        putenv(item);
+        count++;
+    char **items = malloc((count + 1) * sizeof *items);
+    if (!items)
+        return -ENOMEM;
+    char *item = strings;
+    for (size_t i = 0; i < count; i++, item += strlen(item) + 1)
+        items[i] = item;
+    items[count] = NULL;
+    clearenv();
+    environ = items;
+    free(list);
+    list = items;
+    return 0;
 }
 
 /* ---- directory ---- */
@@ -87,12 +102,13 @@ static int pack_directory(const mproc__nursery *nursery, mproc__boot_load *load)
     if (directory_is(nursery->shared))
         return 0;
     mproc__own_fds_begin();
-    load->fds[MPROC__BOOT_DIRECTORY] = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    mproc__own_fd_note(load->fds[MPROC__BOOT_DIRECTORY]);
+    int fd = mproc__fd_above_standard(open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    int code = -errno;
+    mproc__own_fd_note(fd);
     mproc__own_fds_end();
-    if (load->fds[MPROC__BOOT_DIRECTORY] < 0)
-        return mproc__fail(-errno, "start: cannot open the working directory: %s", mproc_strerror(-errno));
-    return 0;
+    load->fds[MPROC__BOOT_DIRECTORY] = fd;
+    return fd >= 0 ? 0
+                   : mproc__fail(code, "start: cannot open the working directory: %s", mproc_strerror(code));
 }
 
 int mproc__surroundings_pack(const mproc__nursery *nursery, mproc__boot_load *load)

@@ -13,8 +13,8 @@ int mproc__surroundings_pack(const mproc__nursery *nursery, mproc__boot_load *lo
 /* ---- environment: strings, each with its end ---- */
 int mproc__environment_copy(char **ret_strings, size_t *ret_size_bytes);
 bool mproc__environment_is(const char *strings, size_t size_bytes);
-/* Becomes this process's, which points into them from then on. */
-void mproc__environment_become(char *strings, size_t size_bytes);
+/* Becomes this process's, which points into them from then on; -ENOMEM: it is as it was. */
+int mproc__environment_become(char *strings, size_t size_bytes);
 
 /* ---- directory ---- */
 /* In the nursery, when nothing of the program's runs in it any more: where it is. */

@@ -141,6 +141,33 @@ START_TEST(an_empty_environment_is_one_too)
 }
 END_TEST
 
+static int has_its_strings(mproc_call *call)
+{
+    for (size_t i = 0; i < 3; i++)
+        if (!environ[i] || strcmp(environ[i], mproc_call_text(call, i)) != 0)
+            return 1;
+    setenv("SPARE_VALUE", "set", 1); /* there is room for more */
+    return !environ[3] || strcmp(environ[2], "A=2") != 0 || strcmp(getenv("SPARE_VALUE"), "set") != 0;
+}
+
+/* As exec carries them over: also one without '=', and a name that comes twice. */
+START_TEST(every_string_of_the_environment_comes_along_in_its_place)
+{
+    static char first[] = "A=1", bare[] = "no assignment", second[] = "A=2";
+    static char *strings[] = {first, bare, second, NULL};
+    char **before = environ;
+    warm_spares(FEW);
+    for (unsigned spares = 0; spares <= FEW; spares += FEW) {
+        ck_assert_int_eq(mproc_set_spares(spares), 0);
+        await_spares((int)spares);
+        environ = strings;
+        int exit_code = run(MPROC_START_FORKSERVER, has_its_strings, MPROC_ARGS(first, bare, second));
+        environ = before;
+        ck_assert_int_eq(exit_code, 0);
+    }
+}
+END_TEST
+
 static int goes_elsewhere(mproc_call *call)
 {
     (void)call;
@@ -170,6 +197,7 @@ int main(int argc, char **argv)
     TCase *moment = support_case(suite, "moment of start");
     tcase_add_test(moment, a_spare_gets_the_directory_and_the_environment_of_the_start_and_not_of_its_fork);
     tcase_add_test(moment, an_empty_environment_is_one_too);
+    tcase_add_test(moment, every_string_of_the_environment_comes_along_in_its_place);
     tcase_add_test(moment, what_a_preloaded_function_does_to_both_is_not_seen);
     return support_run(suite, argc, argv);
 }

@@ -396,6 +396,26 @@ START_TEST(a_child_has_the_key_that_the_program_had_at_its_start)
 }
 END_TEST
 
+static int has_no_key(mproc_call *call)
+{
+    mproc__key key;
+    (void)call;
+    mproc__key_program(&key);
+    return key.set ? 1 : 0;
+}
+
+/* Also where the nursery, which is a spawned child, was made with it. */
+START_TEST(a_key_that_the_program_has_dropped_is_no_later_childs)
+{
+    ck_assert_int_eq(mproc_set_key("0123456789abcdef", 16), 0);
+    warm();
+    ck_assert_int_eq(run(_i, checks_its_key, MPROC_ARGS(mproc_bytes("0123456789abcdef", 16))), 0);
+    ck_assert_int_eq(mproc_set_key(NULL, 0), 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(run(_i, has_no_key, MPROC_NONE), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
@@ -420,6 +440,8 @@ int main(int argc, char **argv)
                         FIRST_METHOD, PROCESS_METHODS);
     tcase_add_loop_test(family, a_recursion_two_levels_deep_reports_depth_first, FIRST_METHOD, ALL_METHODS);
     tcase_add_loop_test(family, a_child_has_the_key_that_the_program_had_at_its_start, FIRST_METHOD,
+                        ALL_METHODS);
+    tcase_add_loop_test(family, a_key_that_the_program_has_dropped_is_no_later_childs, FIRST_METHOD,
                         ALL_METHODS);
     return support_run(suite, argc, argv);
 }
