@@ -59,11 +59,19 @@ static int start_once(mproc_process *process, const start_target *target)
     return mproc__launch(&options, &process->pid, &process->pidfd);
 }
 
+/* A child of the nursery is there only when the nursery has its row: without one, it was not such a child that died. A
+ * spawned one may die beside a nursery that is still on its way, and its main shall not run twice. */
+static bool nursery_failed(const mproc_process *process)
+{
+    return process->kind == MPROC__PROCESS_SERVED ? !mproc__nursery_lives(process->nursery)
+                                                  : mproc__nursery_gone(process->nursery);
+}
+
 /* A nursery that was killed is noticed by the first command to it; the next attempt makes a new one. */
 static int start_child(mproc_process *process, const start_target *target)
 {
     int rc = start_once(process, target);
-    if (rc == MPROC_EDIED && process->nursery && !mproc__nursery_lives(process->nursery)) {
+    if (rc == MPROC_EDIED && process->nursery && nursery_failed(process)) {
         mproc__nursery_release(process->nursery);
         process->nursery = NULL;
         rc = start_once(process, target);
