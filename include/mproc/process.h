@@ -64,7 +64,8 @@
 
 MPROC_BEGIN
 
-/* What a child is held to, from before fn or the program runs until it ends; zero: as the caller is. It is put on by the child
+/* What a child is held to, from before fn or the program runs until it ends; zero: as the caller is, by
+ * forkserver as it was when the nursery was made. It is put on by the child
  * itself, after the cgroup's and before fn's arguments are unpacked; what cannot be put on is the error of start, with its name,
  * and no child is left. The child cannot raise it again, unless it is root; its own children inherit it.
  *   -EINVAL  a CPU that is not there, or not for this process; an empty set; a number out of range; a thread (below)

@@ -28,8 +28,8 @@ enum {
     MPROC__SLOTS = 4096 /* children at a time; 224 KiB of slots, touched as used */
 };
 
-/* One child of the nursery. state:      written by the nursery (RUNNING at fork, ENDED last, release), by the
- * owner only while no child has the slot.
+/* One child of the nursery. state:      written by the nursery (RUNNING at its fork, ENDED last, release; a child that
+ *             was a spare leaves FREE for ENDED), by the owner only while no child has the slot.
  *             A reader that sees RUNNING for ever has outlived the nursery: its row is dead then.
  * watched_pid, watched_id: of a child that the owner has forked itself, and mproc__pidfd_id of it, 0: there is none.
  *             Written by the thread of the owner that starts it or has collected it, the id last when it comes
@@ -54,8 +54,9 @@ typedef struct mproc__directory_id_shared {
 } mproc__directory_id_shared;
 
 /* What owner and nursery share. command, ended: event counts, posted by owner and nursery after their stores;
- * a poster's death wakes the sleepers. row:            1 + the nursery's row, written once by it before it
- * takes a command; 0: not yet. stop:           written by the owner: leave, kill nobody.
+ * a poster's death wakes the sleepers.
+ * row: 1 + the nursery's row, written once by it before it takes a command; 0: not yet.
+ * stop: written by the owner: leave, kill nobody.
  * spares_told, spares_wanted: written by the owner; how many spares to keep, from the first forkserver start on.
  * directory: the nursery's, written once by it, before directory_told (release). Not told: starts send theirs.
  * spares: see spare.h. NONE to IDLE by the nursery, from IDLE on by a change of the whole word: by the nursery

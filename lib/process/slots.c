@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A number for every living child, and a word in shared memory for each that tells it to stop.
  *
- * The words are a descriptor of their own, not part of the nursery's segment: children map it read-only, so
- * that a child gone wild can neither stop its siblings nor invent their ends. */
+ * The words are a descriptor of their own, not part of the nursery's segment: children by spawn and forkserver map it
+ * read-only, so that one gone wild cannot stop its siblings, and spawned ones have nothing of the nursery's segment. It is
+ * no wall: a fork has what its parent has mapped for writing, of a forkserver child that is the nursery's segment. */
 #include "platform/base.h"
 
 #include <string.h>
