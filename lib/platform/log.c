@@ -42,7 +42,7 @@ MPROC__FORK_TEXT void mproc__log_name_process(const char *name)
     log_process[length] = '\0';
 }
 
-void mproc__log_name_thread(const char *name)
+MPROC__FORK_TEXT void mproc__log_name_thread(const char *name)
 {
     log_thread = name;
 }

@@ -17,6 +17,7 @@ MPROC__FORK_TEXT static void self_forget(void)
 {
     memset(&self, 0, sizeof self);
     mproc__log_name_process(NULL);
+    mproc__thread_forget();
 }
 
 static void self_begin(void)

@@ -32,6 +32,8 @@ typedef struct mproc__self {
 
 /* Of this process. Written by the first steps, before any other thread exists; read-only afterwards. */
 mproc__self *mproc__self_get(void);
+/* thread.c: in a fork child, which is no thread of the parent's, also where a thread has forked it. */
+void mproc__thread_forget(void);
 /* Fills what a child shall know of the calling process as its parent. */
 void mproc__self_for_child(mproc__self *ret_child);
 

@@ -14,6 +14,14 @@
 
 static _Thread_local mproc_process *thread_self;
 
+MPROC__FORK_TEXT void mproc__thread_forget(void)
+{
+    if (!thread_self)
+        return;
+    thread_self = NULL;
+    mproc__log_name_thread(NULL);
+}
+
 mproc_process *mproc__thread_self(void)
 {
     return thread_self;

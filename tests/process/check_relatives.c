@@ -64,6 +64,36 @@ START_TEST(a_process_that_the_program_forks_itself_is_the_first_of_its_family)
 }
 END_TEST
 
+static int is_itself(mproc_call *call)
+{
+    mproc_process *self = mproc_process_self();
+    (void)call;
+    if (mproc_process_pid(self) != getpid())
+        return 1;
+    return strcmp(mproc_process_name(self), "copy") == 0 ? 0 : 2;
+}
+
+static int forks_one(mproc_call *call)
+{
+    mproc_process *process = NULL;
+    int exit_code = -1;
+    (void)call;
+    if (mproc_process_start(is_itself, MPROC_NONE,
+                            MPROC_WITH(mproc_process_options, .start = MPROC_START_FORK, .name = "copy"),
+                            &process) != 0 ||
+        mproc_process_join(process, mproc_after_ms(support_ms(LIMIT_MS)), &exit_code) != 0)
+        return 9;
+    mproc_process_close(&process);
+    return exit_code;
+}
+
+START_TEST(what_a_thread_forks_is_itself_and_not_the_thread)
+{
+    warm();
+    ck_assert_int_eq(run(MPROC_START_THREAD, forks_one, MPROC_NONE), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
@@ -72,5 +102,6 @@ int main(int argc, char **argv)
     tcase_add_test(handles, the_first_process_is_alive_named_and_has_no_parent);
     tcase_add_loop_test(handles, a_child_knows_who_started_it, FIRST_METHOD, PROCESS_METHODS);
     tcase_add_test(handles, a_process_that_the_program_forks_itself_is_the_first_of_its_family);
+    tcase_add_test(handles, what_a_thread_forks_is_itself_and_not_the_thread);
     return support_run(suite, argc, argv);
 }
