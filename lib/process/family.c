@@ -41,16 +41,13 @@ MPROC__FORK_TEXT void mproc__family_unlock(void)
 
 /* ---- hooks ---- */
 
-/* In a fork child, among the hooks of all layers: the parent's children are not ours. Their handles answer
- * -ECHILD, so the descriptors behind them can go; letting go of memory waits until the other hooks have run.
- * */
+/* In a fork child, among the hooks of all layers: the parent's children are not ours. The descriptors behind them were
+ * closed by the first of all hooks (own_fds.c): the numbers may be the program's by now, whose hooks ran since. Letting go
+ * of memory waits until the other hooks have run. */
 MPROC__FORK_TEXT static void family_forget(void)
 {
     for (mproc_process *process = family.first; process; process = process->next) {
-        if (process->pidfd >= 0)
-            close(process->pidfd);
-        process->pidfd = -1;
-        mproc__program_hang_up(process->program);
+        mproc__process_forget(process);
         if (!process->next) {
             process->next = family.forgotten;
             family.forgotten = family.first;

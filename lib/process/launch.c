@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,14 +125,24 @@ typedef struct launch {
     int pidfd, socket;
 } launch;
 
+/* Whether the kernel drops ended children at once, so that a pid may be another's by now. */
+static bool children_vanish(void)
+{
+    struct sigaction action;
+    return sigaction(SIGCHLD, NULL, &action) < 0 || action.sa_handler == SIG_IGN ||
+           (action.sa_flags & SA_NOCLDWAIT);
+}
+
 /* The child is gone when this returns. Closing the socket ends one that still waits, also where signals are denied; the
- * pidfd ends it anywhere. */
+ * pidfd ends it anywhere, or its pid, which is its own until it is waited for. */
 static int launch_undo(launch *child, int code)
 {
     siginfo_t info;
     mproc__own_fd_close(child->socket);
     if (child->pidfd >= 0)
         mproc__pidfd_signal(child->pidfd, SIGKILL);
+    else if (child->pidfd != -ESRCH && !children_vanish())
+        (void)kill(child->pid, SIGKILL);
     while (waitid(child->pidfd >= 0 ? P_PIDFD : P_PID, (id_t)(child->pidfd >= 0 ? child->pidfd : child->pid),
                   &info, WEXITED) < 0 &&
            errno == EINTR) {
@@ -141,20 +152,10 @@ static int launch_undo(launch *child, int code)
     return code;
 }
 
-static void launch_open(launch *child)
-{
-    mproc__own_fds_begin();
-    child->pidfd = mproc__pidfd_open(child->pid);
-    if (child->pidfd >= 0 && child->pidfd < 3 && (child->pidfd = mproc__fd_above_standard(child->pidfd)) < 0)
-        child->pidfd = -errno;
-    mproc__own_fd_note(child->pidfd);
-    mproc__own_fds_end();
-}
-
 /* A pidfd by which it can be ended. */
 static int launch_identify(launch *child)
 {
-    launch_open(child);
+    child->pidfd = mproc__own_pidfd_open(child->pid);
     if (child->pidfd == -ESRCH)
         return mproc__fail(MPROC_EDIED, "start: the child ended in its first steps");
     if (child->pidfd < 0)

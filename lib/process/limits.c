@@ -17,6 +17,7 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/limits.h"
+#include "process/own_fds.h"
 
 enum { NICE_RANGE = 39 }; /* from one end, -20, to the other, 19 */
 
@@ -81,6 +82,7 @@ static int cgroup_take(const mproc_limits *of, mproc__limits *limits)
 {
     if (!of->cgroup)
         return 0;
+    mproc__own_fds_begin();
     int directory = open(of->cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int fd = directory < 0 ? -1 : openat(directory, "cgroup.procs", O_WRONLY | O_CLOEXEC);
     int code = -errno;
@@ -88,11 +90,14 @@ static int cgroup_take(const mproc_limits *of, mproc__limits *limits)
         close(directory);
     if (fd >= 0 && (fd = mproc__fd_above_standard(fd)) < 0)
         code = -errno;
+    mproc__own_fd_note(fd);
+    bool frozen = fd >= 0 && is_frozen(of->cgroup);
+    mproc__own_fds_end();
     if (fd < 0)
         return mproc__fail(code, "start: limits.cgroup: '%s' is no control group that can be joined: %s",
                            of->cgroup, mproc_strerror(code));
     limits->cgroup_fd = fd;
-    if (is_frozen(of->cgroup))
+    if (frozen)
         return mproc__fail(-EBUSY, "start: limits.cgroup: '%s' is frozen", of->cgroup);
     ask(limits, MPROC__LIMIT_CGROUP);
     return 0;
@@ -147,7 +152,7 @@ int mproc__limits_take(const mproc_limits *of, bool thread, mproc__limits *ret_l
 void mproc__limits_clear(mproc__limits *limits)
 {
     if (limits->cgroup_fd >= 0)
-        close(limits->cgroup_fd);
+        mproc__own_fd_close(limits->cgroup_fd);
     limits->cgroup_fd = -1;
 }
 

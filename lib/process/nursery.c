@@ -38,7 +38,7 @@ void mproc__nursery_keep(mproc__nursery *nursery)
     atomic_fetch_add(&nursery->references, 1);
 }
 
-MPROC__FORK_TEXT static void nursery_close_fds(mproc__nursery *nursery)
+static void nursery_close_fds(mproc__nursery *nursery)
 {
     if (nursery->socket >= 0)
         mproc__own_fd_close(nursery->socket);
@@ -59,18 +59,16 @@ void mproc__nursery_release(mproc__nursery *nursery)
 
 static int nursery_segment(mproc__nursery *nursery)
 {
+    mproc__own_fds_begin();
     int rc = mproc__segment_create(MPROC__HOME_HOST, MPROC_TYPE_PROCESS, "nursery",
                                    sizeof(mproc__nursery_shared), 0, &nursery->segment);
+    if (rc == 0)
+        mproc__own_fd_note(mproc__segment_fd(nursery->segment));
+    mproc__own_fds_end();
     if (rc < 0)
         return rc;
     nursery->shared = mproc__segment_root(nursery->segment);
-    rc = mproc__segment_join(nursery->segment);
-    if (rc < 0)
-        return rc;
-    mproc__own_fds_begin();
-    mproc__own_fd_note(mproc__segment_fd(nursery->segment));
-    mproc__own_fds_end();
-    return rc;
+    return mproc__segment_join(nursery->segment);
 }
 
 static int nursery_launch(mproc__nursery *nursery, int row)
@@ -111,11 +109,10 @@ static int nursery_create(mproc__nursery **ret_nursery)
     nursery->socket = nursery->pidfd = -1;
     atomic_store(&nursery->references, 1);
     int rc = nursery_segment(nursery);
-    if (rc >= 0) {
+    if (rc >= 0)
         rc = nursery_launch(nursery, rc);
-        /* The nursery has it, and nobody else is to. */
+    if (nursery->segment) /* the nursery has it, and nobody else is to */
         mproc__own_fd_close(mproc__segment_fd_take(nursery->segment));
-    }
     if (rc == 0) {
         *ret_nursery = nursery;
         return 0;
@@ -181,13 +178,18 @@ void mproc__nursery_stop(void)
     pthread_mutex_unlock(&nursery_lock);
 }
 
+MPROC__FORK_TEXT void mproc__nursery_forget_fds(mproc__nursery *nursery)
+{
+    nursery->socket = nursery->pidfd = -1;
+}
+
 MPROC__FORK_TEXT void mproc__nursery_forget(void)
 {
     pthread_mutex_init(&nursery_lock, NULL);
     mproc__spares_forget();
     if (!nursery_now)
         return;
-    nursery_close_fds(nursery_now);
+    mproc__nursery_forget_fds(nursery_now);
     nursery_forgotten = nursery_now;
     nursery_now = NULL;
 }
@@ -242,7 +244,7 @@ int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int
     if (told)
         return rc;
     if (*ret_pidfd >= 0)
-        close(*ret_pidfd);
+        mproc__own_fd_close(*ret_pidfd);
     *ret_pidfd = -1;
     mproc__story_copy(mproc__story(), &story);
     program_undo(nursery, slot);

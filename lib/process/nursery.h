@@ -134,9 +134,10 @@ void mproc__nursery_keep(mproc__nursery *nursery);
 void mproc__nursery_release(mproc__nursery *nursery);
 /* At the program's end: tells it to go, and waits. */
 void mproc__nursery_stop(void);
-/* In a fork child: the parent's is not ours. First the descriptors, in the fork's hook; memory when all hooks
- * have run. */
+/* In a fork child: the parent's is not ours. First the descriptors, in the fork's hook, where they are closed already
+ * (own_fds.h); memory when all hooks have run. */
 void mproc__nursery_forget(void);
+void mproc__nursery_forget_fds(mproc__nursery *nursery);
 void mproc__nursery_clear_forgotten(void);
 
 /* ---- its own side (nursery_main.c) ---- */

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "platform/platform.h"
 #include "process/own_fds.h"
 
 /* A program that may open more, and does, has children that inherit some of those above: harmless but untidy. */
@@ -68,6 +69,17 @@ void mproc__own_fd_close(int fd)
     own_forget(fd);
     close(fd);
     mproc__own_fds_end();
+}
+
+int mproc__own_pidfd_open(pid_t pid)
+{
+    mproc__own_fds_begin();
+    int pidfd = mproc__pidfd_open(pid);
+    if (pidfd >= 0 && pidfd < 3 && (pidfd = mproc__fd_above_standard(pidfd)) < 0)
+        pidfd = -errno;
+    mproc__own_fd_note(pidfd);
+    mproc__own_fds_end();
+    return pidfd;
 }
 
 void mproc__own_fd_keep(int fd, const int *more, size_t more_count)

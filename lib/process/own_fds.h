@@ -9,11 +9,14 @@
 #define MPROC__PROCESS_OWN_FDS_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 void mproc__own_fds_begin(void);
 void mproc__own_fds_end(void);
 /* Between the two. Negative: nothing. */
 void mproc__own_fd_note(int fd);
+/* A process's, made, kept away from the standard streams and noted; or negative. */
+int mproc__own_pidfd_open(pid_t pid);
 /* It is an ordinary descriptor from now on. */
 void mproc__own_fd_release(int fd);
 /* Closes one that was noted, or was not. */

@@ -38,13 +38,25 @@ int mproc__process_check(const mproc_process *process)
 
 /* ---- life of a handle ---- */
 
+MPROC__FORK_TEXT void mproc__process_forget(mproc_process *process)
+{
+    process->pidfd = -1;
+    if (process->thread_fd >= 0)
+        process->thread_fd = -1;
+    if (process->nursery)
+        mproc__nursery_forget_fds(process->nursery);
+    mproc__program_forget(process->program);
+}
+
 static void process_destroy(mproc__handle *handle)
 {
     mproc_process *process = MPROC__CONTAINER(handle, mproc_process, handle);
+    if (process->incarnation != mproc__incarnation())
+        mproc__process_forget(process); /* it had ended at the fork, and was on no list */
     if (process->pidfd >= 0)
         mproc__own_fd_close(process->pidfd);
     if (process->thread_fd >= 0)
-        close(process->thread_fd);
+        mproc__own_fd_close(process->thread_fd);
     mproc__nursery_release(process->nursery);
     mproc__program_free(process->program);
     mproc_variant_clear(&process->args);

@@ -87,6 +87,9 @@ mproc_process *mproc__process_new(mproc__process_kind kind); /* NULL: no memory,
 bool mproc__process_runs(const mproc_process *process); /* it has not ended, as far as the kernel has told */
 /* First in every call: the right kind of handle, and of this process. */
 int mproc__process_check(const mproc_process *process);
+/* In a fork child, of one of the parent's: its descriptors were closed there before anything else ran (own_fds.h), and the
+ * numbers may be the program's by now. */
+void mproc__process_forget(mproc_process *process);
 /* Waits until it has ended: 0, -ETIMEDOUT. */
 int mproc__process_wait(mproc_process *process, mproc_deadline deadline);
 /* Of an ended one: takes its exit code and lets go of slot, watcher and list. Any thread, any number of

@@ -20,6 +20,12 @@ void mproc__program_hang_up(mproc__program *program)
     }
 }
 
+MPROC__FORK_TEXT void mproc__program_forget(mproc__program *program)
+{
+    for (int i = 0; program && i < 3; i++)
+        program->pipes[i] = -1;
+}
+
 void mproc__program_free(mproc__program *program)
 {
     if (!program)

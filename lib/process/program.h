@@ -94,6 +94,7 @@ pid_t mproc__program_serve(int socket);
 /* ---- handle ---- */
 void mproc__program_free(mproc__program *program);    /* NULL: none */
 void mproc__program_hang_up(mproc__program *program); /* closes our ends; NULL: none */
+void mproc__program_forget(mproc__program *program);  /* in a fork child, where they are closed; NULL: none */
 /* To the program, or to its group. */
 int mproc__program_signal(const mproc_process *process, int signal_number);
 /* The handle is of a program, and of this process. */

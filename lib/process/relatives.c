@@ -9,6 +9,7 @@
 
 #include "platform/platform.h"
 #include "platform/story.h"
+#include "process/own_fds.h"
 #include "process/process.h"
 
 MPROC__FORK_DATA static struct {
@@ -61,11 +62,11 @@ static mproc_process *parent_new(void)
     memcpy(process->name, me->parent_name, sizeof me->parent_name);
     process->pid = me->parent_pid;
     process->parent_pid = 0;
-    process->pidfd = mproc__pidfd_open(me->parent_pid);
+    process->pidfd = mproc__own_pidfd_open(me->parent_pid);
     bool same = process->pidfd >= 0 && mproc__process_times(me->parent_pid, &start_ticks, &stack) == 0 &&
                 start_ticks == me->parent_start_ticks;
     if (!same && process->pidfd >= 0)
-        close(process->pidfd);
+        mproc__own_fd_close(process->pidfd);
     if (!same) {
         process->pidfd = -1;
         process->exit_lost = true;
@@ -74,15 +75,29 @@ static mproc_process *parent_new(void)
     return process;
 }
 
-static mproc_process *relative_get(mproc_process **process, mproc_process *(*make)(void))
+/* The present one, which is `made` from now on if there is none. */
+static mproc_process *relative_exchange(mproc_process **process, mproc_process *made)
 {
     relatives_hold();
     if (*process && (*process)->incarnation != mproc__incarnation())
         *process = NULL;
     if (!*process)
-        *process = make();
+        *process = made;
     mproc_process *found = *process;
     relatives_let();
+    return found;
+}
+
+/* Made without the lock, which forks take after that of the descriptors. */
+static mproc_process *relative_get(mproc_process **process, mproc_process *(*make)(void))
+{
+    mproc_process *found = relative_exchange(process, NULL);
+    if (found)
+        return found;
+    mproc_process *made = make();
+    found = made ? relative_exchange(process, made) : NULL;
+    if (made && found != made) /* another thread was faster */
+        mproc__handle_release(&made->handle);
     return found;
 }
 

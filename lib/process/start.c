@@ -32,7 +32,9 @@ static void launch_options(mproc_process *process, const start_target *target,
                                            .stop_word = process->stop_word,
                                            .stop_fd = mproc__slots_fd(),
                                            .stop_offset_bytes = process->slot * sizeof(uint32_t),
-                                           .limits = target->limits.asked ? &target->limits : NULL};
+                                           .limits = target->limits.asked ? &target->limits : NULL,
+                                           .keep_fds = &target->limits.cgroup_fd,
+                                           .keep_count = target->limits.cgroup_fd >= 0};
 }
 
 static int child_watch(pid_t pid, int pidfd, void *context)

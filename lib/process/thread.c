@@ -10,6 +10,7 @@
 #include "platform/story.h"
 #include "process/child.h"
 #include "process/limits.h"
+#include "process/own_fds.h"
 #include "process/process.h"
 
 static _Thread_local mproc_process *thread_self;
@@ -37,11 +38,15 @@ static void thread_tell(mproc_process *process)
 
 int mproc__thread_fd(mproc_process *process)
 {
-    int made = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), none = -1;
+    int none = -1;
+    mproc__own_fds_begin();
+    int made = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), code = -errno;
+    mproc__own_fd_note(made);
+    mproc__own_fds_end();
     if (made < 0)
-        return mproc__fail(-errno, "no descriptor for a thread's end: %s", mproc_strerror(-errno));
+        return mproc__fail(code, "no descriptor for a thread's end: %s", mproc_strerror(code));
     if (!atomic_compare_exchange_strong(&process->thread_fd, &none, made)) {
-        close(made);
+        mproc__own_fd_close(made);
         return none;
     }
     thread_tell(process);

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include <mproc/program.h>
+#include <mproc/wait.h>
 #include "process/own_fds.h"
 #include "process/process_support.h"
 
@@ -189,6 +190,111 @@ START_TEST(a_noted_descriptor_is_closed_in_a_fork_child_until_it_is_released)
 }
 END_TEST
 
+/* ---- what the program's hooks open ---- */
+
+enum { OPENED = 40 };
+static struct {
+    bool now;
+    int fds[OPENED];
+} opens;
+
+/* In a fork child, before the hooks of the library that are registered at the first start. */
+static void opens_some(void)
+{
+    for (int i = 0; opens.now && i < OPENED; i++)
+        opens.fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+enum { THREAD = PROCESS_METHODS, ENDED, PROGRAM, HANDLES };
+
+static int has_what_was_opened(void *context)
+{
+    mproc_process **processes = context;
+    for (int i = 0; i < HANDLES; i++)
+        mproc_process_close(&processes[i]);
+    mproc_variant list;
+    if (mproc_process_children(&list) != 0) /* lets go of what was the parent's */
+        return 2;
+    mproc_variant_clear(&list);
+    for (int i = 0; i < OPENED; i++)
+        if (opens.fds[i] < 0 || fcntl(opens.fds[i], F_GETFD) < 0)
+            return 1;
+    return 0;
+}
+
+static int waits(mproc_call *call)
+{
+    while (!mproc_call_stopping(call))
+        poll(NULL, 0, 1);
+    return 0;
+}
+
+START_TEST(what_the_programs_own_hooks_open_in_a_fork_child_stays_open)
+{
+    static const char *const argv[] = {"cat", NULL};
+    mproc_process *processes[HANDLES] = {0};
+    warm();
+    for (int method = FIRST_METHOD; method < PROCESS_METHODS; method++)
+        processes[method] = start(method, waits, MPROC_NONE);
+    processes[THREAD] = start(MPROC_START_THREAD, waits, MPROC_NONE);
+    ck_assert_int_ge(mproc_wait_fd(processes[THREAD]), 0);
+    processes[ENDED] = start(MPROC_START_FORK, nothing, MPROC_NONE);
+    ck_assert_int_eq(join(processes[ENDED]), 0);
+    ck_assert_int_eq(mproc_process_start_program(
+                         argv,
+                         MPROC_WITH(mproc_program_options, .capture = true, .input.kind = MPROC_STREAM_PIPE),
+                         &processes[PROGRAM]),
+                     0);
+    opens.now = true;
+    pid_t pid = support_fork(has_what_was_opened, processes);
+    opens.now = false;
+    ck_assert_int_eq(support_reap(pid, LIMIT_MS), 0);
+    for (int i = FIRST_METHOD; i < HANDLES; i++) {
+        ck_assert_int_eq(mproc_process_stop(processes[i], mproc_after_ms(support_ms(LIMIT_MS))), 0);
+        mproc_process_close(&processes[i]);
+    }
+}
+END_TEST
+
+/* ---- descriptors of questions ---- */
+
+static int is_closed(void *context)
+{
+    return fcntl(*(int *)context, F_GETFD) < 0 ? 0 : 1;
+}
+
+START_TEST(the_descriptor_of_a_threads_end_is_closed_in_a_fork_child)
+{
+    warm();
+    mproc_process *thread = start(MPROC_START_THREAD, waits, MPROC_NONE);
+    int fd = mproc_wait_fd(thread);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(support_reap(support_fork(is_closed, &fd), LIMIT_MS), 0);
+    ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
+    ck_assert_int_eq(mproc_process_stop(thread, mproc_after_ms(support_ms(LIMIT_MS))), 0);
+    mproc_process_close(&thread);
+}
+END_TEST
+
+static int forks_beside_the_parents(mproc_call *call)
+{
+    int fd = mproc_wait_fd(mproc_process_parent()), status = -1;
+    (void)call;
+    if (fd < 0)
+        return 2;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(is_closed(&fd));
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 3;
+}
+
+START_TEST(so_is_that_of_a_parents_end)
+{
+    warm();
+    ck_assert_int_eq(run(_i, forks_beside_the_parents, MPROC_NONE), 0);
+}
+END_TEST
+
 /* With sanitizers: their allocators keep a lock over a fork that another thread held. */
 #ifdef MPROC__SANITIZED
 enum { SANITIZED = 1 };
@@ -198,10 +304,14 @@ enum { SANITIZED = 0 };
 
 int main(int argc, char **argv)
 {
+    pthread_atfork(NULL, NULL, opens_some);
     mproc__process_main(&argc, &argv);
     Suite *suite = suite_create("own descriptors");
     TCase *own = support_case(suite, "own");
     tcase_add_test(own, a_noted_descriptor_is_closed_in_a_fork_child_until_it_is_released);
+    tcase_add_test(own, what_the_programs_own_hooks_open_in_a_fork_child_stays_open);
+    tcase_add_test(own, the_descriptor_of_a_threads_end_is_closed_in_a_fork_child);
+    tcase_add_loop_test(own, so_is_that_of_a_parents_end, FIRST_METHOD, PROCESS_METHODS);
     if (!SANITIZED) {
         tcase_add_loop_test(own,
                             a_hundred_fork_children_of_eight_threads_have_the_programs_own_descriptors_only,

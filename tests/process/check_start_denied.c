@@ -188,6 +188,56 @@ START_TEST(where_signals_are_denied_stop_says_so_and_does_not_wait)
 }
 END_TEST
 
+/* ---- what a failed start leaves ---- */
+
+/* main of a child that does not come to mproc_init. */
+#define STRAYS "CHECK_START_STRAYS"
+
+static int spawns_a_stray(void *unused)
+{
+    mproc_process *process = NULL;
+    (void)unused;
+    if (starts(MPROC_START_FORK) || deny(PIDFD_OPEN, EPERM) != 0 || setenv(STRAYS, "1", 1) != 0)
+        return 1;
+    int rc = mproc_process_start(nothing, MPROC_NONE,
+                                 MPROC_WITH(mproc_process_options, .start = MPROC_START_SPAWN), &process);
+    return rc == -EPERM ? 0 : wrong(MPROC_START_SPAWN, "is not refused");
+}
+
+START_TEST(a_child_without_a_pidfd_is_ended_also_on_its_way_to_the_entry_hook)
+{
+    ck_runs(spawns_a_stray, NULL);
+}
+END_TEST
+
+/* The numbers of the failed start's are the program's own then. */
+static int opens_and_forks(void *unused)
+{
+    enum { OPENED = 40 };
+    mproc_process *process = NULL;
+    int fds[OPENED], status = -1;
+    (void)unused;
+    if (starts(BY_PROGRAM) || deny(PIDFD_SEND_SIGNAL, EPERM) != 0)
+        return 1;
+    if (mproc_process_start_program(ARGV("true"), NULL, &process) != -EPERM)
+        return wrong(BY_PROGRAM, "is not refused");
+    for (int i = 0; i < OPENED; i++)
+        fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    pid_t pid = fork();
+    for (int i = 0; pid == 0 && i < OPENED; i++)
+        if (fds[i] < 0 || fcntl(fds[i], F_GETFD) < 0)
+            _exit(2);
+    if (pid == 0)
+        _exit(0);
+    return waitpid(pid, &status, 0) == pid && status == 0 ? 0 : wrong(BY_PROGRAM, "a fork lost descriptors");
+}
+
+START_TEST(a_fork_after_a_refused_program_has_all_of_the_programs_descriptors)
+{
+    ck_runs(opens_and_forks, NULL);
+}
+END_TEST
+
 /* ---- descriptors ---- */
 
 enum { HIGH_FD = 600, LOW_LIMIT = 100 };
@@ -233,6 +283,10 @@ END_TEST
 
 int main(int argc, char **argv)
 {
+    if (getenv(STRAYS)) {
+        alarm(60);
+        pause();
+    }
     mproc__process_main(&argc, &argv);
     Suite *suite = suite_create("start_denied");
     TCase *denied = support_case(suite, "denied");
@@ -241,6 +295,8 @@ int main(int argc, char **argv)
     tcase_add_loop_test(denied, so_does_one_that_enters_the_sandbox_later, 0, MPROC__COUNT(scenes));
     tcase_add_loop_test(denied, where_signals_are_denied_stop_says_so_and_does_not_wait, FIRST_METHOD,
                         PROCESS_METHODS);
+    tcase_add_test(denied, a_child_without_a_pidfd_is_ended_also_on_its_way_to_the_entry_hook);
+    tcase_add_test(denied, a_fork_after_a_refused_program_has_all_of_the_programs_descriptors);
     tcase_add_loop_test(denied, without_close_range_no_descriptor_comes_along, 0, 2);
     return support_run(suite, argc, argv);
 }
