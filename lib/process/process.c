@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "platform/platform.h"
@@ -16,6 +17,11 @@
 #include "process/family.h"
 #include "process/own_fds.h"
 #include "process/program.h"
+
+enum {
+    TAKEN_NAPS = 5000,
+    TAKEN_NAP_NS = 100000
+}; /* half a second or more: the child may be waiting for a CPU */
 
 bool mproc__process_runs(const mproc_process *process)
 {
@@ -184,6 +190,19 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline)
     return rc < 0 ? rc : mproc__fd_poll(process->pidfd, POLLIN, deadline);
 }
 
+/* Of a child whose status another has taken. The pidfd says that it has ended a moment before the kernel lets go of it, and only
+ * then tells how: -ENODATA until then (-ESRCH where it never tells, Linux 6.13 and 6.14). One that nobody reaps, of a dead
+ * nursery's, is not waited for for ever. */
+static bool taken_code(mproc_process *process)
+{
+    int rc = mproc__pidfd_exit_code(process->pidfd, &process->exit_code);
+    for (int naps = 0; rc == -ENODATA && naps < TAKEN_NAPS; naps++) {
+        nanosleep(&(struct timespec){.tv_nsec = TAKEN_NAP_NS}, NULL);
+        rc = mproc__pidfd_exit_code(process->pidfd, &process->exit_code);
+    }
+    return rc == 0;
+}
+
 /* Only this very child is waited for. A program that ignores SIGCHLD, or waits for everything, has taken the
  * status before us; then the kernel is asked for what it remembers. */
 static bool child_reap(mproc_process *process)
@@ -195,7 +214,7 @@ static bool child_reap(mproc_process *process)
         rc = (int)syscall(SYS_waitid, P_PIDFD, process->pidfd, &info, WEXITED, &process->usage);
     while (rc < 0 && errno == EINTR);
     if (rc < 0)
-        return mproc__pidfd_exit_code(process->pidfd, &process->exit_code) == 0;
+        return taken_code(process);
     process->exit_code = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
     process->usage_told = true;
     return true;
