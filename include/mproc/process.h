@@ -101,7 +101,9 @@ typedef struct mproc_process_options {
  *                    a pointer, an object of "thread:". Threads may have those
  *   -EBADF, -EMSGSIZE   a descriptor among them that is not open; more than 64 of them
  *   MPROC_ETHREADS   fork by default beside other threads: name a method
- *   MPROC_ENOINIT    spawn or forkserver in a program that did not call mproc_init first in main
+ *   MPROC_ENOINIT    spawn or forkserver in a program that did not call mproc_init first in main, or has rights that its caller
+ *                    does not have (set-user-ID, set-group-ID, file capabilities): who writes its environment could have any
+ *                    function run with them
  *   MPROC_EFUNCTION  fn is no function of the program or of a library that the child has too, in this build or by name
  *   MPROC_EDIED      the child ended on the way: killed, out of memory, or its main came not to mproc_init
  *   MPROC_ELIMIT     4096 children live        -ENAMETOOLONG  the name

@@ -233,9 +233,10 @@ static int launch_spawn(const mproc__launch_options *options, launch *child)
 {
     mproc__boot_load load;
     int sockets[2];
-    if (!mproc__process_main_called())
-        return mproc__fail(MPROC_ENOINIT, "spawn and forkserver need mproc_init(&argc, &argv) first in main");
-    int rc = mproc__boot_pack(options, &load);
+    int rc = mproc__process_main_check();
+    if (rc < 0)
+        return rc;
+    rc = mproc__boot_pack(options, &load);
     if (rc == 0)
         rc = mproc__boot_pair_own(SOCK_STREAM, sockets);
     if (rc == 0) {

@@ -65,9 +65,12 @@ int mproc__arguments_check(mproc_variant args);
 int mproc__arguments_copy(mproc_variant args, mproc_variant *ret_copy);
 
 /* The middle of mproc_init: serves a spawned child and then does not return; in the first process it
- * remembers that it was called, without which spawn and forkserver are MPROC_ENOINIT. */
+ * remembers that it was called, without which spawn and forkserver are MPROC_ENOINIT. A set-user-ID program is none: there
+ * it is as if it had not been called. */
 int mproc__process_main(int *argc, char ***argv);
 bool mproc__process_main_called(void);
+/* 0, or MPROC_ENOINIT with a story. */
+int mproc__process_main_check(void);
 
 /* The identity of a function that another process can resolve: one of the same build by what it is, another one by the name
  * under which both have registered it. */

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,6 +28,24 @@ static bool main_called;
 bool mproc__process_main_called(void)
 {
     return main_called;
+}
+
+/* Set-user-ID, set-group-ID, file capabilities: its caller writes the environment and holds the socket, and would have any
+ * function run with rights that are not his. Such a program is nobody's child, and so can have none that come by here. */
+static bool has_foreign_rights(void)
+{
+    return getauxval(AT_SECURE) != 0;
+}
+
+int mproc__process_main_check(void)
+{
+    if (main_called)
+        return 0;
+    return mproc__fail(MPROC_ENOINIT,
+                       has_foreign_rights()
+                           ? "spawn and forkserver are not for a program with rights that its caller does "
+                             "not have (set-user-ID, set-group-ID, file capabilities)"
+                           : "spawn and forkserver need mproc_init(&argc, &argv) first in main");
 }
 
 char **mproc__process_argv(void)
@@ -62,7 +81,7 @@ static bool marker_take(pid_t *ret_parent)
         return false;
     *ret_parent = (pid_t)strtol(marker, NULL, 10);
     unsetenv(MPROC__CHILD_MARKER);
-    return *ret_parent > 0 &&
+    return *ret_parent > 0 && !has_foreign_rights() &&
            getsockopt(MPROC__CHILD_SOCKET, SOL_SOCKET, SO_DOMAIN, &kind, &size_bytes) == 0 && kind == AF_UNIX;
 }
 
@@ -88,7 +107,7 @@ int mproc__process_main(int *argc, char ***argv)
         return main_without_memory();
     argv_free(program_argv);
     program_argv = copy;
-    main_called = true;
+    main_called = !has_foreign_rights();
     mproc__nouns_register();
     mproc__connection_register();
     mproc__noun_register(&mproc__queue_noun);

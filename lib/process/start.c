@@ -103,9 +103,7 @@ static int method_choose(const mproc_process_options *options, mproc_start *ret_
         return mproc__launch_threads_check();
     /* Before a nursery is made, which would be a forked one. */
     bool execs = *ret_method == MPROC_START_SPAWN || *ret_method == MPROC_START_FORKSERVER;
-    if (execs && !mproc__process_main_called())
-        return mproc__fail(MPROC_ENOINIT, "spawn and forkserver need mproc_init(&argc, &argv) first in main");
-    return 0;
+    return execs ? mproc__process_main_check() : 0;
 }
 
 static int name_choose(mproc_process *process, const char *name)
