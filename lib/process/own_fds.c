@@ -114,8 +114,9 @@ MPROC__FORK_TEXT static void own_drop(void)
     mproc__own_fds_end();
 }
 
-/* From the program's start: a handler that is registered at the first use may come while another thread forks. */
-__attribute__((constructor)) static void own_start(void)
+/* From the program's start: a handler that is registered at the first use may come while another thread forks. Before the
+ * family's, whose lock is held where this one is taken. */
+__attribute__((constructor(101))) static void own_start(void)
 {
     pthread_atfork(mproc__own_fds_begin, mproc__own_fds_end, own_drop);
 }

@@ -9,7 +9,6 @@
 #include "process/self.h"
 
 MPROC__FORK_DATA static mproc__self self; /* zero: the first process */
-static pthread_once_t self_once = PTHREAD_ONCE_INIT;
 
 /* A child that the program forked by itself begins a family of its own. One that the library forks is told
  * who it is right after. */
@@ -20,14 +19,14 @@ MPROC__FORK_TEXT static void self_forget(void)
     mproc__thread_forget();
 }
 
-static void self_begin(void)
+/* At the program's start: at the first use it might come while another thread forks, too late for that child. */
+__attribute__((constructor(101))) static void self_begin(void)
 {
     pthread_atfork(NULL, NULL, self_forget);
 }
 
 MPROC__FORK_TEXT mproc__self *mproc__self_get(void)
 {
-    pthread_once(&self_once, self_begin);
     return &self;
 }
 
