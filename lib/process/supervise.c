@@ -11,11 +11,14 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/supervise.h"
+
+enum { LIST_AGAIN_NS = 10000000 };
 
 static struct supervisor {
     mproc__segment *segment;
@@ -141,7 +144,7 @@ static bool is_child(const char *pid)
 }
 
 /* For kernels without the list of children: everyone whose parent is this process. */
-static void kill_found(void)
+static bool kill_found(void)
 {
     DIR *directory = opendir("/proc");
     for (struct dirent *entry; directory && (entry = readdir(directory));)
@@ -149,30 +152,36 @@ static void kill_found(void)
             kill((pid_t)strtol(entry->d_name, NULL, 10), SIGKILL);
     if (directory)
         closedir(directory);
+    return directory != NULL;
 }
 
-static void kill_children(void)
+/* False: they could not all be listed. */
+static bool kill_children(void)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
     FILE *list = fopen(path, "re");
     if (!list) {
-        kill_found();
-        return;
+        bool is_short = errno != ENOENT;
+        return kill_found() && !is_short;
     }
     kill_listed(list);
     fclose(list);
+    return true;
 }
 
 void mproc__supervise_kill_all(void)
 {
+    const struct timespec nap = {.tv_nsec = LIST_AGAIN_NS};
     pid_t pid;
     /* A dead child's own children have come here before it can be reaped: look again after each, until none
-     * is left. */
+     * is left. With no descriptor to look by, nobody may have been killed that a wait would be for. */
     do {
-        kill_children();
+        bool listed = kill_children();
         do
-            pid = waitpid(-1, NULL, 0);
+            pid = waitpid(-1, NULL, listed ? 0 : WNOHANG);
         while (pid < 0 && errno == EINTR);
-    } while (pid > 0);
+        if (pid == 0)
+            nanosleep(&nap, NULL);
+    } while (pid >= 0);
 }
