@@ -2,6 +2,7 @@
 /* The children of this process: list, numbers, and what happens to them when it forks or exits. */
 #include "platform/base.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +25,10 @@ MPROC__FORK_DATA static struct {
     mproc_process *forgotten; /* of the process this one was forked from */
     unsigned started;
     uint64_t exit_incarnation; /* that has registered the exit hook */
+    atomic_bool stray; /* changed under the lock, by who has looked at all: the last to look is right */
 } family = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static pthread_once_t family_once = PTHREAD_ONCE_INIT;
-static int family_code;
+static int family_code; /* of the handlers' registration */
 
 MPROC__FORK_TEXT void mproc__family_lock(void)
 {
@@ -57,6 +58,7 @@ MPROC__FORK_TEXT static void family_forget(void)
     family.first = NULL;
     family.look = NULL;
     family.started = 0;
+    atomic_store(&family.stray, false);
     mproc__nursery_forget();
     mproc__slots_forget();
     mproc__family_unlock();
@@ -76,7 +78,9 @@ MPROC__FORK_TEXT void mproc__family_clear_forgotten(void)
     mproc__nursery_clear_forgotten();
 }
 
-static void family_once_begin(void)
+/* At the program's start: at the first use it might come while another thread forks, too late for that child. After
+ * own_fds's, whose lock is taken under this one. */
+__attribute__((constructor(102))) static void family_start(void)
 {
     family_code = -pthread_atfork(mproc__family_lock, mproc__family_unlock, family_forget);
 }
@@ -158,7 +162,6 @@ int mproc__family_daemon_check(const char *call)
 
 int mproc__family_begin(void)
 {
-    pthread_once(&family_once, family_once_begin);
     if (family_code < 0)
         return mproc__fail(family_code, "start: cannot prepare for forks: %s", mproc_strerror(family_code));
     mproc__family_clear_forgotten();
@@ -275,9 +278,8 @@ int mproc_process_children(mproc_variant *ret_list)
     return rc;
 }
 
-/* Moves the children of one killed nursery, the first that is found; how many, each with a reference to it. The
- * lock is held while a command waits for room in the socket: the nursery needs nothing of this process to make
- * that room. */
+/* Moves the children of one killed nursery, the first that is found; how many, each with a reference to it. No
+ * command waits for room in the socket under the lock, which every fork of the program takes. */
 static unsigned watch_move(mproc__nursery *nursery, mproc__nursery **ret_old, int *ret_code)
 {
     unsigned count = 0;
@@ -288,7 +290,7 @@ static unsigned watch_move(mproc__nursery *nursery, mproc__nursery **ret_old, in
         mproc__nursery *old = process->nursery;
         if (process->kind != MPROC__PROCESS_CHILD || old == nursery || (*ret_old && *ret_old != old))
             continue;
-        *ret_code = mproc__nursery_watch(nursery, process->slot, process->pid, process->pidfd);
+        *ret_code = mproc__nursery_watch(nursery, process->slot, process->pid, process->pidfd, MPROC_NOW);
         if (*ret_code < 0)
             break;
         mproc__nursery_keep(nursery);
@@ -296,20 +298,29 @@ static unsigned watch_move(mproc__nursery *nursery, mproc__nursery **ret_old, in
         *ret_old = old;
         count++;
     }
+    atomic_store(&family.stray, *ret_code < 0 || *ret_old); /* till a look finds none */
     mproc__family_unlock();
     return count;
 }
 
 /* The killed one's memory is let go of without the lock: segments take others. */
-int mproc__family_watch(mproc__nursery *nursery)
+int mproc__family_watch(mproc__nursery *nursery, mproc_deadline deadline)
 {
     mproc__nursery *old;
+    bool more;
     int rc;
-    do
+    do {
         for (unsigned count = watch_move(nursery, &old, &rc); count > 0; count--)
             mproc__nursery_release(old);
-    while (rc == 0 && old);
+        more = rc == 0 ? old != NULL
+                       : rc == -ETIMEDOUT && mproc__fd_poll(nursery->socket, POLLOUT, deadline) == 0;
+    } while (more);
     return rc;
+}
+
+bool mproc__family_stray(void)
+{
+    return atomic_load(&family.stray);
 }
 
 bool mproc__family_unwatched(void)
@@ -318,6 +329,7 @@ bool mproc__family_unwatched(void)
     mproc__family_lock();
     for (mproc_process *process = family.first; process && !found; process = process->next)
         found = process->kind == MPROC__PROCESS_CHILD && mproc__nursery_gone(process->nursery);
+    atomic_store(&family.stray, found);
     mproc__family_unlock();
     return found;
 }

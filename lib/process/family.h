@@ -23,15 +23,18 @@ void mproc__family_remove(mproc_process *process);
 void mproc__family_tidy(void);
 /* Gives a nursery that replaces a killed one the children to watch that the killed one had: from then on the
  * death of this process is their end again. */
-int mproc__family_watch(mproc__nursery *nursery);
+int mproc__family_watch(mproc__nursery *nursery, mproc_deadline deadline); /* for room in its queue of commands */
 /* Whether a child of this process has a watcher that is dead. */
 bool mproc__family_unwatched(void);
+/* Whether one may have although the present nursery lives: the last that was to be given to another was not. */
+bool mproc__family_stray(void);
 
 /* ---- guard.c: what follows when a nursery is killed between two starts ---- */
 /* The nursery that watches, the caller's to release; when the last one is dead and there are children to watch, another is
  * made. NULL: there is none, and no child that needs it, or it cannot be had now. Leaves the thread's story alone. */
 mproc__nursery *mproc__guard(void);
 void mproc__guard_look(void); /* the same for who only wants it done */
+void mproc__guard_renew(void); /* the same for who knows of a child that has a dead one */
 /* Waits for a child's end, and looks again whenever the nursery has died: 0, -ETIMEDOUT. */
 int mproc__guard_wait(int pidfd, mproc_deadline deadline);
 

@@ -15,32 +15,44 @@
 #include "process/family.h"
 
 enum {
-    GUARD_CHANCES = 8
-}; /* nurseries that one wait makes: some die as soon as they are there, as in a full pid cgroup */
+    GUARD_CHANCES =
+        8, /* nurseries that one wait makes: some die as soon as they are there, as in a full pid cgroup */
+    GUARD_LATER_MS = 20
+};
 
-/* The watch was not taken over whole: children are still with a dead one, though another lives. */
-static atomic_bool guard_failed;
-
-static mproc__nursery *guard_renew(void)
+/* One thread makes it, the others go on: that takes as long as the program needs until mproc_init, and is not over while the
+ * new one is stopped. *ret_later: there are still children that have none. */
+static mproc__nursery *guard_renew(bool *ret_later)
 {
     mproc__nursery *nursery = NULL;
     mproc_error story;
     mproc__story_copy(mproc__story(), &story);
-    int rc = mproc__nursery_get(&nursery);
+    int rc = mproc__nursery_try(&nursery);
     if (rc == 0)
-        rc = mproc__family_watch(nursery);
-    atomic_store(&guard_failed, rc < 0);
+        (void)mproc__family_watch(nursery, MPROC_NOW);
+    *ret_later = rc == -EBUSY || (rc == 0 && mproc__family_stray());
     mproc__story_copy(&story, mproc__story()); /* the call that looked has its own result */
     return nursery;
 }
 
-mproc__nursery *mproc__guard(void)
+static mproc__nursery *guard(bool *ret_later)
 {
     mproc__nursery *nursery = mproc__nursery_present();
-    if (nursery && !mproc__nursery_gone(nursery) && !atomic_load(&guard_failed))
+    bool lives = nursery && !mproc__nursery_gone(nursery);
+    *ret_later = false;
+    if (lives && !mproc__family_stray())
+        return nursery;
+    bool unwatched = mproc__family_unwatched();
+    if (lives && !unwatched)
         return nursery;
     mproc__nursery_release(nursery);
-    return mproc__family_unwatched() ? guard_renew() : NULL;
+    return unwatched ? guard_renew(ret_later) : NULL;
+}
+
+mproc__nursery *mproc__guard(void)
+{
+    bool later;
+    return guard(&later);
 }
 
 void mproc__guard_look(void)
@@ -48,13 +60,23 @@ void mproc__guard_look(void)
     mproc__nursery_release(mproc__guard());
 }
 
+void mproc__guard_renew(void)
+{
+    bool later;
+    mproc__nursery_release(guard_renew(&later));
+}
+
 int mproc__guard_wait(int pidfd, mproc_deadline deadline)
 {
     for (int chances = GUARD_CHANCES;;) {
-        mproc__nursery *watcher = chances > 0 ? mproc__guard() : NULL;
+        bool later = false;
+        mproc__nursery *watcher = chances > 0 ? guard(&later) : NULL;
+        mproc_deadline look = mproc_after_ms(GUARD_LATER_MS);
+        if (!later || deadline.ns < look.ns)
+            look = deadline;
         struct pollfd items[2] = {{.fd = pidfd, .events = POLLIN},
                                   {.fd = watcher ? watcher->pidfd : -1, .events = POLLIN}};
-        int count = poll(items, 2, mproc__deadline_poll_ms(deadline)), error = errno;
+        int count = poll(items, 2, mproc__deadline_poll_ms(look)), error = errno;
         mproc__nursery_release(watcher);
         if (count < 0 && error != EINTR)
             return mproc__fail(-error, "poll: %s", mproc_strerror(-error));

@@ -24,8 +24,10 @@
 
 enum { NURSERY_LEAVE_MS = 2000 };
 
-/* Guards making and ending it. Not taken by forks, which happen under it (a program without mproc_init): a
- * fork child makes it anew. */
+/* Held while it is made or ended, which takes as long as a program that is slow before mproc_init. Neither is taken by
+ * forks, which happen under it (a program without mproc_init): a fork child makes both anew. */
+MPROC__FORK_DATA static pthread_mutex_t nursery_making = PTHREAD_MUTEX_INITIALIZER;
+/* Guards the pointer, for a moment, inside the other; the pointer changes under both. */
 MPROC__FORK_DATA static pthread_mutex_t nursery_lock = PTHREAD_MUTEX_INITIALIZER;
 MPROC__FORK_DATA static mproc__nursery *nursery_now; /* the present one of this process, or NULL */
 MPROC__FORK_DATA static mproc__nursery
@@ -130,27 +132,47 @@ static void nursery_reap(mproc__nursery *nursery)
     }
 }
 
+static void nursery_set(mproc__nursery *nursery)
+{
+    pthread_mutex_lock(&nursery_lock);
+    nursery_now = nursery;
+    pthread_mutex_unlock(&nursery_lock);
+}
+
 static void nursery_discard(void)
 {
     mproc__nursery *old = nursery_now;
-    nursery_now = NULL; /* before it is freed: a fork child looks here without the lock */
+    nursery_set(NULL); /* before it is freed: a fork child looks here without the lock */
     nursery_reap(old);
     mproc__nursery_release(old);
 }
 
-int mproc__nursery_get(mproc__nursery **ret_nursery)
+static int nursery_renew(mproc__nursery **ret_nursery)
 {
-    pthread_mutex_lock(&nursery_lock);
+    mproc__nursery *made = NULL;
+    int rc = 0;
     /* Its life word tells before the kernel has taken it down; then it is a matter of microseconds. */
     if (nursery_now && (mproc__pidfd_ended(nursery_now->pidfd) == 1 || mproc__nursery_gone(nursery_now)))
         nursery_discard();
-    int rc = nursery_now ? 0 : nursery_create(&nursery_now);
+    if (!nursery_now && (rc = nursery_create(&made)) == 0)
+        nursery_set(made);
     if (rc == 0) {
         mproc__nursery_keep(nursery_now);
         *ret_nursery = nursery_now;
     }
-    pthread_mutex_unlock(&nursery_lock);
+    pthread_mutex_unlock(&nursery_making);
     return rc;
+}
+
+int mproc__nursery_get(mproc__nursery **ret_nursery)
+{
+    pthread_mutex_lock(&nursery_making);
+    return nursery_renew(ret_nursery);
+}
+
+int mproc__nursery_try(mproc__nursery **ret_nursery)
+{
+    return pthread_mutex_trylock(&nursery_making) == 0 ? nursery_renew(ret_nursery) : -EBUSY;
 }
 
 mproc__nursery *mproc__nursery_present(void)
@@ -165,7 +187,7 @@ mproc__nursery *mproc__nursery_present(void)
 
 void mproc__nursery_stop(void)
 {
-    pthread_mutex_lock(&nursery_lock);
+    pthread_mutex_lock(&nursery_making);
     if (nursery_now) {
         atomic_store_explicit(&nursery_now->shared->stop, 1, memory_order_release);
         mproc__eventcount_post(&nursery_now->shared->command, true);
@@ -175,7 +197,7 @@ void mproc__nursery_stop(void)
             mproc__pidfd_signal(nursery_now->pidfd, SIGKILL);
         nursery_discard();
     }
-    pthread_mutex_unlock(&nursery_lock);
+    pthread_mutex_unlock(&nursery_making);
 }
 
 MPROC__FORK_TEXT void mproc__nursery_forget_fds(mproc__nursery *nursery)
@@ -185,6 +207,7 @@ MPROC__FORK_TEXT void mproc__nursery_forget_fds(mproc__nursery *nursery)
 
 MPROC__FORK_TEXT void mproc__nursery_forget(void)
 {
+    pthread_mutex_init(&nursery_making, NULL);
     pthread_mutex_init(&nursery_lock, NULL);
     mproc__spares_forget();
     if (!nursery_now)
@@ -204,10 +227,11 @@ MPROC__FORK_TEXT void mproc__nursery_clear_forgotten(void)
 
 /* ---- asked ---- */
 
-int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd)
+int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd,
+                                mproc_deadline deadline)
 {
     mproc__nursery_command command = {.verb = verb, .slot = slot};
-    int rc = mproc__fd_send(nursery->socket, &command, sizeof command, &fd, fd >= 0, MPROC_FOREVER);
+    int rc = mproc__fd_send(nursery->socket, &command, sizeof command, &fd, fd >= 0, deadline);
     if (rc == -EPIPE || rc == -ECONNRESET)
         return mproc__fail(MPROC_EDIED, "start: the program's nursery (pid %d) has died", (int)nursery->pid);
     if (rc < 0)
@@ -219,7 +243,7 @@ int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned
 /* A child whose pid did not arrive shall not run on. */
 static void program_undo(mproc__nursery *nursery, unsigned slot)
 {
-    (void)mproc__nursery_command_send(nursery, MPROC__NURSERY_KILL, slot, -1);
+    (void)mproc__nursery_command_send(nursery, MPROC__NURSERY_KILL, slot, -1, MPROC_FOREVER);
     (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
 }
 
@@ -231,7 +255,7 @@ int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int
     bool told;
     atomic_store_explicit(state, MPROC__SLOT_FREE, memory_order_release);
     *ret_begun = false;
-    int rc = mproc__nursery_command_send(nursery, MPROC__NURSERY_PROGRAM, slot, socket);
+    int rc = mproc__nursery_command_send(nursery, MPROC__NURSERY_PROGRAM, slot, socket, MPROC_FOREVER);
     mproc__own_fd_close(socket);
     if (rc < 0)
         return rc;

@@ -101,12 +101,16 @@ typedef struct mproc__nursery {
 
 /* The living nursery of this process, made now if need be; kept for the caller. */
 int mproc__nursery_get(mproc__nursery **ret_nursery);
-/* The one that was made last, if any, and kept for the caller; or NULL. */
+/* The same, -EBUSY at once while another thread makes one. */
+int mproc__nursery_try(mproc__nursery **ret_nursery);
+/* The one that was made last, if any, and kept for the caller; or NULL. Waits for nobody who makes one. */
 mproc__nursery *mproc__nursery_present(void);
-/* One command with up to one descriptor (-1: none). MPROC_EDIED: the nursery has died. */
-int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd);
-/* watch.c: a child of this process has the slot, and shall die with it; it is collected. MPROC_EDIED as above. */
-int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, pid_t pid, int pidfd);
+/* One command with up to one descriptor (-1: none). MPROC_EDIED: the nursery has died; -ETIMEDOUT: no room till then. */
+int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd,
+                                mproc_deadline deadline);
+/* watch.c: a child of this process has the slot, and shall die with it; it is collected. Errors as above. */
+int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, pid_t pid, int pidfd,
+                         mproc_deadline deadline);
 void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot);
 /* Starts a child by the forkserver method (serve.c). MPROC_EDIED when it was the nursery that died: again. */
 int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__launch_options *options,
@@ -145,7 +149,8 @@ void mproc__nursery_clear_forgotten(void);
  * descriptor of the stop words, environment. Does not
  * return. */
 int mproc__nursery_main(mproc_call *call);
-/* watch.c: SIGKILL to all that the dead owner had watched. Only system calls. */
-void mproc__watched_kill(mproc__nursery_shared *shared);
+/* watch.c: SIGKILL to all that the dead owner had watched. Only system calls. False: the system had no descriptor or memory to
+ * do it with for each, and they are worth another try. */
+bool mproc__watched_kill(mproc__nursery_shared *shared);
 
 #endif

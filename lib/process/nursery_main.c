@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "platform/platform.h"
@@ -23,7 +24,7 @@
 #include "process/supervise.h"
 #include "process/surroundings.h"
 
-enum { AGAIN_MS = 10 };
+enum { AGAIN_MS = 10, KILL_AGAIN_NS = 10000000 };
 
 typedef struct nursery_slot {
     pid_t pid; /* of a child of this process; 0: none */
@@ -197,20 +198,36 @@ static void children_reap(void)
 
 /* The owner is dead. What it had sent before still counts: a child may have been given to watch in its last
  * moment. */
-static void watched_kill(void)
+static bool watched_kill(void)
 {
     (void)commands_run(false);
     close(nursery.socket); /* one descriptor is free then, whatever the limit */
-    mproc__watched_kill(nursery.shared);
+    bool all = mproc__watched_kill(nursery.shared);
     for (unsigned i = 0; i < nursery.used; i++)
         if (nursery.slots[i].pidfd >= 0)
             mproc__pidfd_signal(nursery.slots[i].pidfd, SIGKILL);
+    return all;
 }
 
+/* The whole system may be short of descriptors. There is nothing else to do than to kill them. */
+static void watched_kill_rest(void)
+{
+    const struct timespec nap = {.tv_nsec = KILL_AGAIN_NS};
+    do
+        nanosleep(&nap, NULL);
+    while (!mproc__watched_kill(nursery.shared));
+}
+
+/* Its own by the pids that it knows, at first: that takes no descriptor. */
 static void everybody_kill(void)
 {
-    watched_kill();
+    bool all = watched_kill();
+    for (unsigned i = 0; i < nursery.used; i++)
+        if (nursery.slots[i].pid > 0)
+            kill(nursery.slots[i].pid, SIGKILL);
     mproc__supervise_kill_all();
+    if (!all)
+        watched_kill_rest();
 }
 
 /* ---- preload ---- */
@@ -222,7 +239,8 @@ static void preload_owner_ended(int signal_number)
     (void)signal_number;
     int error = errno;
     if (getppid() != nursery.owner_pid) {
-        watched_kill();
+        if (!watched_kill())
+            watched_kill_rest();
         _exit(0);
     }
     errno = error;

@@ -40,7 +40,7 @@ static void launch_options(mproc_process *process, const start_target *target,
 static int child_watch(pid_t pid, int pidfd, void *context)
 {
     mproc_process *process = context;
-    return mproc__nursery_watch(process->nursery, process->slot, pid, pidfd);
+    return mproc__nursery_watch(process->nursery, process->slot, pid, pidfd, MPROC_FOREVER);
 }
 
 static int start_once(mproc_process *process, const start_target *target)
@@ -48,7 +48,7 @@ static int start_once(mproc_process *process, const start_target *target)
     mproc__launch_options options;
     int rc = mproc__nursery_get(&process->nursery);
     if (rc == 0)
-        rc = mproc__family_watch(process->nursery);
+        rc = mproc__family_watch(process->nursery, MPROC_FOREVER);
     if (rc < 0)
         return rc;
     launch_options(process, target, &options);
@@ -161,7 +161,11 @@ int mproc__process_enlist(mproc_process *process, int (*begin)(mproc_process *pr
     }
     mproc__family_lock();
     mproc__family_add(process);
+    /* It may have died since, and another thread's start have given another the children that were in the list. */
+    bool unwatched = process->kind == MPROC__PROCESS_CHILD && mproc__nursery_gone(process->nursery);
     mproc__family_unlock();
+    if (unwatched)
+        mproc__guard_renew();
     return 0;
 }
 

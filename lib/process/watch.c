@@ -17,12 +17,13 @@
 #include "platform/story.h"
 #include "process/nursery.h"
 
-int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, pid_t pid, int pidfd)
+int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, pid_t pid, int pidfd,
+                         mproc_deadline deadline)
 {
     mproc__slot_shared *shared = &nursery->shared->slots[slot];
     uint64_t id;
     if (mproc__pidfd_id(pidfd, &id) < 0)
-        return mproc__nursery_command_send(nursery, MPROC__NURSERY_WATCH, slot, pidfd);
+        return mproc__nursery_command_send(nursery, MPROC__NURSERY_WATCH, slot, pidfd, deadline);
     atomic_store_explicit(&shared->watched_pid, (int32_t)pid, memory_order_relaxed);
     atomic_store_explicit(&shared->watched_id, id, memory_order_release);
     /* As the message would have found. */
@@ -42,23 +43,27 @@ void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot)
         mproc__eventcount_post(&nursery->shared->command, true);
 }
 
-/* The pid may be another's by now: what is killed is what the descriptor says. */
-static void kill_watched(pid_t pid, uint64_t id)
+/* The pid may be another's by now: what is killed is what the descriptor says. False: there is none to be had now. */
+static bool kill_watched(pid_t pid, uint64_t id)
 {
     uint64_t found;
     int pidfd = mproc__pidfd_open(pid);
     if (pidfd < 0)
-        return;
+        return pidfd != -ENFILE && pidfd != -EMFILE && pidfd != -ENOMEM;
     if (mproc__pidfd_id(pidfd, &found) == 0 && found == id)
         (void)mproc__pidfd_signal(pidfd, SIGKILL);
     close(pidfd);
+    return true;
 }
 
-void mproc__watched_kill(mproc__nursery_shared *shared)
+bool mproc__watched_kill(mproc__nursery_shared *shared)
 {
+    bool all = true;
     for (unsigned i = 0; i < MPROC__SLOTS; i++) {
         uint64_t id = atomic_load_explicit(&shared->slots[i].watched_id, memory_order_acquire);
         if (id != 0)
-            kill_watched(atomic_load_explicit(&shared->slots[i].watched_pid, memory_order_relaxed), id);
+            all &=
+                kill_watched(atomic_load_explicit(&shared->slots[i].watched_pid, memory_order_relaxed), id);
     }
+    return all;
 }

@@ -201,6 +201,42 @@ START_TEST(taking_the_watch_up_again_leaves_the_story_and_the_result_of_the_call
 }
 END_TEST
 
+/* What a start does, and while its child goes on to its first step the nursery dies and another thread's start makes another:
+ * that one is given the children of the list, where this is not yet. */
+static int begins_beside_another(mproc_process *process, void *other)
+{
+    process->pid = fork();
+    if (process->pid == 0)
+        for (;;)
+            pause();
+    process->pidfd = mproc__pidfd_open(process->pid);
+    int rc = mproc__nursery_get(&process->nursery);
+    if (rc == 0)
+        rc = mproc__nursery_watch(process->nursery, process->slot, process->pid, process->pidfd,
+                                  MPROC_FOREVER);
+    if (rc < 0 || !kill_nursery())
+        return rc < 0 ? rc : -EINVAL;
+    *(mproc_process **)other = start(MPROC_START_FORK, sleeps, MPROC_NONE);
+    return 0;
+}
+
+START_TEST(a_child_whose_nursery_died_in_its_start_is_given_to_the_one_of_another_start)
+{
+    mproc_process *other = NULL;
+    warm();
+    mproc_process *child = mproc__process_new(MPROC__PROCESS_CHILD);
+    ck_assert_int_eq(mproc__process_enlist(child, begins_beside_another, &other), 0);
+    ck_assert(!mproc__family_unwatched());
+    ck_assert_ptr_eq(child->nursery, other->nursery);
+    ck_assert_int_eq(mproc_process_signal(child, SIGKILL), 0);
+    ck_assert_int_eq(join(child), -SIGKILL);
+    ck_assert_int_eq(mproc_process_stop(other, mproc_after_ms(support_ms(LIMIT_MS))), 0);
+    mproc_process_close(&child);
+    mproc_process_close(&other);
+    support_leaks_begin();
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
@@ -213,5 +249,6 @@ int main(int argc, char **argv)
     TCase *own = support_case(suite, "own");
     tcase_add_test(own, without_children_to_watch_no_nursery_is_made);
     tcase_add_test(own, taking_the_watch_up_again_leaves_the_story_and_the_result_of_the_call);
+    tcase_add_test(own, a_child_whose_nursery_died_in_its_start_is_given_to_the_one_of_another_start);
     return support_run(suite, argc, argv);
 }

@@ -44,6 +44,18 @@ static bool ended(void *pidfd)
 
 /* ---- who is killed ---- */
 
+static bool kills_without_descriptors(mproc__nursery_shared *slots)
+{
+    struct rlimit before, none;
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = before;
+    none.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &none);
+    bool all = mproc__watched_kill(slots);
+    setrlimit(RLIMIT_NOFILE, &before);
+    return all;
+}
+
 /* What the nursery does when its owner is dead, with slots of our own. */
 START_TEST(a_watched_child_is_killed_and_not_another_with_its_pid)
 {
@@ -60,7 +72,8 @@ START_TEST(a_watched_child_is_killed_and_not_another_with_its_pid)
         mproc__watched_kill(shared);
         ck_assert_int_eq(mproc__fd_poll(pidfd, POLLIN, mproc_after_ms(20)), -ETIMEDOUT);
         atomic_store(&shared->slots[SLOT].watched_id, id);
-        mproc__watched_kill(shared);
+        ck_assert(!kills_without_descriptors(shared));
+        ck_assert(mproc__watched_kill(shared));
         ck_assert(support_until(ended, &pidfd, LIMIT_MS));
     }
     support_kill(child);
