@@ -57,14 +57,35 @@ static int nothing(mproc_call *call)
     return 0;
 }
 
+/* A row that could not be measured says why. */
+static int64_t not_started(int rc)
+{
+    fprintf(stderr, "bench: a start answered %s: %s\n", mproc_errname(rc),
+            mproc_error_text(mproc_last_error()));
+    return -1;
+}
+
+static int64_t not_ended(mproc_process *process, int rc, int exit_code)
+{
+    if (rc < 0)
+        fprintf(stderr, "bench: a join answered %s: %s\n", mproc_errname(rc),
+                mproc_error_text(mproc_error_of(process)));
+    else
+        fprintf(stderr, "bench: a child ended with %d\n", exit_code);
+    mproc_process_close(&process);
+    return -1;
+}
+
 /* Joins, and lets go of the handle, which is not timed: a program may keep it. */
 static int64_t end(mproc_process *process, int64_t start_ns)
 {
     int exit_code = -1;
     int rc = mproc_process_join(process, mproc_after_ms(60000), &exit_code);
     int64_t took_ns = bench_now_ns() - start_ns;
+    if (rc < 0 || exit_code != 0)
+        return not_ended(process, rc, exit_code);
     mproc_process_close(&process);
-    return rc == 0 && exit_code == 0 ? took_ns : -1;
+    return took_ns;
 }
 
 static int64_t start_and_join(mproc_start method)
@@ -73,7 +94,7 @@ static int64_t start_and_join(mproc_start method)
     int64_t start_ns = bench_now_ns();
     int rc = mproc_process_start(nothing, MPROC_NONE, MPROC_WITH(mproc_process_options, .start = method),
                                  &process);
-    return rc == 0 ? end(process, start_ns) : -1;
+    return rc == 0 ? end(process, start_ns) : not_started(rc);
 }
 
 static int64_t first_served(void)
@@ -83,7 +104,9 @@ static int64_t first_served(void)
     int rc =
         mproc_process_start(say_when, MPROC_ARGS(mproc_fd(clock_fd)),
                             MPROC_WITH(mproc_process_options, .start = MPROC_START_FORKSERVER), &process);
-    return rc == 0 && end(process, start_ns) >= 0 ? clock_read_ns() - start_ns : -1;
+    if (rc < 0)
+        return not_started(rc);
+    return end(process, start_ns) >= 0 ? clock_read_ns() - start_ns : -1;
 }
 
 static int64_t join_served(void)
@@ -113,7 +136,7 @@ static int64_t join_program(void)
     mproc_process *process;
     int64_t start_ns = bench_now_ns();
     int rc = mproc_process_start_program(true_argv, NULL, &process);
-    return rc == 0 ? end(process, start_ns) : -1;
+    return rc == 0 ? end(process, start_ns) : not_started(rc);
 }
 
 /* ---- peers, once ---- */
