@@ -51,36 +51,9 @@ typedef struct supervisor {
     int64_t wake_ns;
 } supervisor;
 
-/* ---- starting workers ---- */
-
-static void worker_begin(supervisor *self, unsigned index)
-{
-    charge *to = &self->charges[index];
-    *to = (charge){.life = mproc__worker_desk_prepare(&self->shared->workers[index])};
-    int rc = mproc__crew_launch(&self->crew, index, &to->pid, &to->pidfd);
-    if (rc == 0) {
-        self->alive++;
-        if (to->life > 1)
-            atomic_fetch_add(&self->shared->restarted, 1);
-        return;
-    }
-    *to = (charge){.pid = 0};
-    mproc__breakage_shared reason = {.code = rc, .worker = index};
-    snprintf(reason.text, sizeof reason.text, "cannot start worker %u: %.200s", index,
-             mproc_error_text(mproc_last_error()));
-    mproc__pool_break(self->view, &reason);
-}
-
 static bool supervisor_ending(const supervisor *self)
 {
     return atomic_load(&self->shared->state) >= MPROC__POOL_QUIT || mproc__pool_broken(self->view);
-}
-
-static void desks_fill(supervisor *self)
-{
-    for (unsigned i = 0; i < self->shared->plan.workers && !supervisor_ending(self); i++)
-        if (!self->charges[i].pid)
-            worker_begin(self, i);
 }
 
 /* ---- the ended ---- */
@@ -166,6 +139,48 @@ static void children_reap(supervisor *self)
             if (self->charges[i].pid == pid)
                 worker_ended(self, i, exit_code, &usage);
     }
+}
+
+/* ---- starting workers ---- */
+
+static void launch_break(supervisor *self, unsigned index, int code)
+{
+    mproc__breakage_shared reason = {.code = code, .worker = index};
+    snprintf(reason.text, sizeof reason.text, "cannot start worker %u: %.200s", index,
+             mproc_error_text(mproc_last_error()));
+    mproc__pool_break(self->view, &reason);
+}
+
+/* One that was killed on its way is a death as any other, once all have been ready: this program's workers can start. */
+static void launch_failed(supervisor *self, unsigned index, int code)
+{
+    bool all_came = atomic_load(&self->shared->ready_workers) >= self->shared->plan.workers;
+    self->charges[index] = (charge){.pid = 0};
+    if (code == MPROC_EDIED && all_came)
+        death_count(self, index, 0, -SIGKILL);
+    else
+        launch_break(self, index, code);
+}
+
+static void worker_begin(supervisor *self, unsigned index)
+{
+    charge *to = &self->charges[index];
+    *to = (charge){.life = mproc__worker_desk_prepare(&self->shared->workers[index])};
+    int rc = mproc__crew_launch(&self->crew, index, &to->pid, &to->pidfd);
+    if (rc < 0) {
+        launch_failed(self, index, rc);
+        return;
+    }
+    self->alive++;
+    if (to->life > 1)
+        atomic_fetch_add(&self->shared->restarted, 1);
+}
+
+static void desks_fill(supervisor *self)
+{
+    for (unsigned i = 0; i < self->shared->plan.workers; i++)
+        while (!self->charges[i].pid && !supervisor_ending(self))
+            worker_begin(self, i);
 }
 
 /* ---- stopping work ---- */
