@@ -99,6 +99,20 @@ START_TEST(forty_cleanups_after_crashes_leave_names_and_processes_as_they_were)
 }
 END_TEST
 
+/* shows: DEATH-1 DEATH-6 WORK-2 */
+START_TEST(two_hundred_random_deaths_of_workers_cost_a_pool_the_tasks_they_ran_and_no_other)
+{
+    torture("pool", 200);
+}
+END_TEST
+
+/* shows: WORK-1 */
+START_TEST(two_thousand_cancels_of_running_tasks_stop_those_and_no_other)
+{
+    torture("pool cancel", 2000);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("torture");
@@ -115,5 +129,7 @@ int main(int argc, char **argv)
     tcase_add_test(kills, a_waiter_for_a_lock_goes_on_within_ten_milliseconds_of_its_holders_death);
     tcase_add_test(kills, a_waiter_for_a_permit_goes_on_within_ten_milliseconds_of_its_holders_death);
     tcase_add_test(kills, forty_cleanups_after_crashes_leave_names_and_processes_as_they_were);
+    tcase_add_test(kills, two_hundred_random_deaths_of_workers_cost_a_pool_the_tasks_they_ran_and_no_other);
+    tcase_add_test(kills, two_thousand_cancels_of_running_tasks_stop_those_and_no_other);
     return support_run(suite, argc, argv);
 }
