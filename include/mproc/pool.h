@@ -4,7 +4,7 @@
  * A pool runs functions in workers: single tasks (mproc_pool_submit gives a future), maps over arrays (results in place,
  * no message an item), maps over variants (results of any size, one after the other). `start` says what workers are:
  *
- *     FORK         copies of the program as of mproc_pool_create, replacements too
+ *     FORK         copies of the program as of mproc_pool_create, replacements too (but see below)
  *     SPAWN        the program run anew; FORKSERVER: copies of one that was. Both need mproc_init first in main, and find
  *                  functions by build-id and offset, so any function works, static ones too
  *     THREAD       threads of this process: no kill, no copy; values may hold pointers and handles
@@ -14,8 +14,12 @@
  * the terminal's process group: Ctrl-C is the program's to handle.
  *
  * A worker's death costs the one task, or the one item of a map, that it ran: that fails with MPROC_EDIED, or is tried
- * again where `retries` says so; the worker is replaced. A supervisor's death, or more deaths than restarts_per_minute,
- * breaks the pool: everything open and everything new fails with the story of that.
+ * again where `retries` says so; the worker is replaced. A supervisor's death takes its workers along, with what they ran; the
+ * next call of the pool or its futures, or one that sleeps then, starts another, and what is queued goes on. That
+ * one is made by the program as it is then: a fork-pool's workers are copies of it from there on (where other threads run by
+ * then, a pool that was forked by default is broken instead, with MPROC_ETHREADS; one that named FORK is not). Child
+ * processes of tasks are then the next subreaper's. More than restarts_per_minute breaks the pool: everything
+ * open and everything new fails with the story of the first of those deaths.
  *
  *                        blocks            threads  processes               in a signal handler  after fork
  * create                 until ready       yes      -                       no                   a pool of its own
@@ -44,7 +48,7 @@ typedef struct mproc_pool_options {
                                      * what tasks get from mproc_call_self; that lives as long as the worker */
     mproc_variant initializer_args; /* copied; may hold handles: the way to give workers queues and locks */
     unsigned    tasks_per_worker;   /* then it is replaced (of a map: stretches of items); 0: no limit; threads: -EINVAL */
-    unsigned    restarts_per_minute;/* unplanned deaths after which the pool is broken; 0: 60 */
+    unsigned    restarts_per_minute;/* unplanned deaths, of workers or of supervisors, after which the pool is broken; 0: 60 */
     size_t      max_queued_tasks;   /* accepted and not ended; submit blocks; 0: 65536; at most 1 Mi */
     size_t      max_queued_bytes;   /* of their arguments, if larger than 192 bytes each; results may take as much again,
                                      * workers wait for room; 0: 256 MiB */

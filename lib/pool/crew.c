@@ -16,13 +16,14 @@
 typedef struct worker_start {
     const mproc__crew *crew;
     unsigned index;
+    unsigned life;
 } worker_start;
 
 /* A worker's own data (mproc_call_set_self) lives as long as its process, so nothing is taken down at the end. */
 static int worker_forked(mproc_call *call)
 {
     const worker_start *start = mproc_call_arg(call, 0).data;
-    mproc__worker_serve(start->crew->view, start->index, start->crew->initializer,
+    mproc__worker_serve(start->crew->view, start->index, start->life, start->crew->initializer,
                         start->crew->initializer_args);
     return 0;
 }
@@ -34,8 +35,8 @@ static mproc_variant function_variant(mproc_fn *fn, mproc__function_id *id)
     return mproc_bytes(id, sizeof *id);
 }
 
-/* Arguments that cross an exec: segment, function, its arguments; for a worker its number, for the supervisor the start
- * method and the name. */
+/* Arguments that cross an exec: segment, function, its arguments; for a worker its number and life, for the supervisor the
+ * start method and the name. */
 static int crew_receive(mproc_call *call, mproc__pool_view *view, mproc__crew *ret_crew)
 {
     int fd = fcntl((int)mproc_call_arg(call, 0).number, F_DUPFD_CLOEXEC, 3);
@@ -58,18 +59,19 @@ static int worker_spawned(mproc_call *call)
     int rc = crew_receive(call, &view, &crew);
     if (rc < 0)
         return rc;
-    mproc__worker_serve(&view, (unsigned)mproc_call_int(call, 3), crew.initializer, crew.initializer_args);
+    mproc__worker_serve(&view, (unsigned)mproc_call_int(call, 3), (unsigned)mproc_call_int(call, 4),
+                        crew.initializer, crew.initializer_args);
     mproc__view_close(&view);
     return 0;
 }
 
 /* ---- starting workers ---- */
 
-int mproc__crew_launch(const mproc__crew *crew, unsigned index, pid_t *ret_pid, int *ret_pidfd)
+int mproc__crew_launch(const mproc__crew *crew, unsigned index, unsigned life, pid_t *ret_pid, int *ret_pidfd)
 {
     char name[64];
     mproc__function_id id;
-    worker_start start = {.crew = crew, .index = index};
+    worker_start start = {.crew = crew, .index = index, .life = life};
     int fd = mproc__segment_fd(crew->view->segment);
     snprintf(name, sizeof name, "%.40s-%u", crew->name ? crew->name : "PoolWorker", index + 1);
     mproc__launch_options options = {.start = MPROC_START_FORK,
@@ -80,7 +82,7 @@ int mproc__crew_launch(const mproc__crew *crew, unsigned index, pid_t *ret_pid, 
                                      .keep_count = 1};
     mproc_variant forked[] = {mproc_pointer(&start)};
     mproc_variant spawned[] = {mproc_fd(fd), function_variant(crew->initializer, &id), crew->initializer_args,
-                               mproc_int(index)};
+                               mproc_int(index), mproc_int(life)};
     options.args = mproc_items(forked, MPROC__COUNT(forked));
     options.method = crew->start;
     if (crew->start == MPROC_START_SPAWN) {

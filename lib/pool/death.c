@@ -143,21 +143,19 @@ void mproc__pool_bury(mproc__pool_view *view, unsigned index, mproc__worker_word
     mproc__pool_post(view, &view->shared->command);
 }
 
-static void supervisor_bury(mproc__pool_view *view)
+/* The owner, whom this or the life word wakes, starts another (renew.c). */
+static void supervisor_bury(mproc__pool_view *view, unsigned row)
 {
-    if (atomic_load(&view->shared->state) >= MPROC__POOL_QUIT)
-        return;
-    mproc__breakage_shared reason = {.code = MPROC_EDIED};
-    snprintf(reason.text, sizeof reason.text, "the pool's supervisor died, and its workers with it");
-    mproc__pool_break(view, &reason);
+    uint32_t it = row + 1;
+    if (atomic_compare_exchange_strong(&view->shared->supervisor_row, &it, MPROC__SUPERVISOR_LOST))
+        mproc__pool_post(view, &view->shared->done);
 }
 
 int mproc__pool_on_sweep(mproc__segment *segment, unsigned row, void *context)
 {
     (void)segment;
     mproc__pool_view *view = context;
-    if (atomic_load(&view->shared->supervisor_row) == row + 1)
-        supervisor_bury(view);
+    supervisor_bury(view, row);
     for (unsigned i = 0; i < view->shared->plan.workers; i++) {
         mproc__worker_word worker = mproc__worker_load(&view->shared->workers[i]);
         if (worker.row == row + 1 && mproc__worker_unburied(worker.state))
@@ -180,8 +178,11 @@ void mproc__certificate_write(mproc__pool_view *view, unsigned index, unsigned l
         &view->shared->workers[index].certificates[life % MPROC__POOL_CERTIFICATES];
     atomic_store_explicit(&to->stamp, 0, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
+    static const struct rusage unknown;
     to->exit_code = exit_code;
     to->pid = pid;
+    to->with_supervisor = !usage;
+    usage = usage ? usage : &unknown;
     to->user_us = time_us(usage->ru_utime);
     to->system_us = time_us(usage->ru_stime);
     to->max_rss_kib = usage->ru_maxrss;
@@ -207,4 +208,12 @@ void mproc__certificate_text(int exit_code, char *buffer, size_t size_bytes)
         snprintf(buffer, size_bytes, "was killed by signal %d (%s)", -exit_code, strsignal(-exit_code));
     else
         snprintf(buffer, size_bytes, "exited with code %d", exit_code);
+}
+
+void mproc__certificate_tell(const mproc__certificate_shared *certificate, char *buffer, size_t size_bytes)
+{
+    if (certificate->with_supervisor)
+        snprintf(buffer, size_bytes, "was killed because the pool's supervisor died");
+    else
+        mproc__certificate_text(certificate->exit_code, buffer, size_bytes);
 }

@@ -15,7 +15,7 @@ void mproc__pool_bury(mproc__pool_view *view, unsigned index, mproc__worker_word
 /* The same by the worker itself, when its present work was stopped: it takes no more. */
 void mproc__pool_bury_work(mproc__pool_view *view, unsigned index, mproc__worker_word self);
 
-/* Second stage: the kernel told why. Supervisor. */
+/* Second stage: the kernel told why. Supervisor. `usage` NULL: its predecessor's worker, killed with that. */
 void mproc__certificate_write(mproc__pool_view *view, unsigned index, unsigned life, pid_t pid, int exit_code,
                               const struct rusage *usage);
 /* False: not known (yet, or no longer). */
@@ -23,6 +23,8 @@ bool mproc__certificate_read(const mproc__pool_view *view, unsigned index, unsig
                              mproc__certificate_shared *ret_certificate);
 /* "was killed by signal 9 (Killed)", "exited with code 3". */
 void mproc__certificate_text(int exit_code, char *buffer, size_t size_bytes);
+/* The same, and what else is known. */
+void mproc__certificate_tell(const mproc__certificate_shared *certificate, char *buffer, size_t size_bytes);
 
 /* Nothing of the map is left to do. Counting is quick; after a death, which may have cut a count short, by looking. */
 bool mproc__map_complete(const mproc__pool_view *view, const mproc__map_shared *map);

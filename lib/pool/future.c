@@ -125,7 +125,7 @@ static void story_of_death(mproc_future *future)
     bool known = mproc__certificate_read(&future->core->view, future->worker, future->life, &why);
     task_title(future, title, sizeof title);
     if (known)
-        mproc__certificate_text(why.exit_code, end, sizeof end);
+        mproc__certificate_tell(&why, end, sizeof end);
     if (known)
         mproc__fail(MPROC_EDIED, "%s, attempt %u: worker %u (pid %d) %s", title, future->attempt,
                     future->worker, (int)why.pid, end);
@@ -267,7 +267,7 @@ static int future_sleep(mproc_future *future, mproc_deadline deadline)
             return 0;
         if (mproc__deadline_past(deadline))
             return mproc__fail_plain(-ETIMEDOUT);
-        (void)mproc__segment_wait(core->view.segment, &core->view.shared->done, ticket, deadline);
+        (void)mproc__core_wait(core, ticket, deadline);
     }
 }
 
@@ -321,7 +321,7 @@ static void why_wait(mproc_future *future, mproc_deadline deadline)
         uint32_t ticket = mproc__eventcount_prepare(&view->shared->done);
         if (why_known(future) || mproc__deadline_past(limit))
             return;
-        (void)mproc__segment_wait(view->segment, &view->shared->done, ticket, limit);
+        (void)mproc__core_wait(future->core, ticket, limit);
     }
 }
 
@@ -351,6 +351,7 @@ mproc_future_state mproc_future_get_state(const mproc_future *future)
     mproc_future *seen = (mproc_future *)future;
     if (future_check(future) < 0)
         return MPROC_FUTURE_FAILED;
+    mproc__core_guard(seen->core);
     if (mproc__future_look(seen))
         return seen->state;
     if (seen->map)

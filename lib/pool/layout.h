@@ -25,6 +25,7 @@ enum {
     MPROC__POOL_BLOCK = 4096,     /* granule of the arena */
     MPROC__BLOCK_ORPHAN = 1       /* arena block state: its worker died */
 };
+#define MPROC__SUPERVISOR_LOST UINT32_MAX
 
 typedef enum mproc__pool_state {
     MPROC__POOL_STARTING,
@@ -87,7 +88,7 @@ typedef struct mproc__certificate_shared {
     _Atomic uint32_t stamp; /* life + 1 */
     int32_t exit_code;      /* -N: signal N */
     int32_t pid;
-    uint32_t unused;
+    uint32_t with_supervisor; /* killed because that had died; nobody was told how, and what it used */
     int64_t user_us, system_us, max_rss_kib;
 } mproc__certificate_shared;
 
@@ -195,9 +196,9 @@ typedef struct mproc__pool_shared {
     _Atomic uint32_t active_maps; /* submitter: a bit each */
     _Atomic uint32_t rescan;      /* changes when a READY slot may be in no ring cell: death, or ring full */
     _Atomic uint32_t burials;     /* changes when arena blocks may have been orphaned */
-    _Atomic uint64_t arena_reserved;     /* bytes from the arena's start that have memory; only grows */
-    _Atomic uint32_t died, restarted;    /* supervisor */
-    _Atomic uint32_t supervisor_row;     /* + 1; supervisor; 0: not yet, or it left in order */
+    _Atomic uint64_t arena_reserved;  /* bytes from the arena's start that have memory; only grows */
+    _Atomic uint32_t died, restarted; /* supervisor */
+    _Atomic uint32_t supervisor_row;  /* + 1; supervisor; 0: not yet, or it left in order; LOST: a sweeper */
     _Atomic int64_t supervisor_wakes_ns; /* supervisor: it looks at limits then at the latest */
     mproc__breakage_shared breakage;
     _Alignas(MPROC__LINE) mproc__eventcount_shared work;    /* workers sleep here */
@@ -228,6 +229,7 @@ typedef struct mproc__pool_limits {
     size_t tasks;
     size_t bytes;
     mproc_start start;
+    bool fork_checked;
     unsigned restarts_per_minute;
     unsigned tasks_per_worker;
     const char *name;

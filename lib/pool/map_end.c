@@ -87,7 +87,7 @@ static void loss_story(mproc_future *future, const map_failure *failure)
     mproc__certificate_shared why;
     char end[96] = "died";
     if (mproc__certificate_read(&future->core->view, failure->worker, failure->life, &why)) {
-        mproc__certificate_text(why.exit_code, end, sizeof end);
+        mproc__certificate_tell(&why, end, sizeof end);
         mproc__fail(failure->code, "item %llu of map %llu: worker %u (pid %d) %s",
                     (unsigned long long)(failure->item - 1), (unsigned long long)future->number,
                     failure->worker, (int)why.pid, end);

@@ -36,6 +36,7 @@ void mproc__core_release(mproc__pool_core *core)
     if (core->pidfd >= 0)
         close(core->pidfd);
     pthread_mutex_destroy(&core->lock);
+    pthread_mutex_destroy(&core->renew_lock);
     free(core->threads);
     free(core->futures);
     free(core->busy);
@@ -67,16 +68,18 @@ int mproc__core_breakage(const mproc__pool_core *core)
 
 /* ---- options ---- */
 
-static int start_choose(const mproc_pool_options *options, mproc_start *ret_start)
+static int start_choose(const mproc_pool_options *options, mproc_start *ret_start, bool *ret_fork_checked)
 {
     mproc_start start = options->start;
     if (start < MPROC_START_DEFAULT || start > MPROC_START_THREAD)
         return mproc__fail(-EINVAL, "mproc_pool_options.start: %d is no start method", (int)start);
     *ret_start = start ? start : mproc_get_start();
+    *ret_fork_checked = false;
     if (start == MPROC_START_DEFAULT) {
         bool named = mproc__start_named();
         mproc__start_use_default();
-        if (*ret_start == MPROC_START_FORK && !named)
+        *ret_fork_checked = *ret_start == MPROC_START_FORK && !named;
+        if (*ret_fork_checked)
             return mproc__launch_threads_check();
     }
     return 0;
@@ -85,7 +88,8 @@ static int start_choose(const mproc_pool_options *options, mproc_start *ret_star
 static int limits_choose(const mproc_pool_options *options, mproc__pool_limits *ret_limits)
 {
     mproc_start start;
-    int rc = start_choose(options, &start);
+    bool fork_checked;
+    int rc = start_choose(options, &start, &fork_checked);
     if (rc < 0)
         return rc;
     unsigned cpus = mproc_cpu_count();
@@ -96,6 +100,7 @@ static int limits_choose(const mproc_pool_options *options, mproc__pool_limits *
         .tasks = options->max_queued_tasks ? options->max_queued_tasks : TASKS_DEFAULT,
         .bytes = options->max_queued_bytes ? options->max_queued_bytes : BYTES_DEFAULT,
         .start = start,
+        .fork_checked = fork_checked,
         .restarts_per_minute = options->restarts_per_minute ? options->restarts_per_minute : RESTARTS_DEFAULT,
         .tasks_per_worker = options->tasks_per_worker,
         .name = options->name,
@@ -132,6 +137,7 @@ static int core_new(const mproc_pool_options *options, const mproc__pool_limits 
     core->incarnation = mproc__incarnation();
     core->pidfd = -1;
     pthread_mutex_init(&core->lock, NULL);
+    pthread_mutex_init(&core->renew_lock, NULL);
     int rc = mproc__view_create(limits, &core->view);
     if (rc == 0) {
         const mproc__pool_plan_shared *plan = &core->view.shared->plan;
@@ -143,6 +149,7 @@ static int core_new(const mproc_pool_options *options, const mproc__pool_limits 
             (mproc__crew){.view = &core->view, .start = limits->start, .initializer = options->initializer};
         rc = core_arrays(core, options);
         core->crew.name = core->name;
+        core->fork_checked = limits->fork_checked;
     }
     if (rc < 0)
         mproc__core_release(core);
@@ -160,7 +167,8 @@ static void *thread_main(void *argument)
     char name[16];
     snprintf(name, sizeof name, "%.9s-%u", core->name ? core->name : "worker", self->index + 1);
     pthread_setname_np(pthread_self(), name);
-    mproc__worker_serve(&core->view, self->index, core->crew.initializer, core->crew.initializer_args);
+    mproc__worker_serve(&core->view, self->index, self->life, core->crew.initializer,
+                        core->crew.initializer_args);
     atomic_store(&self->ended, true);
     mproc__pool_post(&core->view, &core->view.shared->done);
     mproc__core_release(core);
@@ -175,7 +183,7 @@ static int thread_start(mproc__pool_core *core, unsigned index)
     thread->core = core;
     thread->index = index;
     thread->started = true;
-    (void)mproc__worker_desk_prepare(&core->view.shared->workers[index]);
+    thread->life = mproc__worker_desk_prepare(&core->view.shared->workers[index]);
     mproc__core_keep(core);
     mproc__signals_block(&mask);
     int rc = -pthread_create(&thread->id, NULL, thread_main, thread);

@@ -22,6 +22,7 @@ typedef struct mproc__pool_thread {
     pthread_t id;
     mproc__pool_core *core;
     unsigned index;
+    unsigned life;      /* of its desk */
     bool started;       /* and neither joined nor detached */
     _Atomic bool ended; /* written under `lock`: nothing will run any more */
 } mproc__pool_thread;
@@ -30,10 +31,15 @@ struct mproc__pool_core {
     mproc__pool_view view;
     _Atomic uint32_t references;
     uint64_t incarnation;
-    char *name;       /* owned; NULL */
-    mproc__crew crew; /* initializer_args are a copy */
+    char *name;                 /* owned; NULL */
+    mproc__crew crew;           /* initializer_args are a copy */
+    bool fork_checked;          /* forked by default: only without other threads, its successors too */
+    pthread_mutex_t renew_lock; /* taken before `lock`; the next five */
     pid_t supervisor;
-    int pidfd;                   /* of it; -1: none, or reaped */
+    int pidfd;         /* of it; -1: none, or reaped */
+    unsigned renewals; /* since */
+    int64_t renewals_since_ns;
+    char renewal_text[160];
     mproc__pool_thread *threads; /* instead */
     size_t tasks_limit, bytes_limit;
     _Atomic bool ended; /* written under `lock`: nothing will run any more */
@@ -68,6 +74,14 @@ int mproc__core_check(const mproc__pool_core *core);
 int mproc__core_breakage(const mproc__pool_core *core);
 /* Ends the pool by the deadline. 0; -EBUSY: threads that do not look at mproc_call_stopping go on. */
 int mproc__core_stop(mproc__pool_core *core, bool drain, mproc_deadline deadline, size_t *ret_dropped);
+
+/* ---- renew.c ---- */
+/* Replaces a supervisor that has died; a few loads when it lives. In every call, before it relies on work being done. */
+void mproc__core_guard(mproc__pool_core *core);
+/* The same, and mproc__segment_wait on `done`, for whoever waits for work to end. */
+int mproc__core_wait(mproc__pool_core *core, uint32_t ticket, mproc_deadline deadline);
+/* The state is QUIT or KILL: waits until it has ended, and kills it if need be. */
+void mproc__core_supervisor_end(mproc__pool_core *core, mproc_deadline deadline);
 
 /* ---- slots.c; with core->lock held ---- */
 int mproc__core_function(mproc__pool_core *core, mproc_fn *fn, uint32_t *ret_number);

@@ -167,7 +167,7 @@ static int window_wait(mproc_results *results, mproc_deadline deadline, size_t *
         if (mproc__deadline_past(deadline))
             return mproc__fail_plain(-ETIMEDOUT);
         int slot = mproc__waiting_begin(view->segment, MPROC__WAIT_RESULT);
-        (void)mproc__segment_wait(view->segment, &view->shared->done, ticket, deadline);
+        (void)mproc__core_wait(results->core, ticket, deadline);
         mproc__waiting_end(view->segment, slot);
     }
 }

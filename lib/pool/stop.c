@@ -2,19 +2,13 @@
 /* The end of a pool: no new work, what there is finished or cancelled, workers gone by the deadline. */
 #include "platform/base.h"
 
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "platform/story.h"
 #include "pool/future.h"
 #include "pool/pool.h"
 
-enum {
-    LEAVE_MS = 100
-}; /* what workers without work, and the supervisor after SIGKILL, are given to be gone */
+enum { LEAVE_MS = 100 }; /* what threads without work are given to be gone */
 
 /* ---- work ---- */
 
@@ -65,7 +59,7 @@ static bool work_await(mproc__pool_core *core, mproc_deadline deadline)
             return true;
         if (mproc__pool_broken(&core->view) || mproc__deadline_past(deadline))
             return false;
-        (void)mproc__segment_wait(core->view.segment, done, ticket, deadline);
+        (void)mproc__core_wait(core, ticket, deadline);
     }
 }
 
@@ -78,32 +72,6 @@ static void state_set(mproc__pool_core *core, mproc__pool_state state)
     mproc__pool_post(&core->view, &shared->work);
     mproc__pool_post(&core->view, &shared->command);
     mproc__pool_post(&core->view, &shared->room);
-}
-
-static bool supervisor_await(mproc__pool_core *core, mproc_deadline deadline)
-{
-    siginfo_t info;
-    if (mproc__fd_poll(core->pidfd, POLLIN, deadline) < 0)
-        return false;
-    while (waitid(P_PIDFD, (id_t)core->pidfd, &info, WEXITED) < 0 && errno == EINTR)
-        ;
-    close(core->pidfd);
-    core->pidfd = -1;
-    return true;
-}
-
-/* Workers carry SIGKILL for the supervisor's death, so the last resort ends them as well. */
-static void processes_end(mproc__pool_core *core, mproc_deadline deadline)
-{
-    mproc_deadline leave = mproc_after_ms(LEAVE_MS);
-    if (core->pidfd < 0 ||
-        supervisor_await(core, deadline.ns > leave.ns && deadline.ns != INT64_MAX ? deadline : leave))
-        return;
-    state_set(core, MPROC__POOL_KILL);
-    if (supervisor_await(core, mproc_after_ms(LEAVE_MS)))
-        return;
-    (void)mproc__pidfd_signal(core->pidfd, SIGKILL);
-    (void)supervisor_await(core, mproc_after_ms(LEAVE_MS));
 }
 
 static unsigned threads_running(const mproc__pool_core *core)
@@ -123,7 +91,7 @@ static int threads_end(mproc__pool_core *core, mproc_deadline deadline)
     while (threads_running(core) > 0 && !mproc__deadline_past(deadline)) {
         uint32_t ticket = mproc__eventcount_prepare(done);
         if (threads_running(core) > 0)
-            (void)mproc__segment_wait(core->view.segment, done, ticket, deadline);
+            (void)mproc__core_wait(core, ticket, deadline);
     }
     unsigned running = 0;
     for (unsigned i = 0; core->threads && i < core->view.shared->plan.workers; i++) {
@@ -152,7 +120,7 @@ static int core_end(mproc__pool_core *core, bool idle, mproc_deadline deadline)
     if (core->view.threads)
         rc = threads_end(core, deadline);
     else
-        processes_end(core, idle ? deadline : MPROC_NOW);
+        mproc__core_supervisor_end(core, idle ? deadline : MPROC_NOW);
     (void)mproc__segment_sweep(core->view.segment);
     pthread_mutex_lock(&core->lock);
     mproc__slots_harvest(core);
@@ -177,7 +145,7 @@ static int stop_enter(mproc__pool_core *core, mproc_deadline deadline)
             return 0;
         if (mproc__deadline_past(deadline))
             return mproc__fail(-ETIMEDOUT, "another thread is stopping the pool");
-        (void)mproc__segment_wait(core->view.segment, done, ticket, deadline);
+        (void)mproc__core_wait(core, ticket, deadline);
     }
 }
 

@@ -54,7 +54,7 @@ static int submit_wait(mproc__pool_core *core, mproc_fn *fn, mproc_variant args,
             return mproc__fail(-ETIMEDOUT,
                                "the pool is full: max_queued_tasks or max_queued_bytes is reached");
         int slot = mproc__waiting_begin(core->view.segment, MPROC__WAIT_ROOM);
-        (void)mproc__segment_wait(core->view.segment, &shared->done, ticket, deadline);
+        (void)mproc__core_wait(core, ticket, deadline);
         mproc__waiting_end(core->view.segment, slot);
     }
 }
@@ -69,6 +69,7 @@ int mproc__core_submit(mproc__pool_core *core, mproc_fn *fn, mproc_variant args,
         rc = mproc__future_new(core, options ? options->label : NULL, &future);
     if (rc < 0)
         return rc;
+    mproc__core_guard(core);
     pthread_mutex_lock(&core->lock);
     rc = submit_try(core, fn, args, &task, future);
     pthread_mutex_unlock(&core->lock);

@@ -6,9 +6,11 @@
  *     a life word was marked         the sweep buries the worker at once (death.c); here nothing is left to do
  *     a child was reaped             certificate; burial if it never joined; its orphans killed; the desk is vacant
  *     a desk is vacant               a worker is started, unless the pool ends or too many have died
+ *     a start fails                  while others work, tried again; it counts as a death
  *     a time limit has passed        RUNNING to STOPPING, then as the next
  *     work is STOPPING               half its grace later SIGTERM, all of it later SIGKILL
  *     an orphan was reaped           its own children are killed
+ *     a desk's worker was another's  its supervisor is dead, and it has SIGKILL for that: buried when it is gone
  *     QUIT                           waits for the workers to leave, kills the orphans
  *     KILL, broken, owner dead       SIGKILL to all, reaps them, exits
  *
@@ -28,7 +30,7 @@
 #include "pool/task.h"
 #include "process/supervise.h"
 
-enum { WINDOW_S = 60 };
+enum { WINDOW_S = 60, RETRY_MS = 100 };
 
 /* One desk as the supervisor sees it. */
 typedef struct charge {
@@ -40,20 +42,149 @@ typedef struct charge {
     unsigned signals; /* sent for it */
 } charge;
 
+/* What counts against the limit of restarts. */
+typedef struct loss {
+    int64_t ns;
+    int code, exit_code;
+    unsigned worker;
+    pid_t pid;
+    char text[160];
+} loss;
+
 typedef struct supervisor {
     mproc__crew crew;
     mproc__pool_view *view;
     mproc__pool_shared *shared;
     charge charges[MPROC__POOL_WORKERS];
     unsigned alive;
-    int64_t *death_ns; /* of the last restarts_per_minute unplanned deaths, a ring */
-    unsigned deaths;
+    loss *losses; /* the last restarts_per_minute unplanned deaths and failed starts, a ring */
+    unsigned loss_count;
+    int64_t retry_ns; /* of a failed start */
     int64_t wake_ns;
 } supervisor;
 
 static bool supervisor_ending(const supervisor *self)
 {
     return atomic_load(&self->shared->state) >= MPROC__POOL_QUIT || mproc__pool_broken(self->view);
+}
+
+static void wake_at(supervisor *self, int64_t ns)
+{
+    if (ns < self->wake_ns)
+        self->wake_ns = ns;
+}
+
+/* ---- the limit of restarts ---- */
+
+static void loss_break(supervisor *self, const char *how, const loss *of)
+{
+    mproc__breakage_shared reason = {
+        .code = of->code, .exit_code = of->exit_code, .pid = of->pid, .worker = of->worker};
+    snprintf(reason.text, sizeof reason.text, "%s%s", how, of->text);
+    mproc__pool_break(self->view, &reason);
+}
+
+/* Of too many the first is told: what comes after it is often its echo. Nothing is tried twice while the pool begins. */
+static void loss_count(supervisor *self, const loss *of)
+{
+    unsigned limit = self->shared->plan.restarts_per_minute;
+    loss *oldest = &self->losses[self->loss_count % limit], first = *oldest;
+    bool too_many = self->loss_count >= limit && of->ns - first.ns < (int64_t)WINDOW_S * 1000000000;
+    self->loss_count++;
+    *oldest = *of;
+    if (atomic_load(&self->shared->ready_workers) < self->shared->plan.workers)
+        loss_break(self, of->pid ? "a worker died before it was ready: " : "", of);
+    else if (too_many)
+        loss_break(self, "too many workers died within a minute, the first one: ", &first);
+}
+
+/* A death nobody asked for. */
+static void death_count(supervisor *self, unsigned index, pid_t pid, const char *end, int exit_code)
+{
+    loss of = {
+        .ns = mproc__now_ns(), .code = MPROC_EDIED, .exit_code = exit_code, .worker = index, .pid = pid};
+    snprintf(of.text, sizeof of.text, "worker %u (pid %d) %s", index, (int)pid, end);
+    atomic_fetch_add(&self->shared->died, 1);
+    loss_count(self, &of);
+}
+
+/* One that was killed on its way is a death as any other: the next can start. Where others work on, what was refused now
+ * (processes, memory) may be had later; where none is left, nobody would come. */
+static void start_failed(supervisor *self, unsigned index, int code)
+{
+    loss of = {.ns = mproc__now_ns(), .code = code, .worker = index};
+    if (code == MPROC_EDIED) {
+        death_count(self, index, 0, "was killed before it began", -SIGKILL);
+        return;
+    }
+    snprintf(of.text, sizeof of.text, "cannot start worker %u: %.120s", index,
+             mproc_error_text(mproc_last_error()));
+    self->retry_ns = of.ns + (int64_t)RETRY_MS * 1000000;
+    if (self->alive == 0)
+        loss_break(self, "", &of);
+    else
+        loss_count(self, &of);
+}
+
+/* ---- starting workers ---- */
+
+static void worker_begin(supervisor *self, unsigned index)
+{
+    charge *to = &self->charges[index];
+    *to = (charge){.life = mproc__worker_desk_prepare(&self->shared->workers[index])};
+    int rc = mproc__crew_launch(&self->crew, index, to->life, &to->pid, &to->pidfd);
+    if (rc == 0) {
+        self->alive++;
+        if (to->life > 1)
+            atomic_fetch_add(&self->shared->restarted, 1);
+        return;
+    }
+    *to = (charge){.pid = 0};
+    atomic_store(&self->shared->workers[index].word,
+                 mproc__worker_pack(
+                     (mproc__worker_word){.life = mproc__worker_load(&self->shared->workers[index]).life}));
+    start_failed(self, index, rc);
+}
+
+static bool is_present(const supervisor *self, mproc__worker_word word)
+{
+    return word.row && mproc__segment_row_pid(self->view->segment, word.row - 1) == word.pid &&
+           mproc__segment_row_alive(self->view->segment, word.row - 1);
+}
+
+/* The worker that sits there was started by a supervisor that is dead. One that has not joined can do so no more once its desk
+ * is another life's; one that has is buried when its process is gone, which its life word tells. */
+static bool desk_clear(supervisor *self, unsigned index)
+{
+    mproc__worker_shared *desk = &self->shared->workers[index];
+    mproc__worker_word word = mproc__worker_load(desk);
+    while (mproc__worker_unburied(word.state)) {
+        if (is_present(self, word))
+            return false;
+        mproc__pool_bury(self->view, index, word);
+        word = mproc__worker_load(desk);
+    }
+    if (word.state == MPROC__WORKER_DEAD) {
+        mproc__certificate_write(self->view, index, word.life, word.pid, -SIGKILL, NULL);
+        atomic_fetch_add(&self->shared->died, 1);
+    }
+    if (word.state != MPROC__WORKER_VACANT)
+        atomic_store(&desk->word, mproc__worker_pack((mproc__worker_word){.life = word.life}));
+    return true;
+}
+
+static void desks_fill(supervisor *self)
+{
+    for (unsigned i = 0; i < self->shared->plan.workers; i++)
+        while (!self->charges[i].pid && !supervisor_ending(self)) {
+            if (self->retry_ns > mproc__now_ns()) {
+                wake_at(self, self->retry_ns);
+                return;
+            }
+            if (!desk_clear(self, i))
+                break;
+            worker_begin(self, i);
+        }
 }
 
 /* ---- the ended ---- */
@@ -80,30 +211,6 @@ static void orphans_kill(const supervisor *self)
         fclose(list);
 }
 
-static void death_break(supervisor *self, unsigned index, pid_t pid, int exit_code, const char *how)
-{
-    char end[96];
-    mproc__breakage_shared reason = {
-        .code = MPROC_EDIED, .exit_code = exit_code, .pid = pid, .worker = index};
-    mproc__certificate_text(exit_code, end, sizeof end);
-    snprintf(reason.text, sizeof reason.text, "%s: worker %u (pid %d) %s", how, index, (int)pid, end);
-    mproc__pool_break(self->view, &reason);
-}
-
-/* A death nobody asked for: counted against the limit. */
-static void death_count(supervisor *self, unsigned index, pid_t pid, int exit_code)
-{
-    unsigned limit = self->shared->plan.restarts_per_minute;
-    int64_t now = mproc__now_ns(), *oldest = &self->death_ns[self->deaths++ % limit];
-    bool too_many = self->deaths > limit && now - *oldest < (int64_t)WINDOW_S * 1000000000;
-    *oldest = now;
-    atomic_fetch_add(&self->shared->died, 1);
-    if (atomic_load(&self->shared->ready_workers) < self->shared->plan.workers)
-        death_break(self, index, pid, exit_code, "a worker died before it was ready");
-    else if (too_many)
-        death_break(self, index, pid, exit_code, "too many workers died within a minute, the last one");
-}
-
 static void worker_ended(supervisor *self, unsigned index, int exit_code, const struct rusage *usage)
 {
     charge *of = &self->charges[index];
@@ -120,8 +227,11 @@ static void worker_ended(supervisor *self, unsigned index, int exit_code, const 
     *of = (charge){.pid = 0};
     self->alive--;
     orphans_kill(self);
-    if (word.state == MPROC__WORKER_DEAD && !stopped)
-        death_count(self, index, pid, exit_code);
+    if (word.state == MPROC__WORKER_DEAD && !stopped) {
+        char end[96];
+        mproc__certificate_text(exit_code, end, sizeof end);
+        death_count(self, index, pid, end, exit_code);
+    }
     word = (mproc__worker_word){.state = MPROC__WORKER_VACANT, .life = word.life};
     atomic_store(&desk->word, mproc__worker_pack(word));
     mproc__pool_post(self->view, &self->shared->done);
@@ -141,55 +251,7 @@ static void children_reap(supervisor *self)
     }
 }
 
-/* ---- starting workers ---- */
-
-static void launch_break(supervisor *self, unsigned index, int code)
-{
-    mproc__breakage_shared reason = {.code = code, .worker = index};
-    snprintf(reason.text, sizeof reason.text, "cannot start worker %u: %.200s", index,
-             mproc_error_text(mproc_last_error()));
-    mproc__pool_break(self->view, &reason);
-}
-
-/* One that was killed on its way is a death as any other, once all have been ready: this program's workers can start. */
-static void launch_failed(supervisor *self, unsigned index, int code)
-{
-    bool all_came = atomic_load(&self->shared->ready_workers) >= self->shared->plan.workers;
-    self->charges[index] = (charge){.pid = 0};
-    if (code == MPROC_EDIED && all_came)
-        death_count(self, index, 0, -SIGKILL);
-    else
-        launch_break(self, index, code);
-}
-
-static void worker_begin(supervisor *self, unsigned index)
-{
-    charge *to = &self->charges[index];
-    *to = (charge){.life = mproc__worker_desk_prepare(&self->shared->workers[index])};
-    int rc = mproc__crew_launch(&self->crew, index, &to->pid, &to->pidfd);
-    if (rc < 0) {
-        launch_failed(self, index, rc);
-        return;
-    }
-    self->alive++;
-    if (to->life > 1)
-        atomic_fetch_add(&self->shared->restarted, 1);
-}
-
-static void desks_fill(supervisor *self)
-{
-    for (unsigned i = 0; i < self->shared->plan.workers; i++)
-        while (!self->charges[i].pid && !supervisor_ending(self))
-            worker_begin(self, i);
-}
-
 /* ---- stopping work ---- */
-
-static void wake_at(supervisor *self, int64_t ns)
-{
-    if (ns < self->wake_ns)
-        self->wake_ns = ns;
-}
 
 static void stop_drive(supervisor *self, charge *of, uint64_t which, uint32_t grace_ms)
 {
@@ -299,7 +361,7 @@ static void supervisor_end(supervisor *self, bool kill)
     mproc__supervise_kill_all();
     for (unsigned i = 0; i < self->shared->plan.workers; i++) {
         mproc__worker_word word = mproc__worker_load(&self->shared->workers[i]);
-        if (mproc__worker_unburied(word.state))
+        if (mproc__worker_unburied(word.state) && !is_present(self, word))
             mproc__pool_bury(self->view, i, word);
     }
     atomic_store(&self->shared->supervisor_row, 0);
@@ -325,8 +387,8 @@ static void supervisor_loop(supervisor *self)
 
 static int supervisor_begin(supervisor *self)
 {
-    self->death_ns = calloc(self->shared->plan.restarts_per_minute, sizeof *self->death_ns);
-    if (!self->death_ns)
+    self->losses = calloc(self->shared->plan.restarts_per_minute, sizeof *self->losses);
+    if (!self->losses)
         return mproc__fail(-ENOMEM, "no memory for a pool's supervisor");
     /* The terminal's Ctrl-C is for the owner: what it decides ends or keeps the whole pool. */
     (void)setpgid(0, 0);
@@ -347,6 +409,6 @@ int mproc__supervisor_run(const mproc__crew *crew)
         atomic_store(&self.shared->supervisor_row, (uint32_t)mproc__segment_join(self.view->segment) + 1);
         supervisor_loop(&self);
     }
-    free(self.death_ns);
+    free(self.losses);
     return 0;
 }

@@ -19,8 +19,9 @@ typedef struct mproc__crew {
 
 /* Starts the supervisor, a child of this process; it starts the workers. 0 with its pid and pidfd. */
 int mproc__supervisor_start(const mproc__crew *crew, pid_t *ret_pid, int *ret_pidfd);
-/* In the supervisor: starts worker `index`. */
-int mproc__crew_launch(const mproc__crew *crew, unsigned index, pid_t *ret_pid, int *ret_pidfd);
+/* In the supervisor: starts worker `index`, whose desk is prepared for that life. */
+int mproc__crew_launch(const mproc__crew *crew, unsigned index, unsigned life, pid_t *ret_pid,
+                       int *ret_pidfd);
 /* The supervisor's life. */
 int mproc__supervisor_run(const mproc__crew *crew);
 

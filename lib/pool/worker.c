@@ -76,7 +76,7 @@ void mproc__worker_limit(mproc__worker *worker, uint32_t time_limit_ms)
 /* ---- begin ---- */
 
 /* Signs the desk: from here a death is found by the row. */
-static int worker_join(mproc__worker *worker)
+static int worker_join(mproc__worker *worker, unsigned life)
 {
     int row = mproc__segment_join(worker->view->segment);
     if (row < 0)
@@ -85,7 +85,8 @@ static int worker_join(mproc__worker *worker)
     signed_in.row = (unsigned)row + 1;
     signed_in.pid = worker->view->threads ? mproc__tid() : mproc__pid();
     worker->word = signed_in;
-    if (starting.state != MPROC__WORKER_STARTING || !mproc__worker_swap(worker->desk, starting, signed_in))
+    if (starting.state != MPROC__WORKER_STARTING || starting.life != life || starting.row != 0 ||
+        !mproc__worker_swap(worker->desk, starting, signed_in))
         return mproc__fail(MPROC_ESTATE, "worker %u is not expected", worker->index);
     return 0;
 }
@@ -164,7 +165,8 @@ static void worker_loop(mproc__worker *worker)
     }
 }
 
-void mproc__worker_serve(mproc__pool_view *view, unsigned index, mproc_fn *initializer, mproc_variant args)
+void mproc__worker_serve(mproc__pool_view *view, unsigned index, unsigned life, mproc_fn *initializer,
+                         mproc_variant args)
 {
     mproc__worker *worker = calloc(1, sizeof *worker);
     if (!worker) {
@@ -175,7 +177,7 @@ void mproc__worker_serve(mproc__pool_view *view, unsigned index, mproc_fn *initi
     worker->view = view;
     worker->index = index;
     worker->desk = &view->shared->workers[index];
-    if (worker_join(worker) == 0) {
+    if (worker_join(worker, life) == 0) {
         if (worker_initialize(worker, initializer, args) && worker_state_swap(worker, MPROC__WORKER_READY)) {
             atomic_fetch_add(&view->shared->ready_workers, 1);
             mproc__pool_post(view, &view->shared->done);

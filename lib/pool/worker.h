@@ -35,8 +35,10 @@ typedef struct mproc__worker {
 } mproc__worker;
 
 /* Runs the initializer, then serves until the pool ends, this worker's turns are used up, or its work was stopped.
- * A failing initializer breaks the pool. */
-void mproc__worker_serve(mproc__pool_view *view, unsigned index, mproc_fn *initializer, mproc_variant args);
+ * A failing initializer breaks the pool. `life`: for which the desk was prepared; a worker that comes too late for it, because
+ * its supervisor is dead, does nothing. */
+void mproc__worker_serve(mproc__pool_view *view, unsigned index, unsigned life, mproc_fn *initializer,
+                         mproc_variant args);
 
 /* One task; false: none is ready. (worker_task.c) */
 bool mproc__worker_task(mproc__worker *worker);
