@@ -27,7 +27,7 @@
  * spawn run on. The next start, join, stop, is_alive, signal, children or mproc_wait makes another nursery that watches
  * them, and one that sleeps in join or stop does it at once. That takes some ms, or longer where main is slow before
  * mproc_init, and is the one case where is_alive, signal and children wait, and where a deadline is passed; of several
- * threads one waits, the others go on. A program that is killed before it makes any such call leaves them running, as
+ * threads one waits, the others go on; a new nursery that is stopped (SIGSTOP) on its way is killed, and made again later. A program that is killed before it makes any such call leaves them running, as
  * nothing of the library's is in it to notice. A nursery that is stopped (SIGSTOP) is not dead: what only it can do waits
  * until it goes on, which is a start that finds no spare, the end of what it started, and the killing of all when this
  * process has died; deadlines hold. A program that waits for any child, or ignores SIGCHLD, takes exit codes away: Linux

@@ -14,6 +14,8 @@
 #include "process/boot.h"
 #include "process/own_fds.h"
 
+enum { STOPPED_LOOK_MS = 20 };
+
 typedef struct boot_report {
     int32_t code; /* 0: the function runs now, or hello */
     int32_t pid;  /* of hello */
@@ -109,12 +111,21 @@ static int child_died(void)
                        "not come to mproc_init)");
 }
 
-int mproc__boot_wait(int socket, short events, int pidfd)
+static bool is_stopped(pid_t pid)
+{
+    mproc__process_view view;
+    return mproc__process_view_get(pid, &view) == 0 && view.state == 'T';
+}
+
+int mproc__boot_wait(int socket, short events, int pidfd, pid_t unless_stopped)
 {
     struct pollfd items[2] = {{.fd = socket, .events = events}, {.fd = pidfd, .events = POLLIN}};
-    while (poll(items, 2, -1) < 0)
-        if (errno != EINTR)
+    for (int count; (count = poll(items, 2, unless_stopped > 0 ? STOPPED_LOOK_MS : -1)) <= 0;) {
+        if (count < 0 && errno != EINTR)
             return mproc__fail(-errno, "start: poll: %s", mproc_strerror(-errno));
+        if (count == 0 && is_stopped(unless_stopped))
+            return mproc__fail(-EAGAIN, "start: pid %d is stopped on its way", (int)unless_stopped);
+    }
     /* What the child said before it ended counts. The kernel looks at one after the other, and a short child may speak and
      * end between the two looks (seen once in 16,000, on a busy machine): so the socket is looked at again after its end. */
     if (!items[0].revents)
@@ -130,7 +141,7 @@ static int send_failed(int code)
                : mproc__fail(code, "start: sending the start data to the child: %s", mproc_strerror(code));
 }
 
-static int boot_write(int socket, int pidfd, const void *data, size_t size_bytes)
+static int boot_write(int socket, int pidfd, pid_t unless_stopped, const void *data, size_t size_bytes)
 {
     const char *at = data;
     while (size_bytes > 0) {
@@ -140,7 +151,7 @@ static int boot_write(int socket, int pidfd, const void *data, size_t size_bytes
         if (put < 0 && errno != EAGAIN)
             return send_failed(-errno);
         if (put < 0) {
-            int rc = mproc__boot_wait(socket, POLLOUT, pidfd);
+            int rc = mproc__boot_wait(socket, POLLOUT, pidfd, unless_stopped);
             if (rc < 0)
                 return rc;
             continue;
@@ -180,7 +191,8 @@ int mproc__boot_send(int socket, int pidfd, const mproc__boot_load *load)
     int rc = send_first(socket, parts, MPROC__COUNT(parts), load, &put);
     for (size_t i = 0; rc == 0 && i < MPROC__COUNT(parts); i++) {
         size_t gone = put < parts[i].iov_len ? put : parts[i].iov_len;
-        rc = boot_write(socket, pidfd, (const char *)parts[i].iov_base + gone, parts[i].iov_len - gone);
+        rc = boot_write(socket, pidfd, load->unless_stopped, (const char *)parts[i].iov_base + gone,
+                        parts[i].iov_len - gone);
         put -= gone;
     }
     return rc;
@@ -188,7 +200,7 @@ int mproc__boot_send(int socket, int pidfd, const mproc__boot_load *load)
 
 int mproc__boot_send_go(int socket)
 {
-    return boot_write(socket, -1, "g", 1);
+    return boot_write(socket, -1, 0, "g", 1);
 }
 
 /* A descriptor that comes along is noted at once; -1: none came, or it could not be moved away from the streams. */
@@ -206,7 +218,7 @@ static ssize_t report_receive(int socket, boot_report *ret_report, int *ret_fd)
 /* Sent in one piece by one send; shorter can only be the end of the file. */
 static int await_report(int socket, int pidfd, boot_report *ret_report, int *ret_fd)
 {
-    int rc = mproc__boot_wait(socket, POLLIN, pidfd);
+    int rc = mproc__boot_wait(socket, POLLIN, pidfd, 0);
     if (rc < 0)
         return rc;
     ssize_t got = report_receive(socket, ret_report, ret_fd);

@@ -58,6 +58,7 @@ typedef struct mproc__boot_load {
     mproc__key key;
     char *environment;        /* owned; strings, each with its end; see environment_comes */
     int fds[MPROC__BOOT_FDS]; /* -1: none. Packed: borrowed but for the directory; received: owned */
+    pid_t unless_stopped;     /* in sending: of mproc__boot_wait */
 } mproc__boot_load;
 
 /* ---- parent ---- */
@@ -67,8 +68,8 @@ void mproc__boot_self(const mproc__launch_options *options, mproc__self *ret_sel
 int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret_load);
 void mproc__boot_load_clear(mproc__boot_load *load, bool received);
 /* Waits for the socket to be ready for `events`: 0, or MPROC_EDIED: pidfd (-1: nobody is watched) has ended
- * first. */
-int mproc__boot_wait(int socket, short events, int pidfd);
+ * first; -EAGAIN: the process `unless_stopped` (0: none) is stopped. */
+int mproc__boot_wait(int socket, short events, int pidfd, pid_t unless_stopped);
 int mproc__boot_send(int socket, int pidfd, const mproc__boot_load *load);
 int mproc__boot_send_go(int socket);
 /* The child's report: 0, or its code with its story; MPROC_EDIED when none comes. */

@@ -2,7 +2,6 @@
 /* The children of this process: list, numbers, and what happens to them when it forks or exits. */
 #include "platform/base.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -278,8 +277,7 @@ int mproc_process_children(mproc_variant *ret_list)
     return rc;
 }
 
-/* Moves the children of one killed nursery, the first that is found; how many, each with a reference to it. No
- * command waits for room in the socket under the lock, which every fork of the program takes. */
+/* Moves the children of one killed nursery, the first that is found; how many, each with a reference to it. */
 static unsigned watch_move(mproc__nursery *nursery, mproc__nursery **ret_old, int *ret_code)
 {
     unsigned count = 0;
@@ -290,7 +288,7 @@ static unsigned watch_move(mproc__nursery *nursery, mproc__nursery **ret_old, in
         mproc__nursery *old = process->nursery;
         if (process->kind != MPROC__PROCESS_CHILD || old == nursery || (*ret_old && *ret_old != old))
             continue;
-        *ret_code = mproc__nursery_watch(nursery, process->slot, process->pid, process->pidfd, MPROC_NOW);
+        *ret_code = mproc__nursery_watch(nursery, process->slot, process->pid, process->pidfd);
         if (*ret_code < 0)
             break;
         mproc__nursery_keep(nursery);
@@ -304,17 +302,14 @@ static unsigned watch_move(mproc__nursery *nursery, mproc__nursery **ret_old, in
 }
 
 /* The killed one's memory is let go of without the lock: segments take others. */
-int mproc__family_watch(mproc__nursery *nursery, mproc_deadline deadline)
+int mproc__family_watch(mproc__nursery *nursery)
 {
     mproc__nursery *old;
-    bool more;
     int rc;
-    do {
+    do
         for (unsigned count = watch_move(nursery, &old, &rc); count > 0; count--)
             mproc__nursery_release(old);
-        more = rc == 0 ? old != NULL
-                       : rc == -ETIMEDOUT && mproc__fd_poll(nursery->socket, POLLOUT, deadline) == 0;
-    } while (more);
+    while (rc == 0 && old);
     return rc;
 }
 

@@ -23,7 +23,7 @@ void mproc__family_remove(mproc_process *process);
 void mproc__family_tidy(void);
 /* Gives a nursery that replaces a killed one the children to watch that the killed one had: from then on the
  * death of this process is their end again. */
-int mproc__family_watch(mproc__nursery *nursery, mproc_deadline deadline); /* for room in its queue of commands */
+int mproc__family_watch(mproc__nursery *nursery);
 /* Whether a child of this process has a watcher that is dead. */
 bool mproc__family_unwatched(void);
 /* Whether one may have although the present nursery lives: the last that was to be given to another was not. */

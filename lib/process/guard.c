@@ -17,42 +17,48 @@
 enum {
     GUARD_CHANCES =
         8, /* nurseries that one wait makes: some die as soon as they are there, as in a full pid cgroup */
-    GUARD_LATER_MS = 20
+    GUARD_LATER_MS = 20,    /* another thread makes one */
+    GUARD_REFUSED_MS = 1000 /* the system has no room for one, or it is stopped at once */
 };
 
-/* One thread makes it, the others go on: that takes as long as the program needs until mproc_init, and is not over while the
- * new one is stopped. *ret_later: there are still children that have none. */
-static mproc__nursery *guard_renew(bool *ret_later)
+/* One thread makes it, the others go on: that takes as long as the program needs until mproc_init. One that is stopped on its way
+ * is killed, or a call whose child has ended would wait for it. *ret_later_ms: there are still children that have none, and when to
+ * try again; 0: there are none, or no use in trying. */
+static mproc__nursery *guard_renew(unsigned *ret_later_ms)
 {
     mproc__nursery *nursery = NULL;
     mproc_error story;
     mproc__story_copy(mproc__story(), &story);
     int rc = mproc__nursery_try(&nursery);
     if (rc == 0)
-        (void)mproc__family_watch(nursery, MPROC_NOW);
-    *ret_later = rc == -EBUSY || (rc == 0 && mproc__family_stray());
+        (void)mproc__family_watch(nursery);
+    *ret_later_ms = 0;
+    if (rc == -EBUSY || (rc == 0 && mproc__family_stray()))
+        *ret_later_ms = GUARD_LATER_MS;
+    else if (rc == -EAGAIN)
+        *ret_later_ms = GUARD_REFUSED_MS;
     mproc__story_copy(&story, mproc__story()); /* the call that looked has its own result */
     return nursery;
 }
 
-static mproc__nursery *guard(bool *ret_later)
+static mproc__nursery *guard(unsigned *ret_later_ms)
 {
     mproc__nursery *nursery = mproc__nursery_present();
     bool lives = nursery && !mproc__nursery_gone(nursery);
-    *ret_later = false;
+    *ret_later_ms = 0;
     if (lives && !mproc__family_stray())
         return nursery;
     bool unwatched = mproc__family_unwatched();
     if (lives && !unwatched)
         return nursery;
     mproc__nursery_release(nursery);
-    return unwatched ? guard_renew(ret_later) : NULL;
+    return unwatched ? guard_renew(ret_later_ms) : NULL;
 }
 
 mproc__nursery *mproc__guard(void)
 {
-    bool later;
-    return guard(&later);
+    unsigned later_ms;
+    return guard(&later_ms);
 }
 
 void mproc__guard_look(void)
@@ -62,17 +68,17 @@ void mproc__guard_look(void)
 
 void mproc__guard_renew(void)
 {
-    bool later;
-    mproc__nursery_release(guard_renew(&later));
+    unsigned later_ms;
+    mproc__nursery_release(guard_renew(&later_ms));
 }
 
 int mproc__guard_wait(int pidfd, mproc_deadline deadline)
 {
     for (int chances = GUARD_CHANCES;;) {
-        bool later = false;
-        mproc__nursery *watcher = chances > 0 ? guard(&later) : NULL;
-        mproc_deadline look = mproc_after_ms(GUARD_LATER_MS);
-        if (!later || deadline.ns < look.ns)
+        unsigned later_ms = 0;
+        mproc__nursery *watcher = chances > 0 ? guard(&later_ms) : NULL;
+        mproc_deadline look = mproc_after_ms(later_ms);
+        if (later_ms == 0 || deadline.ns < look.ns)
             look = deadline;
         struct pollfd items[2] = {{.fd = pidfd, .events = POLLIN},
                                   {.fd = watcher ? watcher->pidfd : -1, .events = POLLIN}};

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +174,8 @@ static int launch_finish(const mproc__launch_options *options, const mproc__boot
     if (rc < 0) /* also MPROC_EDIED, which is not this child's death but its watcher's: it has said nothing */
         return launch_undo(child, rc);
     rc = load ? mproc__boot_send(child->socket, child->pidfd, load) : mproc__boot_send_go(child->socket);
+    if (rc == 0 && options->unless_stopped)
+        rc = mproc__boot_wait(child->socket, POLLIN, child->pidfd, child->pid);
     if (rc == 0 || rc == MPROC_EDIED) {
         /* A child that failed and left has said why before. */
         int said = mproc__boot_await(child->socket, child->pidfd);
@@ -243,6 +246,7 @@ static int launch_spawn(const mproc__launch_options *options, launch *child)
         rc = mproc__launch_exec(options, sockets[1], &child->pid);
         mproc__own_fd_close(sockets[1]);
         child->socket = sockets[0];
+        load.unless_stopped = options->unless_stopped ? child->pid : 0;
         if (rc == 0)
             rc = launch_finish(options, &load, child);
         else

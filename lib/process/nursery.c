@@ -73,7 +73,7 @@ static int nursery_segment(mproc__nursery *nursery)
     return mproc__segment_join(nursery->segment);
 }
 
-static int nursery_launch(mproc__nursery *nursery, int row)
+static int nursery_launch(mproc__nursery *nursery, int row, bool unless_stopped)
 {
     int sockets[2], stop_fd;
     int rc = mproc__slots_share(&stop_fd);
@@ -94,6 +94,7 @@ static int nursery_launch(mproc__nursery *nursery, int row)
                            mproc_bytes(nursery->environment, nursery->environment_bytes)),
         .name = "mproc-nursery",
         .supervises = true,
+        .unless_stopped = unless_stopped,
         .own_pidfd = true,
         .keep_fds = keep,
         .keep_count = MPROC__COUNT(keep),
@@ -103,7 +104,7 @@ static int nursery_launch(mproc__nursery *nursery, int row)
     return rc;
 }
 
-static int nursery_create(mproc__nursery **ret_nursery)
+static int nursery_create(bool unless_stopped, mproc__nursery **ret_nursery)
 {
     mproc__nursery *nursery = calloc(1, sizeof *nursery);
     if (!nursery)
@@ -112,7 +113,7 @@ static int nursery_create(mproc__nursery **ret_nursery)
     atomic_store(&nursery->references, 1);
     int rc = nursery_segment(nursery);
     if (rc >= 0)
-        rc = nursery_launch(nursery, rc);
+        rc = nursery_launch(nursery, rc, unless_stopped);
     if (nursery->segment) /* the nursery has it, and nobody else is to */
         mproc__own_fd_close(mproc__segment_fd_take(nursery->segment));
     if (rc == 0) {
@@ -147,14 +148,14 @@ static void nursery_discard(void)
     mproc__nursery_release(old);
 }
 
-static int nursery_renew(mproc__nursery **ret_nursery)
+static int nursery_renew(bool unless_stopped, mproc__nursery **ret_nursery)
 {
     mproc__nursery *made = NULL;
     int rc = 0;
     /* Its life word tells before the kernel has taken it down; then it is a matter of microseconds. */
     if (nursery_now && (mproc__pidfd_ended(nursery_now->pidfd) == 1 || mproc__nursery_gone(nursery_now)))
         nursery_discard();
-    if (!nursery_now && (rc = nursery_create(&made)) == 0)
+    if (!nursery_now && (rc = nursery_create(unless_stopped, &made)) == 0)
         nursery_set(made);
     if (rc == 0) {
         mproc__nursery_keep(nursery_now);
@@ -167,12 +168,12 @@ static int nursery_renew(mproc__nursery **ret_nursery)
 int mproc__nursery_get(mproc__nursery **ret_nursery)
 {
     pthread_mutex_lock(&nursery_making);
-    return nursery_renew(ret_nursery);
+    return nursery_renew(false, ret_nursery);
 }
 
 int mproc__nursery_try(mproc__nursery **ret_nursery)
 {
-    return pthread_mutex_trylock(&nursery_making) == 0 ? nursery_renew(ret_nursery) : -EBUSY;
+    return pthread_mutex_trylock(&nursery_making) == 0 ? nursery_renew(true, ret_nursery) : -EBUSY;
 }
 
 mproc__nursery *mproc__nursery_present(void)
@@ -227,23 +228,34 @@ MPROC__FORK_TEXT void mproc__nursery_clear_forgotten(void)
 
 /* ---- asked ---- */
 
-int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd,
-                                mproc_deadline deadline)
+int mproc__nursery_died(const mproc__nursery *nursery)
+{
+    return mproc__fail(MPROC_EDIED, "start: the program's nursery (pid %d) has died", (int)nursery->pid);
+}
+
+int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int socket)
 {
     mproc__nursery_command command = {.verb = verb, .slot = slot};
-    int rc = mproc__fd_send(nursery->socket, &command, sizeof command, &fd, fd >= 0, deadline);
+    int rc = mproc__fd_send(nursery->socket, &command, sizeof command, &socket, 1, MPROC_FOREVER);
     if (rc == -EPIPE || rc == -ECONNRESET)
-        return mproc__fail(MPROC_EDIED, "start: the program's nursery (pid %d) has died", (int)nursery->pid);
+        return mproc__nursery_died(nursery);
     if (rc < 0)
         return mproc__fail(rc, "start: telling the program's nursery: %s", mproc_strerror(rc));
     mproc__eventcount_post(&nursery->shared->command, true);
     return 0;
 }
 
+void mproc__nursery_doom(mproc__nursery *nursery, unsigned slot)
+{
+    atomic_store_explicit(&nursery->shared->slots[slot].doomed, 1, memory_order_release);
+    atomic_store_explicit(&nursery->shared->doom, 1, memory_order_release);
+    mproc__eventcount_post(&nursery->shared->command, true);
+}
+
 /* A child whose pid did not arrive shall not run on. */
 static void program_undo(mproc__nursery *nursery, unsigned slot)
 {
-    (void)mproc__nursery_command_send(nursery, MPROC__NURSERY_KILL, slot, -1, MPROC_FOREVER);
+    mproc__nursery_doom(nursery, slot);
     (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
 }
 
@@ -255,7 +267,7 @@ int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int
     bool told;
     atomic_store_explicit(state, MPROC__SLOT_FREE, memory_order_release);
     *ret_begun = false;
-    int rc = mproc__nursery_command_send(nursery, MPROC__NURSERY_PROGRAM, slot, socket, MPROC_FOREVER);
+    int rc = mproc__nursery_command_send(nursery, MPROC__NURSERY_PROGRAM, slot, socket);
     mproc__own_fd_close(socket);
     if (rc < 0)
         return rc;

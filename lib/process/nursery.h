@@ -8,8 +8,8 @@
  * serves no forkserver.
  *
  *      owner                              nursery
- *      command message, post command  ->  START or PROGRAM slot + boot socket; KILL slot; on kernels before
- *                                         6.9, WATCH slot + pidfd and UNWATCH slot
+ *      command message, post command  ->  START or PROGRAM slot + boot socket
+ *      slot: doomed, post command     ->  SIGKILL to the slot's child
  *      slot: watched                  ->  looked at when the owner has died
  *      reads slots                    <-  slot: ended, how; post ended
  *      (dies)                         ->  life word wakes it: SIGKILL to all, reap, exit
@@ -25,13 +25,15 @@
 #include "shm/segment.h"
 
 enum {
-    MPROC__SLOTS = 4096 /* children at a time; 224 KiB of slots, touched as used */
+    MPROC__SLOTS = 4096 /* children at a time; 256 KiB of slots, touched as used */
 };
 
 /* One child of the nursery. state:      written by the nursery (RUNNING at its fork, ENDED last, release; a child that
  *             was a spare leaves FREE for ENDED), by the owner only while no child has the slot.
  *             A reader that sees RUNNING for ever has outlived the nursery: its row is dead then.
- * watched_pid, watched_id: of a child that the owner has forked itself, and mproc__pidfd_id of it, 0: there is none.
+ * doomed:     set by the owner when a start has failed whose child only the nursery can end, if there is one; cleared by
+ *             the nursery before it kills. Who dies there is everybody's end, or the child's.
+ * watched_pid, watched_id: of a child that the owner has forked itself, and its lasting name (watch.c), 0: there is none.
  *             Written by the thread of the owner that starts it or has collected it, the id last when it comes
  *             and first when it goes; read by the nursery when the owner is dead. An owner that dies before the
  *             id leaves a child that has not been told to go on, and a parent-death signal to end it; one that
@@ -45,6 +47,7 @@ typedef struct mproc__slot_shared {
     int32_t max_rss_kib, minor_faults, major_faults, voluntary_switches, involuntary_switches;
     _Atomic int32_t watched_pid;
     _Atomic uint64_t watched_id;
+    _Atomic uint32_t doomed;
 } mproc__slot_shared;
 enum { MPROC__SLOT_FREE, MPROC__SLOT_RUNNING, MPROC__SLOT_ENDED };
 
@@ -57,6 +60,7 @@ typedef struct mproc__directory_id_shared {
  * a poster's death wakes the sleepers.
  * row: 1 + the nursery's row, written once by it before it takes a command; 0: not yet.
  * stop: written by the owner: leave, kill nobody.
+ * doom: set by the owner after a slot's `doomed`, cleared by the nursery before it looks at them.
  * spares_told, spares_wanted: written by the owner; how many spares to keep, from the first forkserver start on.
  * directory: the nursery's, written once by it, before directory_told (release). Not told: starts send theirs.
  * spares: see spare.h. NONE to IDLE by the nursery, from IDLE on by a change of the whole word: by the nursery
@@ -64,7 +68,7 @@ typedef struct mproc__directory_id_shared {
  * had done; the owner's death is everybody's end, the nursery's death its spares'. */
 typedef struct mproc__nursery_shared {
     _Alignas(MPROC__LINE) mproc__eventcount_shared command;
-    _Atomic uint32_t stop;
+    _Atomic uint32_t stop, doom;
     _Alignas(MPROC__LINE) mproc__eventcount_shared ended;
     _Atomic uint32_t row;
     _Atomic uint32_t spares_told, spares_wanted;
@@ -74,15 +78,8 @@ typedef struct mproc__nursery_shared {
     _Alignas(MPROC__LINE) mproc__slot_shared slots[MPROC__SLOTS];
 } mproc__nursery_shared;
 
-/* PROGRAM: as START, what is started is a program (program.h). KILL: SIGKILL to the slot's child, which is ENDED then in any
- * case; for a start whose answer did not arrive. */
-enum {
-    MPROC__NURSERY_START,
-    MPROC__NURSERY_WATCH,
-    MPROC__NURSERY_UNWATCH,
-    MPROC__NURSERY_PROGRAM,
-    MPROC__NURSERY_KILL
-};
+/* PROGRAM: as START, what is started is a program (program.h). */
+enum { MPROC__NURSERY_START, MPROC__NURSERY_PROGRAM };
 typedef struct mproc__nursery_command {
     uint32_t verb, slot;
 } mproc__nursery_command;
@@ -101,16 +98,19 @@ typedef struct mproc__nursery {
 
 /* The living nursery of this process, made now if need be; kept for the caller. */
 int mproc__nursery_get(mproc__nursery **ret_nursery);
-/* The same, -EBUSY at once while another thread makes one. */
+/* The same, -EBUSY at once while another thread makes one; -EAGAIN where one is stopped (SIGSTOP) on its way: it is killed. */
 int mproc__nursery_try(mproc__nursery **ret_nursery);
 /* The one that was made last, if any, and kept for the caller; or NULL. Waits for nobody who makes one. */
 mproc__nursery *mproc__nursery_present(void);
-/* One command with up to one descriptor (-1: none). MPROC_EDIED: the nursery has died; -ETIMEDOUT: no room till then. */
-int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int fd,
-                                mproc_deadline deadline);
-/* watch.c: a child of this process has the slot, and shall die with it; it is collected. Errors as above. */
-int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, pid_t pid, int pidfd,
-                         mproc_deadline deadline);
+/* The story of it: MPROC_EDIED. */
+int mproc__nursery_died(const mproc__nursery *nursery);
+/* One command with its socket. MPROC_EDIED: the nursery has died. */
+int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int socket);
+/* For a start whose answer did not arrive: SIGKILL to the slot's child, and its end is told in any case. No message, which the
+ * system could refuse. */
+void mproc__nursery_doom(mproc__nursery *nursery, unsigned slot);
+/* watch.c: a child of this process has the slot, and shall die with it; it is collected. MPROC_EDIED: as above. Neither waits. */
+int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, pid_t pid, int pidfd);
 void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot);
 /* Starts a child by the forkserver method (serve.c). MPROC_EDIED when it was the nursery that died: again. */
 int mproc__nursery_start(mproc__nursery *nursery, unsigned slot, const mproc__launch_options *options,

@@ -26,11 +26,6 @@
 
 enum { AGAIN_MS = 10, KILL_AGAIN_NS = 10000000 };
 
-typedef struct nursery_slot {
-    pid_t pid; /* of a child of this process; 0: none */
-    int pidfd; /* of a child that is only watched; -1: none */
-} nursery_slot;
-
 static struct {
     mproc__segment *segment;
     mproc__nursery_shared *shared;
@@ -38,17 +33,10 @@ static struct {
     unsigned used; /* highest slot ever used + 1 */
     pid_t owner_pid;
     mproc_error refusal; /* code < 0: a preload failed whose failure counts, and no function is started */
-    nursery_slot slots[MPROC__SLOTS];
+    pid_t pids[MPROC__SLOTS]; /* by slot, of children of this process; 0: none */
 } nursery;
 
 /* ---- commands ---- */
-
-static void slot_unwatch(nursery_slot *slot)
-{
-    if (slot->pidfd >= 0)
-        close(slot->pidfd);
-    slot->pidfd = -1;
-}
 
 static void slot_refuse(int socket)
 {
@@ -70,7 +58,7 @@ static void slot_start(unsigned index, int socket)
     }
     int error = errno;
     mproc__signals_restore(&mask);
-    nursery.slots[index].pid = pid > 0 ? pid : 0;
+    nursery.pids[index] = pid > 0 ? pid : 0;
     if (pid < 0)
         (void)mproc__boot_report(
             socket, mproc__fail(-error, "start: fork in the fork server: %s", mproc_strerror(-error)));
@@ -83,17 +71,16 @@ static void slot_program(unsigned index, int socket)
 {
     _Atomic uint32_t *state = &nursery.shared->slots[index].state;
     atomic_store_explicit(state, MPROC__SLOT_RUNNING, memory_order_release);
-    nursery.slots[index].pid = mproc__program_serve(socket);
-    if (nursery.slots[index].pid == 0)
+    nursery.pids[index] = mproc__program_serve(socket);
+    if (nursery.pids[index] == 0)
         atomic_store_explicit(state, MPROC__SLOT_FREE, memory_order_release);
     close(socket);
 }
 
 static void slot_enter(unsigned index)
 {
-    while (nursery.used <= index)
-        nursery.slots[nursery.used++] = (nursery_slot){.pidfd = -1};
-    slot_unwatch(&nursery.slots[index]);
+    if (nursery.used <= index)
+        nursery.used = index + 1;
 }
 
 static void spares_adopt(void)
@@ -101,42 +88,37 @@ static void spares_adopt(void)
     unsigned index;
     for (pid_t pid; mproc__spare_adopt(nursery.shared, &index, &pid);) {
         slot_enter(index);
-        nursery.slots[index].pid = pid;
+        nursery.pids[index] = pid;
     }
 }
 
 static void slot_kill(unsigned index)
 {
-    spares_adopt();
-    if (nursery.slots[index].pid > 0) {
-        kill(nursery.slots[index].pid, SIGKILL); /* not reaped yet: no other has that pid */
+    if (nursery.pids[index] > 0) {
+        kill(nursery.pids[index], SIGKILL); /* not reaped yet: no other has that pid */
         return;
     }
     atomic_store_explicit(&nursery.shared->slots[index].state, MPROC__SLOT_ENDED, memory_order_release);
     mproc__eventcount_post(&nursery.shared->ended, true);
 }
 
-static void command_run(const mproc__nursery_command *command, int fd, bool owner_lives)
+static void command_run(const mproc__nursery_command *command, int fd)
 {
     if (command->slot >= MPROC__SLOTS)
         return;
     slot_enter(command->slot);
-    if (command->verb == MPROC__NURSERY_WATCH)
-        nursery.slots[command->slot].pidfd = fd;
-    else if (command->verb == MPROC__NURSERY_START && fd >= 0 && nursery.refusal.code < 0)
+    if (command->verb == MPROC__NURSERY_START && fd >= 0 && nursery.refusal.code < 0)
         slot_refuse(fd);
-    else if (command->verb == MPROC__NURSERY_START && fd >= 0 && owner_lives)
+    else if (command->verb == MPROC__NURSERY_START && fd >= 0)
         slot_start(command->slot, fd);
-    else if (command->verb == MPROC__NURSERY_PROGRAM && fd >= 0 && owner_lives)
+    else if (command->verb == MPROC__NURSERY_PROGRAM && fd >= 0)
         slot_program(command->slot, fd);
-    else if (command->verb == MPROC__NURSERY_KILL)
-        slot_kill(command->slot);
     else if (fd >= 0)
         close(fd);
 }
 
 /* Until none is left: true; false: the next one cannot be had now. */
-static bool commands_run(bool owner_lives)
+static bool commands_run(void)
 {
     mproc__nursery_command command;
     size_t fd_count;
@@ -145,10 +127,29 @@ static bool commands_run(bool owner_lives)
         ssize_t got = mproc__fd_recv(nursery.socket, &command, sizeof command, &fd, 1, &fd_count, MPROC_NOW);
         /* -EMSGSIZE: no room for the descriptor. Its sender sees the end of it; the next command may do without. */
         if (got == sizeof command)
-            command_run(&command, fd_count ? fd : -1, owner_lives);
+            command_run(&command, fd_count ? fd : -1);
         else if (got != -EMSGSIZE)
             return got != -ENOMEM && got != -ENOBUFS;
     }
+}
+
+/* The command of a doomed slot was sent before it was doomed, so it goes first: after it there is a child, or will be none.
+ * False: it cannot be had now. */
+static bool doomed_kill(void)
+{
+    if (!atomic_exchange_explicit(&nursery.shared->doom, 0, memory_order_acquire))
+        return true;
+    if (!commands_run()) {
+        atomic_store_explicit(&nursery.shared->doom, 1, memory_order_relaxed);
+        return false;
+    }
+    spares_adopt();
+    for (unsigned i = 0; i < MPROC__SLOTS; i++)
+        if (atomic_load_explicit(&nursery.shared->slots[i].doomed, memory_order_acquire)) {
+            atomic_store_explicit(&nursery.shared->slots[i].doomed, 0, memory_order_relaxed);
+            slot_kill(i);
+        }
+    return true;
 }
 
 /* ---- ends ---- */
@@ -177,9 +178,9 @@ static void child_ended(pid_t pid, int exit_code, const struct rusage *usage)
         return;
     spares_adopt();
     for (unsigned i = 0; i < nursery.used; i++)
-        if (nursery.slots[i].pid == pid) {
+        if (nursery.pids[i] == pid) {
             mproc__slot_shared *slot = &nursery.shared->slots[i];
-            nursery.slots[i].pid = 0;
+            nursery.pids[i] = 0;
             slot->exit_code = exit_code;
             usage_write(usage, slot);
             atomic_store_explicit(&slot->state, MPROC__SLOT_ENDED, memory_order_release);
@@ -196,17 +197,11 @@ static void children_reap(void)
         child_ended(pid, exit_code, &usage);
 }
 
-/* The owner is dead. What it had sent before still counts: a child may have been given to watch in its last
- * moment. */
+/* The owner is dead. What it had asked for and is not begun need not begin. */
 static bool watched_kill(void)
 {
-    (void)commands_run(false);
     close(nursery.socket); /* one descriptor is free then, whatever the limit */
-    bool all = mproc__watched_kill(nursery.shared);
-    for (unsigned i = 0; i < nursery.used; i++)
-        if (nursery.slots[i].pidfd >= 0)
-            mproc__pidfd_signal(nursery.slots[i].pidfd, SIGKILL);
-    return all;
+    return mproc__watched_kill(nursery.shared);
 }
 
 /* The whole system may be short of descriptors. There is nothing else to do than to kill them. */
@@ -223,8 +218,8 @@ static void everybody_kill(void)
 {
     bool all = watched_kill();
     for (unsigned i = 0; i < nursery.used; i++)
-        if (nursery.slots[i].pid > 0)
-            kill(nursery.slots[i].pid, SIGKILL);
+        if (nursery.pids[i] > 0)
+            kill(nursery.pids[i], SIGKILL);
     mproc__supervise_kill_all();
     if (!all)
         watched_kill_rest();
@@ -327,7 +322,7 @@ int mproc__nursery_main(mproc_call *call)
     for (;;) {
         uint32_t ticket = mproc__supervise_prepare();
         children_reap(); /* first: somebody may wait for the word */
-        bool all = commands_run(true);
+        bool all = commands_run() && doomed_kill();
         spares_adopt();
         if (atomic_load_explicit(&nursery.shared->stop, memory_order_acquire)) {
             mproc__spares_end(); /* all others have been joined */

@@ -115,7 +115,7 @@ static int program_begin_once(mproc_process *process, const request *of, bool *r
     *ret_begun = false;
     int rc = mproc__nursery_get(&process->nursery);
     if (rc == 0)
-        rc = mproc__family_watch(process->nursery, MPROC_FOREVER);
+        rc = mproc__family_watch(process->nursery);
     if (rc == 0)
         rc = mproc__boot_pair_own(SOCK_STREAM, sockets);
     if (rc < 0)

@@ -28,7 +28,7 @@ static void served_undo(mproc__nursery *nursery, unsigned slot, int pidfd)
     mproc__story_copy(mproc__story(), &story);
     int killed = pidfd >= 0 ? mproc__pidfd_signal(pidfd, SIGKILL) : -EBADF;
     if (killed < 0 && killed != -ESRCH)
-        (void)mproc__nursery_command_send(nursery, MPROC__NURSERY_KILL, slot, -1, MPROC_FOREVER);
+        mproc__nursery_doom(nursery, slot);
     (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
     if (pidfd >= 0)
         mproc__own_fd_close(pidfd);
@@ -99,7 +99,7 @@ static int fork_start(mproc__nursery *nursery, unsigned slot, const mproc__boot_
     if (rc < 0)
         return rc;
     slot_begin(nursery, slot);
-    rc = mproc__nursery_command_send(nursery, MPROC__NURSERY_START, slot, sockets[1], MPROC_FOREVER);
+    rc = mproc__nursery_command_send(nursery, MPROC__NURSERY_START, slot, sockets[1]);
     mproc__own_fd_close(sockets[1]);
     if (rc == 0)
         rc = fork_talk(nursery, slot, load, sockets[0], ret_pid, ret_pidfd);

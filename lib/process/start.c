@@ -40,7 +40,7 @@ static void launch_options(mproc_process *process, const start_target *target,
 static int child_watch(pid_t pid, int pidfd, void *context)
 {
     mproc_process *process = context;
-    return mproc__nursery_watch(process->nursery, process->slot, pid, pidfd, MPROC_FOREVER);
+    return mproc__nursery_watch(process->nursery, process->slot, pid, pidfd);
 }
 
 static int start_once(mproc_process *process, const start_target *target)
@@ -48,7 +48,7 @@ static int start_once(mproc_process *process, const start_target *target)
     mproc__launch_options options;
     int rc = mproc__nursery_get(&process->nursery);
     if (rc == 0)
-        rc = mproc__family_watch(process->nursery, MPROC_FOREVER);
+        rc = mproc__family_watch(process->nursery);
     if (rc < 0)
         return rc;
     launch_options(process, target, &options);

@@ -5,55 +5,69 @@
  * owner is dead, and everything there stands still. Nobody is woken by a start or a collect. Rejected: the pidfd in a
  * message, at each start, and another when the child is collected. That cost a third of a start by fork, most of it the
  * nursery's, which ran beside the child on the other CPU; the nursery had to have a descriptor for each child, and its
- * limit of them was everybody's. It is still done so on kernels that have no lasting name for a process, where a pid in
- * memory could be another's by then. */
+ * limit of them was everybody's.
+ *
+ * A pid in memory may be another's by then, so beside it stands a name that no other process gets: the pidfd's number, or on
+ * kernels without one (before 6.9) the time of its start. That counts in hundredths of a second: for a pid to come back in
+ * one, all others would have to be used up in it. */
 #include "platform/base.h"
 
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/nursery.h"
 
-int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, pid_t pid, int pidfd,
-                         mproc_deadline deadline)
+#define NAMED_BY_TIME (UINT64_C(1) << 63)
+
+static int lasting_name(pid_t pid, int pidfd, uint64_t *ret_name)
+{
+    mproc__process_view view;
+    if (mproc__pidfd_id(pidfd, ret_name) == 0)
+        return 0;
+    int rc = mproc__process_view_get(pid, &view);
+    if (rc == 0)
+        *ret_name = view.start_ticks | NAMED_BY_TIME;
+    return rc;
+}
+
+int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, pid_t pid, int pidfd)
 {
     mproc__slot_shared *shared = &nursery->shared->slots[slot];
-    uint64_t id;
-    if (mproc__pidfd_id(pidfd, &id) < 0)
-        return mproc__nursery_command_send(nursery, MPROC__NURSERY_WATCH, slot, pidfd, deadline);
+    uint64_t name;
+    int rc = lasting_name(pid, pidfd, &name);
+    if (rc < 0)
+        return mproc__fail(rc, "start: when the child (pid %d) began: %s", (int)pid, mproc_strerror(rc));
     atomic_store_explicit(&shared->watched_pid, (int32_t)pid, memory_order_relaxed);
-    atomic_store_explicit(&shared->watched_id, id, memory_order_release);
-    /* As the message would have found. */
-    if (mproc__pidfd_ended(nursery->pidfd) == 1)
-        return mproc__fail(MPROC_EDIED, "start: the program's nursery (pid %d) has died", (int)nursery->pid);
+    atomic_store_explicit(&shared->watched_id, name, memory_order_release);
+    if (mproc__pidfd_ended(nursery->pidfd) == 1) /* it does not look any more */
+        return mproc__nursery_died(nursery);
     return 0;
 }
 
 void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot)
 {
-    mproc__slot_shared *shared = &nursery->shared->slots[slot];
-    mproc__nursery_command command = {.verb = MPROC__NURSERY_UNWATCH, .slot = slot};
-    if (atomic_exchange_explicit(&shared->watched_id, 0, memory_order_release) != 0)
-        return;
-    /* No waiting and no story: one that is not told keeps a descriptor of a dead child until the slot is used again. */
-    if (send(nursery->socket, &command, sizeof command, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-        mproc__eventcount_post(&nursery->shared->command, true);
+    atomic_store_explicit(&nursery->shared->slots[slot].watched_id, 0, memory_order_release);
+}
+
+static bool is_shortage(int code)
+{
+    return code == -ENFILE || code == -EMFILE || code == -ENOMEM;
 }
 
 /* The pid may be another's by now: what is killed is what the descriptor says. False: there is none to be had now. */
-static bool kill_watched(pid_t pid, uint64_t id)
+static bool kill_watched(pid_t pid, uint64_t name)
 {
     uint64_t found;
     int pidfd = mproc__pidfd_open(pid);
     if (pidfd < 0)
-        return pidfd != -ENFILE && pidfd != -EMFILE && pidfd != -ENOMEM;
-    if (mproc__pidfd_id(pidfd, &found) == 0 && found == id)
+        return !is_shortage(pidfd);
+    int rc = lasting_name(pid, pidfd, &found);
+    if (rc == 0 && found == name)
         (void)mproc__pidfd_signal(pidfd, SIGKILL);
     close(pidfd);
-    return true;
+    return !is_shortage(rc);
 }
 
 bool mproc__watched_kill(mproc__nursery_shared *shared)

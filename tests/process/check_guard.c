@@ -12,6 +12,14 @@
 #include "process/family.h"
 #include "process/process_support.h"
 
+/* A nursery that is exec'd with this set is stopped before it comes to main. */
+#define STOP_EARLY "CHECK_GUARD_STOP"
+__attribute__((constructor)) static void stop_early(void)
+{
+    if (getenv(STOP_EARLY))
+        (void)raise(SIGSTOP);
+}
+
 /* ---- owners, which are killed ---- */
 
 /* What an owner does after its nursery was killed: one call each. */
@@ -185,6 +193,35 @@ START_TEST(without_children_to_watch_no_nursery_is_made)
 }
 END_TEST
 
+static bool ends_now(void *process)
+{
+    return mproc_process_join(process, MPROC_NOW, NULL) == 0;
+}
+
+/* The join waits for the child alone. Nothing is left of the nurseries that were stopped, and a later one watches. */
+START_TEST(a_new_nursery_that_is_stopped_on_its_way_holds_nobody_up)
+{
+    warm();
+    mproc_process *child = start(MPROC_START_FORK, sleeps, MPROC_NONE);
+    setenv(STOP_EARLY, "1", 1);
+    ck_assert(kill_nursery());
+    ck_assert(mproc_process_is_alive(child));
+    ck_assert(mproc__family_unwatched());
+    ck_assert_int_eq(mproc_process_join(child, mproc_after_ms(30), NULL), -ETIMEDOUT);
+    unsetenv(STOP_EARLY);
+    ck_assert(mproc_process_is_alive(child));
+    ck_assert(!mproc__family_unwatched());
+    setenv(STOP_EARLY, "1", 1);
+    ck_assert(kill_nursery());
+    ck_assert_int_eq(mproc__pidfd_signal(child->pidfd, SIGKILL), 0);
+    ck_assert(support_until(ends_now, child, LIMIT_MS));
+    unsetenv(STOP_EARLY);
+    mproc_process_close(&child);
+    ck_assert_int_eq(run(MPROC_START_FORK, nothing, MPROC_NONE), 0);
+    support_leaks_begin(); /* another nursery */
+}
+END_TEST
+
 START_TEST(taking_the_watch_up_again_leaves_the_story_and_the_result_of_the_call)
 {
     warm();
@@ -212,8 +249,7 @@ static int begins_beside_another(mproc_process *process, void *other)
     process->pidfd = mproc__pidfd_open(process->pid);
     int rc = mproc__nursery_get(&process->nursery);
     if (rc == 0)
-        rc = mproc__nursery_watch(process->nursery, process->slot, process->pid, process->pidfd,
-                                  MPROC_FOREVER);
+        rc = mproc__nursery_watch(process->nursery, process->slot, process->pid, process->pidfd);
     if (rc < 0 || !kill_nursery())
         return rc < 0 ? rc : -EINVAL;
     *(mproc_process **)other = start(MPROC_START_FORK, sleeps, MPROC_NONE);
@@ -248,6 +284,7 @@ int main(int argc, char **argv)
                         MPROC_START_SPAWN + 1);
     TCase *own = support_case(suite, "own");
     tcase_add_test(own, without_children_to_watch_no_nursery_is_made);
+    tcase_add_test(own, a_new_nursery_that_is_stopped_on_its_way_holds_nobody_up);
     tcase_add_test(own, taking_the_watch_up_again_leaves_the_story_and_the_result_of_the_call);
     tcase_add_test(own, a_child_whose_nursery_died_in_its_start_is_given_to_the_one_of_another_start);
     return support_run(suite, argc, argv);
