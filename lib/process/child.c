@@ -8,7 +8,7 @@
  *  2  SIGKILL for the parent's death, until step 9: nobody watches this process yet. It comes when the
  *     parent's *thread* ends, which sits in the start call meanwhile. A parent dead before shows in getppid.
  *  3  what was received (spawn, forkserver) or is memory (fork): the boot record.
- *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; streams
+ *  4  a nursery's child cannot write any more where the nursery and its owner do; descriptors: standard input is the null device, or two processes would share the terminal's lines; streams
  *     forget what other threads of the parent had written (fork); a
  *     nursery's child closes all that is the nursery's and takes the requester's directory, environment and
  *     streams.
@@ -17,7 +17,8 @@
  *  7  limits: after all that the library needs for itself, before anything of the caller's: what arguments take counts,
  *     and does not fit, is an error of the start.
  *  8  function and arguments: last, because it runs code of every noun that was handed over.
- *  9  wait for "go" (fork), drop the parent-death signal unless it shall stay, report, close the boot socket.
+ *  9  wait for "go" (fork), drop the parent-death signal unless it shall stay, report, close the boot socket; a nursery's
+ *     child does not begin when its requester has died.
  * 10  the function.
  * 11  the end: exit(), so that exit handlers of this child run; those that it inherited by fork do not, see
  *     child_leave.
@@ -172,6 +173,14 @@ MPROC__FORK_TEXT static void step_go(int socket, bool die_with_parent)
     if (mproc__boot_report(socket, 0) < 0)
         _exit(1);
     close(socket);
+}
+
+/* Of a child of the nursery, which keeps both ends of a spare's socket: that the report was sent does not say that there is
+ * anybody to read it. */
+static void step_begin(mproc__child_origin origin)
+{
+    if (origin != MPROC__CHILD_EXECD && mproc__supervised_orphan())
+        _exit(1);
 }
 
 /* A child of the nursery tells the requester who it is: the requester gets a descriptor of it while it
@@ -372,6 +381,8 @@ _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_orig
     if (origin != MPROC__CHILD_EXECD) {
         mproc__fd_close_others(3, &socket, 1);
         mproc__supervised_signals();
+        if (mproc__supervised_begin() < 0)
+            child_fail(told, mproc__story()->code);
         step_stdin_forget(); /* the nursery's input is the null device */
         step_exit_barrier(told);
     }
@@ -392,6 +403,7 @@ _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_orig
         child_fail(socket, rc);
     step_go(socket, load.boot.die_with_parent);
     mproc__boot_load_clear(&load, true);
+    step_begin(origin);
     int code = child_call(fn, args);
     mproc_variant_clear(&args);
     exit(code);

@@ -69,13 +69,24 @@ MPROC__FORK_TEXT void mproc__supervised_signals(void)
     pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
+/* What its children write is theirs: a wild pointer in one shall not reach the others, nor the owner. */
+int mproc__supervised_begin(void)
+{
+    int rc = mproc__segment_seal(supervisor.segment);
+    return rc < 0 ? mproc__fail(rc, "the child's first steps: mprotect: %s", mproc_strerror(rc)) : 0;
+}
+
+bool mproc__supervised_orphan(void)
+{
+    return mproc__segment_row_pid(supervisor.segment, supervisor.owner_row) != supervisor.owner_pid ||
+           !mproc__segment_row_alive(supervisor.segment, supervisor.owner_row);
+}
+
 /* The life word is the quick proof (0.1 ms after the kill), the parent's pid the sure one: the word's thread
  * may have ended before the process, and then only the kernel's parent-death signal wakes us. */
 static bool owner_gone(void)
 {
-    return getppid() != supervisor.owner_pid ||
-           mproc__segment_row_pid(supervisor.segment, supervisor.owner_row) != supervisor.owner_pid ||
-           !mproc__segment_row_alive(supervisor.segment, supervisor.owner_row);
+    return getppid() != supervisor.owner_pid || mproc__supervised_orphan();
 }
 
 int mproc__supervise_begin(mproc__segment *segment, mproc__eventcount_shared *command, unsigned owner_row)
@@ -128,14 +139,17 @@ static void kill_listed(FILE *list)
         kill(pid, SIGKILL);
 }
 
-static bool is_child(const char *pid)
+/* *ret_short: this process or the system has no descriptor or memory to find out. */
+static bool is_child(const char *pid, bool *ret_short)
 {
     char path[300], line[512];
     int parent = 0;
     snprintf(path, sizeof path, "/proc/%s/stat", pid);
     FILE *file = fopen(path, "re");
-    if (!file)
+    if (!file) {
+        *ret_short |= errno == EMFILE || errno == ENFILE || errno == ENOMEM;
         return false;
+    }
     const char *at = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
     if (at)
         (void)sscanf(at, ") %*c %d", &parent);
@@ -147,12 +161,13 @@ static bool is_child(const char *pid)
 static bool kill_found(void)
 {
     DIR *directory = opendir("/proc");
+    bool is_short = !directory;
     for (struct dirent *entry; directory && (entry = readdir(directory));)
-        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && is_child(entry->d_name))
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && is_child(entry->d_name, &is_short))
             kill((pid_t)strtol(entry->d_name, NULL, 10), SIGKILL);
     if (directory)
         closedir(directory);
-    return directory != NULL;
+    return !is_short;
 }
 
 /* False: they could not all be listed. */

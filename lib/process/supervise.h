@@ -20,6 +20,10 @@ int mproc__supervise_begin(mproc__segment *segment, mproc__eventcount_shared *co
 void mproc__supervise_signals(void);
 /* In a child: the two handlers go, the mask is empty. */
 void mproc__supervised_signals(void);
+/* In a child: the segment can only be looked at, for the one after. Negative, with a story. */
+int mproc__supervised_begin(void);
+/* In a child: whether the supervisor's owner has died. */
+bool mproc__supervised_orphan(void);
 /* Sleeps until something may have happened. 0; -ETIMEDOUT; -EOWNERDEAD: the owner is gone: kill the children
  * and exit. */
 int mproc__supervise_wait(uint32_t ticket, mproc_deadline deadline);

@@ -256,11 +256,11 @@ static void judge_gone(start_round *round, family *of)
     round->gone_ms = (int)(now_ms() - from);
 }
 
-/* Of a program only the nursery says when it is ready; and a spare can say so to a dead parent, for the nursery keeps both ends
- * of its socket. Those may begin beside their owner's death, until the nursery's signal comes. */
+/* Of a program only the nursery says when it is ready. It may begin beside its owner's death, until the nursery's signal
+ * comes. */
 static bool hears_of_death(const start_scene *scene)
 {
-    return scene->method != START_PROGRAM && scene->spares <= 0;
+    return scene->method != START_PROGRAM;
 }
 
 static void judge_function(start_round *round, family *of)

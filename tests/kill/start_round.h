@@ -17,7 +17,7 @@
  *
  *     the parent is killed   all processes have ended within LIVE, found by a subreaper to whom nobody is left (that no name
  *                            is, check_startsweep finds); the function has run once at most, and has not begun
- *                            after the parent's death unless the child had said ready before (but for spares and programs)
+ *                            after the parent's death unless the child had said ready before (but for programs)
  *     nobody is killed       (scenes whose starting thread ends at once) the child lives, answers, and ends as it should
  *     another is killed      the start returns by a deadline, 0 or with an error; the next one works; the parent's exit
  *                            leaves nothing either

@@ -185,6 +185,28 @@ START_TEST(what_a_preloaded_function_does_to_both_is_not_seen)
 }
 END_TEST
 
+static int counts_shared_memory(mproc_call *call)
+{
+    char line[512], access[8];
+    int count = 0;
+    (void)call;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    if (!maps)
+        return 100;
+    while (fgets(line, sizeof line, maps))
+        count += sscanf(line, "%*s %7s", access) == 1 && !strcmp(access, "rw-s");
+    fclose(maps);
+    return count;
+}
+
+/* The nursery's memory, above all: whoever runs in one child cannot reach the others, nor the program. */
+START_TEST(a_child_of_the_nursery_can_write_no_shared_memory_that_it_was_not_given)
+{
+    warm_spares((unsigned)_i);
+    ck_assert_int_eq(run(MPROC_START_FORKSERVER, counts_shared_memory, MPROC_NONE), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
@@ -199,5 +221,7 @@ int main(int argc, char **argv)
     tcase_add_test(moment, an_empty_environment_is_one_too);
     tcase_add_test(moment, every_string_of_the_environment_comes_along_in_its_place);
     tcase_add_test(moment, what_a_preloaded_function_does_to_both_is_not_seen);
+    tcase_add_loop_test(moment, a_child_of_the_nursery_can_write_no_shared_memory_that_it_was_not_given, 0,
+                        2);
     return support_run(suite, argc, argv);
 }
