@@ -14,6 +14,7 @@
  *
  *                            blocks  threads           processes  in a signal handler   in a fork child
  *   create, open, copy       no      any               any        no                    works
+ *   open_file, flush         disk    any               any        no                    works
  *   set_lock                 no      one               any        no                    host: works; thread: -ECHILD
  *   data                     no      any               any        no                    host: works; thread: NULL
  *   lock                     no      any               any        no                    works; the lock may answer -ECHILD
@@ -28,6 +29,7 @@
  *   thread:  this process         no                    threads
  *   host:    anonymous memory     yes, while in use     fork children; processes at their start; over Unix connections
  *   shm:     a file in /dev/shm   yes, while in use     the same, and whoever may open the file
+ *   a file   that file            yes, the file does   as host:, descriptor and all; others open the file themselves
  *   unix:    not yet: MPROC_EPLACE
  *
  * An array on this host costs its items and 10.2 KiB, in whole pages (so 12 KiB at least), and one descriptor. */
@@ -66,6 +68,32 @@ MPROC_API MPROC_CHECK int mproc_array_open(mproc_place *place, const char *name,
  * and -ECHILD. */
 MPROC_API MPROC_CHECK int mproc_array_copy(mproc_array *array, mproc_place *place, const mproc_array_options *options,
                                            mproc_array **ret_copy);
+/* Over a file: the items are the file's own pages, from offset_bytes on, as numpy.memmap has them. Nothing is read before it is
+ * touched, nothing is copied for those who get the array, and a file may be larger than the memory. Only what is in the file is
+ * the items: no header of ours, so any file of numbers will do, in this machine's byte order. There is no lock until set_lock.
+ *   READ     data may only be read: calls that write answer -EACCES, and a store through the address is SIGSEGV
+ *   WRITE    what one process writes all who have the file see at once; it is on the disk after flush, or when the kernel sees fit
+ *   PRIVATE  what a process writes only that process sees; the file never. Who gets the array begins with the file's items
+ * The weaker promise: a file cannot be sealed. Who may write it can cut it short, and whoever then touches what is gone gets
+ * SIGBUS; so does who reads from a failing disk. Room for what WRITE writes is reserved here, also in a file with holes (where the
+ * file system can), so that a full disk is an error of this call. */
+typedef enum mproc_array_access { MPROC_ARRAY_READ = 0, MPROC_ARRAY_WRITE = 1, MPROC_ARRAY_PRIVATE = 2 } mproc_array_access;
+typedef struct mproc_array_file_options {
+    size_t      size;
+    mproc_array_access access;      /* READ unless asked otherwise */
+    uint64_t    offset_bytes;       /* where the first item begins; for numbers a multiple of their size. Structs lie as it says */
+    size_t      item_bytes;         /* with MPROC_ITEM_BYTES: sizeof your struct; with others 0 */
+    bool        create;             /* with WRITE: make the file (0666 and umask) where it is missing, and as long as `count` items
+                                     * need where it is shorter; what is new is zeros */
+} mproc_array_file_options;
+/* count 0: all whole items that the file has now. -ENOENT, -EACCES, -EISDIR, -EROFS; -ENODEV: not a regular file. -ERANGE: the file has
+ * fewer items, or none. -EINVAL: no such type or access; an offset within a number; create without WRITE or count. -EOVERFLOW.
+ * -ENOSPC, -EFBIG, -EDQUOT: no room on its disk; a file that was made is taken away again, one that was lengthened stays so.
+ * -ENOMEM, -EMFILE, -ENFILE. */
+MPROC_API MPROC_CHECK int mproc_array_open_file(const char *path, mproc_item item, size_t count,
+                                                const mproc_array_file_options *options, mproc_array **ret_array);
+/* Waits until all that was written is on the disk. MPROC_ESTATE: not opened over a file with WRITE. -EIO, -ENOSPC: not all is. */
+MPROC_API int mproc_array_flush(mproc_array *array);
 /* Drops this handle, never the array that others use. Its own lock goes as mproc_lock_close says. NULL and a pointer to NULL do
  * nothing. */
 MPROC_API void mproc_array_close(mproc_array **array);
@@ -87,7 +115,7 @@ MPROC_API mproc_lock *mproc_array_lock(mproc_array *array);
 MPROC_API int mproc_array_set_lock(mproc_array *array, mproc_lock *lock);
 
 /* Slices: items [first, first + count) from or to plain memory of yours; of number types item by item, each whole. count may
- * be 0. -ERANGE: not all of them exist; nothing was copied. -EINVAL: no array, or no memory. -ECHILD. */
+ * be 0. -EACCES: write, to a file that was opened to be read. -ERANGE: not all of them exist; nothing was copied. -EINVAL: no array, or no memory. -ECHILD. */
 MPROC_API int mproc_array_read(mproc_array *array, size_t first, size_t count, void *ret_items);
 MPROC_API int mproc_array_write(mproc_array *array, size_t first, size_t count, const void *items);
 
@@ -96,7 +124,7 @@ MPROC_API int mproc_array_write(mproc_array *array, size_t first, size_t count, 
  * double, and round to the item's type. add wraps around as the type does (127 + 1 is -128 in an int8), in every type.
  * compare_set stores value if the item equals expected, and says in ret_set whether it did; floats are compared bit by bit, so
  * a NaN equals itself and 0.0 is not -0.0. ret_new and ret_set may be NULL.
- * -ERANGE: no such index; in set and compare_set also: the number is none of the type (300 in an int8). MPROC_EARGUMENT: items of
+ * -EACCES: of a file that was opened to be read. -ERANGE: no such index; in set and compare_set also: the number is none of the type (300 in an int8). MPROC_EARGUMENT: items of
  * the other kind, or bytes. -EINVAL: no array, or nowhere to put the item. -ECHILD. */
 MPROC_API int mproc_array_get(mproc_array *array, size_t index, double *ret_value);
 MPROC_API int mproc_array_set(mproc_array *array, size_t index, double value);

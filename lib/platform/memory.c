@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "platform/cgroup.h"
@@ -164,6 +165,24 @@ int mproc__memory_reserve(int fd, size_t offset, size_t length)
         done += step;
     }
     return code;
+}
+
+int mproc__file_reserve(int fd, uint64_t offset, uint64_t length)
+{
+    int code = 0;
+    for (uint64_t done = 0; code == 0 && done < length;) {
+        uint64_t step = length - done < RESERVE_STEP_BYTES ? length - done : RESERVE_STEP_BYTES;
+        code = fallocate_whole(fd, 0, offset + done, step);
+        done += step;
+    }
+    if (code != -EOPNOTSUPP)
+        return code;
+    struct stat now;
+    if (fstat(fd, &now) < 0)
+        return -errno;
+    if ((uint64_t)now.st_size >= offset + length)
+        return 0;
+    return truncate_whole(fd, offset + length) == 0 ? 0 : -errno;
 }
 
 int mproc__memory_release(int fd, size_t offset, size_t length)

@@ -111,6 +111,9 @@ int mproc__memfd_create(const char *name, size_t size_bytes);
 bool mproc__memory_can_shrink(int fd);
 /* Reserves (allocates) a range so that touching it cannot fail: -ENOSPC, -ENOMEM. */
 int mproc__memory_reserve(int fd, size_t offset, size_t length);
+/* The same on the disk of an ordinary file, which becomes as long if it was shorter; where its file system cannot, it only
+ * becomes as long. -ENOSPC, -EFBIG, -EDQUOT, -EIO. */
+int mproc__file_reserve(int fd, uint64_t offset, uint64_t length);
 /* Gives a range back to the system; it reads as zeros and is no longer reserved. */
 int mproc__memory_release(int fd, size_t offset, size_t length);
 
@@ -123,8 +126,8 @@ int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *f
                    mproc_deadline deadline);
 /* The same from several places, the first of them not empty; how many bytes have gone, which may be less than all. */
 struct iovec;
-ssize_t mproc__fd_send_parts(int socket, const struct iovec *parts, size_t part_count, const int *fds, size_t fd_count,
-                             mproc_deadline deadline);
+ssize_t mproc__fd_send_parts(int socket, const struct iovec *parts, size_t part_count, const int *fds,
+                             size_t fd_count, mproc_deadline deadline);
 /* Returns the bytes received; *ret_fd_count descriptors (close-on-exec, owned by the caller) in ret_fds[capacity]. */
 ssize_t mproc__fd_recv(int socket, void *buffer, size_t size_bytes, int *ret_fds, size_t capacity,
                        size_t *ret_fd_count, mproc_deadline deadline);

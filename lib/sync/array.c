@@ -33,7 +33,8 @@ static const char *root_fault(const mproc__array_shared *shared, size_t size_byt
     size_t bytes = items[shared->item].bytes;
     if (shared->item_bytes == 0 || (bytes && shared->item_bytes != bytes))
         return "of another size than its type's";
-    if (shared->count == 0 || shared->count > (size_bytes - MPROC__ARRAY_DATA_OFFSET) / shared->item_bytes)
+    size_t room = shared->outside ? SIZE_MAX / 4 : size_bytes - MPROC__ARRAY_DATA_OFFSET;
+    if (shared->count == 0 || shared->count > room / shared->item_bytes)
         return "with more items than its memory holds";
     return NULL;
 }
@@ -46,8 +47,9 @@ static int array_describe(const mproc__handle *handle, char *buffer, size_t size
     if (array->item == MPROC_ITEM_BYTES)
         snprintf(bytes, sizeof(bytes), " %zu", array->item_bytes);
     mproc_lock *lock = mproc__array_lock(array);
-    return snprintf(buffer, size_bytes, "array%s%s of %zu %s%s on %s, %s", *name ? " " : "", name,
-                    array->count, items[array->item].word, bytes, mproc__noun_home_text(array->segment),
+    return snprintf(buffer, size_bytes, "array%s%s of %zu %s%s %s %s, %s", *name ? " " : "", name,
+                    array->count, items[array->item].word, bytes, array->file.fd < 0 ? "on" : "over",
+                    array->file.fd < 0 ? mproc__noun_home_text(array->segment) : "a file",
                     !lock                      ? "unlocked"
                     : mproc_lock_is_held(lock) ? "its lock held"
                                                : "its lock free");
@@ -61,6 +63,7 @@ static void array_destroy(mproc__handle *handle)
     mproc_lock_close(&array->own);
     mproc_lock_close(&given);
     mproc__segment_release(array->segment);
+    mproc__array_file_drop(&array->file);
     mproc__handle_fini(handle);
     free(array);
 }
@@ -71,36 +74,69 @@ static const mproc__handle_ops array_ops = {.type = MPROC_TYPE_ARRAY,
                                             .describe = array_describe,
                                             .pack = mproc__array_pack};
 
-/* The lock for the array that this thread is making, from build to attach, which follows at once: an array that others
- * find by its name has its lock already, and attach is told of nothing but the segment. */
+/* The lock and the file for the array that this thread is making, from build (or unpack) to attach, which follows at once:
+ * an array that others find by its name has its lock already, and attach is told of nothing but the segment. */
 static _Thread_local mproc_lock *lock_to_give;
+static _Thread_local const mproc__array_file *file_to_give;
+
+void mproc__array_beside(const mproc__array_file *file)
+{
+    file_to_give = file;
+}
+
+/* Finds the items, here or in the file. */
+static int array_find_items(mproc_array *array, const mproc__array_file *file)
+{
+    array->file.fd = -1;
+    array->data = (unsigned char *)array->shared + MPROC__ARRAY_DATA_OFFSET;
+    if (!array->shared->outside)
+        return 0;
+    if (!file)
+        return mproc__fail(MPROC_ECORRUPT, "an array over a file, without the file");
+    mproc__array_file with = *file;
+    int code = mproc__array_file_map(&with, array->count * array->item_bytes, &array->data);
+    if (code == 0)
+        array->file = with;
+    return code;
+}
+
+static void array_set_ready(mproc_array *array)
+{
+    bool quick = array->item == MPROC_ITEM_INT64 || array->item == MPROC_ITEM_UINT64;
+    bool read_only = array->file.fd >= 0 && array->file.access == MPROC_ARRAY_READ;
+    array->ready = mproc__segment_shared(array->segment) ? array->count : 0;
+    array->writable = read_only ? 0 : array->ready;
+    array->quick = quick ? array->writable : 0;
+}
 
 static int array_attach(mproc__segment *segment, mproc__handle **ret_handle)
 {
     mproc__array_shared *shared = mproc__segment_root(segment);
     mproc_lock *given = lock_to_give;
+    const mproc__array_file *file = file_to_give;
     lock_to_give = NULL;
+    file_to_give = NULL;
     const char *fault = root_fault(shared, mproc__segment_size(segment));
     if (fault)
         return mproc__fail(MPROC_ECORRUPT, "an array %s", fault);
     mproc_array *array = calloc(1, sizeof(*array));
     if (!array)
         return mproc__fail(-ENOMEM, "no memory for an array");
+    array->segment = segment;
+    array->shared = shared;
+    array->item = (mproc_item)shared->item;
+    array->item_bytes = shared->item_bytes;
+    array->count = shared->count;
     int code = mproc__lock_at(segment, MPROC__ARRAY_LOCK_OFFSET, &array->own);
+    if (code == 0)
+        code = array_find_items(array, file);
     if (code < 0) {
+        mproc_lock_close(&array->own);
         free(array);
         return code;
     }
     mproc__handle_init(&array->handle, &array_ops);
-    array->segment = segment;
-    array->shared = shared;
-    array->data = (unsigned char *)shared + MPROC__ARRAY_DATA_OFFSET;
-    array->item = (mproc_item)shared->item;
-    array->item_bytes = shared->item_bytes;
-    array->count = shared->count;
-    array->ready = mproc__segment_shared(segment) ? array->count : 0;
-    bool quick = array->item == MPROC_ITEM_INT64 || array->item == MPROC_ITEM_UINT64;
-    array->quick = quick ? array->ready : 0;
+    array_set_ready(array);
     if (given)
         mproc__handle_keep(&given->handle);
     atomic_init(&array->given, given);
@@ -120,6 +156,14 @@ int mproc__array_range(mproc_array *array, size_t first, size_t count)
                                   array->count);
     return mproc__handle_fail(&array->handle, -ERANGE, "%zu items from item %zu of an array of %zu", count,
                               first, array->count);
+}
+
+int mproc__array_range_write(mproc_array *array, size_t first, size_t count)
+{
+    int code = mproc__array_range(array, first, count);
+    if (code == 0 && array->file.fd >= 0 && array->file.access == MPROC_ARRAY_READ)
+        return mproc__handle_fail(&array->handle, -EACCES, "the array's file was opened to be read");
+    return code;
 }
 
 static void array_explain(const void *root, size_t size_bytes, struct mproc__report *report)
@@ -157,6 +201,7 @@ typedef struct array_making {
     mproc_array *source;
     bool unlocked;
     mproc_lock *lock;
+    const mproc__array_file *file;
 } array_making;
 
 static int array_build(mproc__segment *segment, const void *how)
@@ -166,6 +211,7 @@ static int array_build(mproc__segment *segment, const void *how)
     shared->item = (uint32_t)making->item;
     shared->item_bytes = making->item_bytes;
     shared->count = making->count;
+    shared->outside = making->file != NULL;
     mproc__lock_build(segment, MPROC__ARRAY_LOCK_OFFSET, MPROC_WITH(mproc_lock_options, .recursive = true));
     atomic_store_explicit(&shared->locked, !making->unlocked && !making->lock, memory_order_relaxed);
     if (making->initial)
@@ -178,24 +224,25 @@ static int array_build(mproc__segment *segment, const void *how)
             return code;
     }
     lock_to_give = making->lock;
+    file_to_give = making->file;
     return 0;
 }
 
-static int making_check(array_making *making)
+int mproc__array_shape(mproc_item item, size_t item_bytes, size_t count, size_t *ret_item_bytes)
 {
-    if (making->item < MPROC_ITEM_INT8 || making->item > MPROC_ITEM_BYTES)
+    if (item < MPROC_ITEM_INT8 || item > MPROC_ITEM_BYTES)
         return mproc__fail(-EINVAL, "%d is no item type; they are int8 to uint64, float, double and bytes",
-                           (int)making->item);
-    size_t bytes = items[making->item].bytes;
-    if (making->item_bytes == 0)
-        making->item_bytes = bytes;
-    if (making->item_bytes == 0 || (bytes && making->item_bytes != bytes))
-        return mproc__fail(-EINVAL, "items of %zu bytes in an array of %s", making->item_bytes,
-                           items[making->item].word);
-    if (making->count == 0)
+                           (int)item);
+    size_t bytes = items[item].bytes;
+    if (item_bytes == 0)
+        item_bytes = bytes;
+    if (item_bytes == 0 || (bytes && item_bytes != bytes))
+        return mproc__fail(-EINVAL, "items of %zu bytes in an array of %s", item_bytes, items[item].word);
+    if (count == 0)
         return mproc__fail(-EINVAL, "an array of no items");
-    if (making->count > (SIZE_MAX / 4 - MPROC__ARRAY_DATA_OFFSET) / making->item_bytes)
-        return mproc__fail(-EOVERFLOW, "%zu items of %zu bytes", making->count, making->item_bytes);
+    if (count > (SIZE_MAX / 4 - MPROC__ARRAY_DATA_OFFSET) / item_bytes)
+        return mproc__fail(-EOVERFLOW, "%zu items of %zu bytes", count, item_bytes);
+    *ret_item_bytes = item_bytes;
     return 0;
 }
 
@@ -216,7 +263,7 @@ static int array_make(mproc_place *place, array_making *how, const mproc_array_o
     if (code == 0 && home == MPROC__HOME_SERVER)
         code = mproc__fail(MPROC_EPLACE, "servers have no arrays; a list there can hold the numbers");
     if (code == 0)
-        code = making_check(how);
+        code = mproc__array_shape(how->item, how->item_bytes, how->count, &how->item_bytes);
     if (code == 0)
         code = lock_choice_check(how, home);
     if (code < 0)
@@ -226,7 +273,7 @@ static int array_make(mproc_place *place, array_making *how, const mproc_array_o
         .place = place,
         .name = options ? options->name : NULL,
         .and_open = options && options->and_open,
-        .size_bytes = MPROC__ARRAY_DATA_OFFSET + how->count * how->item_bytes,
+        .size_bytes = MPROC__ARRAY_DATA_OFFSET + (how->file ? 0 : how->count * how->item_bytes),
         .build = array_build,
         .how = how,
     };
@@ -241,6 +288,14 @@ static int options_check(const mproc_array_options *options, mproc_array **ret_a
 {
     int code = mproc__options_check(options, sizeof(*options), sizeof(*options), "mproc_array_options");
     return code == 0 && !ret_array ? mproc__fail(-EINVAL, "nowhere to put the array") : code;
+}
+
+int mproc__array_make_over(const mproc__array_file *file, mproc_item item, size_t item_bytes, size_t count,
+                           mproc_array **ret_array)
+{
+    array_making how = {
+        .item = item, .item_bytes = item_bytes, .count = count, .unlocked = true, .file = file};
+    return array_make(NULL, &how, NULL, ret_array);
 }
 
 int mproc_array_create(mproc_place *place, mproc_item item, size_t count, const mproc_array_options *options,

@@ -27,6 +27,11 @@ static int index_check(mproc_array *array, size_t index)
     return MPROC__LIKELY(index < array->ready) ? 0 : mproc__array_range(array, index, 1);
 }
 
+static int index_check_write(mproc_array *array, size_t index)
+{
+    return MPROC__LIKELY(index < array->writable) ? 0 : mproc__array_range_write(array, index, 1);
+}
+
 static int wrong_item(mproc_array *array, const char *wanted)
 {
     return mproc__handle_fail(&array->handle, MPROC_EARGUMENT, "the items of this array are no %s", wanted);
@@ -89,7 +94,7 @@ int mproc_array_set_int(mproc_array *array, size_t index, int64_t value)
 {
     int code = mproc__handle_check(array, MPROC_TYPE_ARRAY);
     if (MPROC__LIKELY(code == 0))
-        code = index_check(array, index);
+        code = index_check_write(array, index);
     if (MPROC__UNLIKELY(code < 0))
         return code;
     if (MPROC__UNLIKELY(!is_integer(array)))
@@ -124,7 +129,7 @@ int mproc_array_add_int(mproc_array *array, size_t index, int64_t delta, int64_t
     int64_t sum;
     int code = mproc__handle_check(array, MPROC_TYPE_ARRAY);
     if (MPROC__LIKELY(code == 0))
-        code = index_check(array, index);
+        code = index_check_write(array, index);
     if (MPROC__UNLIKELY(code < 0))
         return code;
     switch (array->item) {
@@ -164,7 +169,7 @@ int mproc_array_compare_set_int(mproc_array *array, size_t index, int64_t expect
 {
     int code = mproc__handle_check(array, MPROC_TYPE_ARRAY);
     if (code == 0)
-        code = index_check(array, index);
+        code = index_check_write(array, index);
     if (code < 0)
         return code;
     if (!is_integer(array))
@@ -208,11 +213,11 @@ static double double_of_bits(uint64_t bits)
     return value;
 }
 
-static int real_check(mproc_array *array, size_t index)
+static int real_check(mproc_array *array, size_t index, bool write)
 {
     int code = mproc__handle_check(array, MPROC_TYPE_ARRAY);
     if (MPROC__LIKELY(code == 0))
-        code = index_check(array, index);
+        code = write ? index_check_write(array, index) : index_check(array, index);
     if (MPROC__LIKELY(code == 0) && array->item != MPROC_ITEM_DOUBLE && array->item != MPROC_ITEM_FLOAT)
         code = wrong_item(array, "floats or doubles");
     return code;
@@ -230,7 +235,7 @@ static inline _Atomic uint64_t *double_at(const mproc_array *array, size_t index
 
 int mproc_array_get(mproc_array *array, size_t index, double *ret_value)
 {
-    int code = real_check(array, index);
+    int code = real_check(array, index, false);
     if (code < 0)
         return code;
     if (!ret_value)
@@ -244,7 +249,7 @@ int mproc_array_get(mproc_array *array, size_t index, double *ret_value)
 
 int mproc_array_set(mproc_array *array, size_t index, double value)
 {
-    int code = real_check(array, index);
+    int code = real_check(array, index, true);
     if (code < 0)
         return code;
     if (array->item == MPROC_ITEM_DOUBLE)
@@ -274,7 +279,7 @@ static double add_to_float(_Atomic uint32_t *item, double delta)
 
 int mproc_array_add(mproc_array *array, size_t index, double delta, double *ret_new)
 {
-    int code = real_check(array, index);
+    int code = real_check(array, index, true);
     if (code < 0)
         return code;
     double sum = array->item == MPROC_ITEM_DOUBLE ? add_to_double(double_at(array, index), delta)
@@ -286,7 +291,7 @@ int mproc_array_add(mproc_array *array, size_t index, double delta, double *ret_
 
 int mproc_array_compare_set(mproc_array *array, size_t index, double expected, double value, bool *ret_set)
 {
-    int code = real_check(array, index);
+    int code = real_check(array, index, true);
     if (code < 0)
         return code;
     bool set;

@@ -2,6 +2,8 @@
 /* An array's lock: its own, one it was given, or none; and how a given one goes with it to another process. */
 #include "platform/base.h"
 
+#include <unistd.h>
+
 #include "platform/story.h"
 #include "sync/array.h"
 
@@ -73,29 +75,58 @@ int mproc_array_set_lock(mproc_array *array, mproc_lock *lock)
 
 /* ---- given to other processes ---- */
 
-enum { PACKED_NOUN_BYTES = 2 }; /* behind it the given lock, if there is one */
+/* What array, file and given lock say of themselves, one behind the other; all lengths differ. */
+enum { PACKED_NOUN_BYTES = 2 };
 
+/* The file's descriptor goes first: the array is made around it. */
 int mproc__array_pack(mproc__handle *handle, mproc__parcel *parcel)
 {
     mproc_array *array = mproc__array_of(handle);
-    int code = mproc__noun_pack(array->segment, parcel);
     mproc_lock *given = atomic_load(&array->given);
+    int code = array->file.fd >= 0 ? mproc__parcel_add_fd(parcel, array->file.fd) : 0;
+    if (code == 0)
+        code = mproc__noun_pack(array->segment, parcel);
+    if (code == 0 && array->file.fd >= 0)
+        code = mproc__array_file_pack(&array->file, parcel);
     if (code < 0 || !given)
         return code;
     return mproc__lock_pack_given(given, parcel);
 }
 
+static int unpack_over(mproc__parcel *parcel, const uint8_t *blob, mproc__handle **ret_handle)
+{
+    mproc__array_file file;
+    int code = mproc__array_file_unpack(blob + PACKED_NOUN_BYTES, &file);
+    file.fd = code == 0 ? mproc__parcel_take_fd(parcel) : -1;
+    if (code == 0 && file.fd < 0)
+        code = mproc__fail(MPROC_EPROTOCOL, "a packed array without its file");
+    if (code < 0)
+        return code;
+    mproc__array_beside(&file);
+    code = mproc__noun_unpack(parcel, blob, PACKED_NOUN_BYTES, ret_handle);
+    mproc__array_beside(NULL);
+    if (code < 0)
+        close(file.fd);
+    return code;
+}
+
 int mproc__array_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
                         mproc__handle **ret_handle)
 {
-    bool locked = blob_bytes == PACKED_NOUN_BYTES + MPROC__LOCK_GIVEN_BYTES;
+    bool over = blob_bytes >= PACKED_NOUN_BYTES + MPROC__ARRAY_FILE_BYTES;
+    size_t begin_bytes = PACKED_NOUN_BYTES + (over ? MPROC__ARRAY_FILE_BYTES : 0);
+    bool locked = blob_bytes == begin_bytes + MPROC__LOCK_GIVEN_BYTES;
     mproc__handle *handle;
     mproc_lock *lock = NULL;
-    int code = mproc__noun_unpack(parcel, blob, locked ? PACKED_NOUN_BYTES : blob_bytes, &handle);
+    int code = MPROC_EPROTOCOL;
+    if (!locked && blob_bytes != begin_bytes)
+        return mproc__fail(code, "a packed array of another version");
+    code = over ? unpack_over(parcel, blob, &handle)
+                : mproc__noun_unpack(parcel, blob, PACKED_NOUN_BYTES, &handle);
     if (code < 0)
         return code;
     if (locked)
-        code = mproc__lock_unpack_given(parcel, (const uint8_t *)blob + PACKED_NOUN_BYTES, &lock);
+        code = mproc__lock_unpack_given(parcel, (const uint8_t *)blob + begin_bytes, &lock);
     if (code < 0) {
         mproc__handle_release(handle);
         return code;

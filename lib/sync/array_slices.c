@@ -38,17 +38,19 @@ static size_t unit_bytes(const mproc_array *array)
     return array->item == MPROC_ITEM_BYTES ? 1 : array->item_bytes;
 }
 
-static int slice_check(mproc_array *array, size_t first, size_t count, const void *memory)
+static int slice_check(mproc_array *array, size_t first, size_t count, const void *memory, bool write)
 {
     int code = mproc__handle_check(array, MPROC_TYPE_ARRAY);
     if (code == 0 && !memory && count > 0)
         code = mproc__handle_fail(&array->handle, -EINVAL, "no memory for the items");
-    return code == 0 ? mproc__array_range(array, first, count) : code;
+    if (code < 0)
+        return code;
+    return write ? mproc__array_range_write(array, first, count) : mproc__array_range(array, first, count);
 }
 
 int mproc_array_read(mproc_array *array, size_t first, size_t count, void *ret_items)
 {
-    int code = slice_check(array, first, count, ret_items);
+    int code = slice_check(array, first, count, ret_items, false);
     if (code < 0 || count == 0)
         return code;
     const unsigned char *from = array->data + first * array->item_bytes;
@@ -70,7 +72,7 @@ int mproc_array_read(mproc_array *array, size_t first, size_t count, void *ret_i
 
 int mproc_array_write(mproc_array *array, size_t first, size_t count, const void *items)
 {
-    int code = slice_check(array, first, count, items);
+    int code = slice_check(array, first, count, items, true);
     if (code < 0 || count == 0)
         return code;
     unsigned char *to = array->data + first * array->item_bytes;
@@ -92,9 +94,9 @@ int mproc_array_write(mproc_array *array, size_t first, size_t count, const void
 
 /* ---- text ---- */
 
-static int text_check(mproc_array *array, const void *text)
+static int text_check(mproc_array *array, const void *text, bool write)
 {
-    int code = slice_check(array, 0, 1, text);
+    int code = slice_check(array, 0, 1, text, write);
     if (code == 0 && array->item_bytes != 1)
         code = mproc__handle_fail(&array->handle, MPROC_EARGUMENT, "items of %zu bytes are no text",
                                   array->item_bytes);
@@ -103,7 +105,7 @@ static int text_check(mproc_array *array, const void *text)
 
 int mproc_array_set_text(mproc_array *array, const char *text)
 {
-    int code = text_check(array, text);
+    int code = text_check(array, text, true);
     if (code < 0)
         return code;
     size_t length = strlen(text);
@@ -117,7 +119,7 @@ int mproc_array_set_text(mproc_array *array, const char *text)
 /* The length is looked for once: a writer beside us may move the NUL, not where we copy to. */
 int mproc_array_get_text(mproc_array *array, char *buffer, size_t size_bytes, size_t *ret_length)
 {
-    int code = text_check(array, buffer);
+    int code = text_check(array, buffer, false);
     if (code < 0)
         return code;
     size_t length = strnlen((const char *)array->data, array->count);

@@ -263,6 +263,45 @@ START_TEST(a_file_handed_to_a_child_is_written_by_it_and_may_be_closed_at_once)
 }
 END_TEST
 
+/* ---- an array over a file ---- */
+
+static int adds_up_what_is_in_the_file(mproc_call *call)
+{
+    mproc_array *from = mproc_call_array(call, 0), *to = mproc_call_array(call, 1);
+    const double *numbers = mproc_array_data(from);
+    double sum = 0;
+    for (size_t i = 0; numbers && i < mproc_array_count(from); i++)
+        sum += numbers[i];
+    return mproc_array_set(to, 0, sum) == 0 && mproc_array_set(from, 0, sum) == -EACCES ? 0 : 1;
+}
+
+START_TEST(arrays_over_files_cross_with_their_files)
+{
+    char paths[2][256];
+    mproc_array *arrays[2];
+    double sum = 0;
+    warm();
+    for (int i = 0; i < 2; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/file%d", support_directory(), i);
+        ck_assert_int_eq(mproc_array_open_file(paths[i], MPROC_ITEM_DOUBLE, 1000,
+                                               MPROC_WITH(mproc_array_file_options, .create = true,
+                                                          .access = MPROC_ARRAY_WRITE),
+                                               &arrays[i]),
+                         0);
+    }
+    for (size_t i = 0; i < 1000; i++)
+        ck_assert_int_eq(mproc_array_set(arrays[0], i, (double)i), 0);
+    mproc_array_close(&arrays[0]);
+    ck_assert_int_eq(mproc_array_open_file(paths[0], MPROC_ITEM_DOUBLE, 0, NULL, &arrays[0]), 0);
+    ck_assert_int_eq(unlink(paths[0]) | unlink(paths[1]), 0);
+    ck_assert_int_eq(run(_i, adds_up_what_is_in_the_file, MPROC_ARGS(arrays[0], arrays[1])), 0);
+    ck_assert_int_eq(mproc_array_get(arrays[1], 0, &sum), 0);
+    ck_assert_double_eq(sum, 499500);
+    mproc_array_close(&arrays[0]);
+    mproc_array_close(&arrays[1]);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
@@ -279,5 +318,6 @@ int main(int argc, char **argv)
                         FIRST_METHOD, PROCESS_METHODS);
     tcase_add_loop_test(objects, a_file_handed_to_a_child_is_written_by_it_and_may_be_closed_at_once,
                         FIRST_METHOD, ALL_METHODS);
+    tcase_add_loop_test(objects, arrays_over_files_cross_with_their_files, FIRST_METHOD, ALL_METHODS);
     return support_run(suite, argc, argv);
 }
