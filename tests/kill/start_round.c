@@ -85,6 +85,7 @@ static void family_make(start_round *round, family *of)
     int64_t limit = now_ms() + support_ms(HANG_MS);
     *of = (family){.life_fd = -1};
     atomic_store(&start_flags_shared->started, 0);
+    atomic_store(&start_flags_shared->killed, 0);
     if (pipe2(life, O_CLOEXEC) < 0) {
         blame(round, "no pipe");
         return;
@@ -303,6 +304,7 @@ static void strike(start_round *round, family *of)
     int64_t limit = now_ms() + support_ms(HANG_MS);
     of->begun_at_kill = family_begun(of);
     of->ready_at_kill = atomic_load(&start_flags_shared->started);
+    atomic_store(&start_flags_shared->killed, who + 1);
     round->done =
         round->killed == KILL_NOBODY || (tree_lives(t, who) && kill(t->people[who].pid, SIGKILL) == 0);
     while (round->done && round->killed != KILL_NOBODY && !round->at_once && !t->people[who].ended &&

@@ -70,13 +70,17 @@ typedef struct start_round {
 
 enum { START_MARKS = 4000 };
 
-/* ---- start_scene.c ---- */
+/* ---- start_scene.c; pool_scene.c for pools ---- */
 /* What the parent and the controller share; not looked at. */
 typedef struct start_flags {
     _Atomic int unseen;
     _Atomic int started; /* 1: the start has returned 0; else what it returned */
+    _Atomic int killed;  /* + 1: the number of who was killed */
 } start_flags;
 extern start_flags *start_flags_shared;
+extern const start_scene *const start_scenes; /* to one without a name */
+extern const char *const start_program;
+extern const char *const start_names[];       /* of the first of a family */
 
 /* The parent: prepares, stops itself, does what the window is about, stops itself, and shows that all goes on. Its exit
  * status: 0, or what was wrong. `life_fd`: the function writes there when it begins. */

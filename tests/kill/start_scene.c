@@ -19,6 +19,38 @@ enum { HARD_MS = 5000 };
 
 start_flags *start_flags_shared;
 
+static const start_scene scenes[] = {
+    {"fork, first", MPROC_START_FORK, false, -1, WINDOW_START},
+    {"fork", MPROC_START_FORK, true, -1, WINDOW_START},
+    {"spawn, first", MPROC_START_SPAWN, false, -1, WINDOW_START},
+    {"spawn", MPROC_START_SPAWN, true, -1, WINDOW_START},
+    {"forkserver, first", MPROC_START_FORKSERVER, false, 0, WINDOW_START},
+    {"forkserver", MPROC_START_FORKSERVER, true, 0, WINDOW_START},
+    {"forkserver with a spare, first", MPROC_START_FORKSERVER, false, 1, WINDOW_START},
+    {"forkserver with a spare", MPROC_START_FORKSERVER, true, 1, WINDOW_START},
+    {"program, first", START_PROGRAM, false, -1, WINDOW_START},
+    {"program", START_PROGRAM, true, -1, WINDOW_START},
+    {"fork in a thread, first", MPROC_START_FORK, false, -1, WINDOW_THREAD},
+    {"fork in a thread", MPROC_START_FORK, true, -1, WINDOW_THREAD},
+    {"spawn in a thread, first", MPROC_START_SPAWN, false, -1, WINDOW_THREAD},
+    {"spawn in a thread", MPROC_START_SPAWN, true, -1, WINDOW_THREAD},
+    {"forkserver in a thread, first", MPROC_START_FORKSERVER, false, 1, WINDOW_THREAD},
+    {"forkserver in a thread", MPROC_START_FORKSERVER, true, 0, WINDOW_THREAD},
+    {"program in a thread", START_PROGRAM, true, -1, WINDOW_THREAD},
+    {"fork, join", MPROC_START_FORK, true, -1, WINDOW_JOIN},
+    {"spawn, join", MPROC_START_SPAWN, true, -1, WINDOW_JOIN},
+    {"forkserver, join", MPROC_START_FORKSERVER, true, 1, WINDOW_JOIN},
+    {"program, join", START_PROGRAM, true, -1, WINDOW_JOIN},
+    {"fork, exit", MPROC_START_FORK, true, -1, WINDOW_EXIT},
+    {"spawn, exit", MPROC_START_SPAWN, true, -1, WINDOW_EXIT},
+    {"forkserver, exit", MPROC_START_FORKSERVER, true, 1, WINDOW_EXIT},
+    {.name = NULL},
+};
+const start_scene *const start_scenes = scenes;
+const char *const start_program = "startsweep";
+const char *const start_names[] = {"parent", "nursery", "third",   "fourth",
+                                   "fifth",  "sixth",   "seventh", "eighth"};
+
 static int say(mproc_call *call)
 {
     return write((int)mproc_call_arg(call, 0).number, "r", 1) == 1 ? 0 : 1;

@@ -291,7 +291,7 @@ tree_step tree_change(tree *t)
     tree_person *person = &t->people[t->followed];
     if (alone(t))
         return TREE_END_OF_GAP;
-    trace at = {.how = {.pid = person->pid, .returned = t->unseen}};
+    trace at = {.how = {.pid = person->pid, .returned = t->unseen, .pages = true}};
     /* A program that has only begun has no list yet, or nothing but the list. */
     tree_step result = trace_find(&at) == 0 && at.range_count > 1 ? TREE_STUCK : TREE_END_OF_GAP;
 
@@ -304,7 +304,7 @@ tree_step tree_change(tree *t)
             person->next_signal = 0;
             t->stops++;
             result = TREE_END_OF_GAP;
-        } else if (memcmp(at.before, at.now, at.size_bytes) != 0)
+        } else if (memcmp(at.before, at.now, at.size_bytes) != 0 || trace_pages_changed(&at))
             result = TREE_MARK;
     }
     trace_end(&at);

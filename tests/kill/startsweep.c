@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The sweep of starts: scenes, processes, marks. See start_round.h. */
+/* The sweep of starts, and of pools: scenes, processes, marks. See start_round.h. */
 #include "platform/base.h"
 
 #include <getopt.h>
@@ -12,33 +12,6 @@
 #include "process/launch.h"
 
 enum { LIVE_MS = 250, PEOPLE_MOST = 8, FAILURES_SHOWN = 20, SHORT_EVERY = 41, TRIES = 4 };
-
-static const start_scene scenes[] = {
-    {"fork, first", MPROC_START_FORK, false, -1, WINDOW_START},
-    {"fork", MPROC_START_FORK, true, -1, WINDOW_START},
-    {"spawn, first", MPROC_START_SPAWN, false, -1, WINDOW_START},
-    {"spawn", MPROC_START_SPAWN, true, -1, WINDOW_START},
-    {"forkserver, first", MPROC_START_FORKSERVER, false, 0, WINDOW_START},
-    {"forkserver", MPROC_START_FORKSERVER, true, 0, WINDOW_START},
-    {"forkserver with a spare, first", MPROC_START_FORKSERVER, false, 1, WINDOW_START},
-    {"forkserver with a spare", MPROC_START_FORKSERVER, true, 1, WINDOW_START},
-    {"program, first", START_PROGRAM, false, -1, WINDOW_START},
-    {"program", START_PROGRAM, true, -1, WINDOW_START},
-    {"fork in a thread, first", MPROC_START_FORK, false, -1, WINDOW_THREAD},
-    {"fork in a thread", MPROC_START_FORK, true, -1, WINDOW_THREAD},
-    {"spawn in a thread, first", MPROC_START_SPAWN, false, -1, WINDOW_THREAD},
-    {"spawn in a thread", MPROC_START_SPAWN, true, -1, WINDOW_THREAD},
-    {"forkserver in a thread, first", MPROC_START_FORKSERVER, false, 1, WINDOW_THREAD},
-    {"forkserver in a thread", MPROC_START_FORKSERVER, true, 0, WINDOW_THREAD},
-    {"program in a thread", START_PROGRAM, true, -1, WINDOW_THREAD},
-    {"fork, join", MPROC_START_FORK, true, -1, WINDOW_JOIN},
-    {"spawn, join", MPROC_START_SPAWN, true, -1, WINDOW_JOIN},
-    {"forkserver, join", MPROC_START_FORKSERVER, true, 1, WINDOW_JOIN},
-    {"program, join", START_PROGRAM, true, -1, WINDOW_JOIN},
-    {"fork, exit", MPROC_START_FORK, true, -1, WINDOW_EXIT},
-    {"spawn, exit", MPROC_START_SPAWN, true, -1, WINDOW_EXIT},
-    {"forkserver, exit", MPROC_START_FORKSERVER, true, 1, WINDOW_EXIT},
-};
 
 typedef struct counts {
     unsigned states, kills, failures;
@@ -57,19 +30,17 @@ static counts all;
 
 static const char *name_of(int who)
 {
-    static const char *const names[] = {"parent", "nursery", "third",   "fourth",
-                                        "fifth",  "sixth",   "seventh", "eighth"};
-    return who == KILL_YOUNGEST ? "child" : who == KILL_NOBODY ? "nobody" : names[who];
+    return who == KILL_YOUNGEST ? "child" : who == KILL_NOBODY ? "nobody" : start_names[who];
 }
 
 static void failure_print(const start_round *round, unsigned mark)
 {
     if (all.failures < FAILURES_SHOWN)
         printf("# %s: %s at mark %u (call %u, change %u), %s killed: %s\n"
-               "#   startsweep --scene '%s' --followed %d --killed %d --mark %u%s%s\n",
+               "#   %s --scene '%s' --followed %d --killed %d --mark %u%s%s\n",
                round->scene->name, name_of(round->followed), mark, round->mark.calls, round->mark.changes,
-               round->killed < 0 ? "nobody" : name_of(round->killed), round->failure, round->scene->name,
-               round->followed, round->killed, mark, round->at_once ? " --at-once" : "",
+               round->killed < 0 ? "nobody" : name_of(round->killed), round->failure, start_program,
+               round->scene->name, round->followed, round->killed, mark, round->at_once ? " --at-once" : "",
                asked.calls ? " --calls" : "");
 }
 
@@ -203,13 +174,13 @@ int main(int argc, char **argv)
         return start_random(asked.random, asked.seed, asked.live_ms) > 0;
     printf("# every %u. of the states%s\n", asked.every, asked.calls ? " at system calls" : "");
     unsigned swept = 0;
-    for (size_t i = 0; i < MPROC__COUNT(scenes); i++) {
-        if (asked.scene && strcmp(asked.scene, scenes[i].name) != 0)
+    for (const start_scene *scene = start_scenes; scene->name; scene++) {
+        if (asked.scene && strcmp(asked.scene, scene->name) != 0)
             continue;
         swept++;
         for (int followed = 0; followed < PEOPLE_MOST; followed++)
             if (asked.followed < 0 || asked.followed == followed)
-                sweep_followed(&scenes[i], followed);
+                sweep_followed(scene, followed);
     }
     printf("all\t\t\t%u\t%u\t%u\t%d\n", all.states, all.kills, all.failures, all.longest_ms);
     return all.failures || !swept ? 1 : 0;

@@ -58,7 +58,7 @@ int trace_look(trace *t)
     return length == (ssize_t)(t->size_bytes + CODE_BYTES) ? 0 : -1;
 }
 
-static int add_range(trace *t, uintptr_t start, size_t length)
+int trace_add_range(trace *t, uintptr_t start, size_t length)
 {
     if (t->range_count == TRACE_RANGES)
         return -1;
@@ -70,15 +70,17 @@ static int add_range(trace *t, uintptr_t start, size_t length)
 /* A mapping, less the quiet bytes in it. */
 static int add_mapping(trace *t, uintptr_t start, uintptr_t end)
 {
+    if (t->how.pages)
+        return trace_pages_add(t, start, end);
     for (unsigned i = 0; i < t->how.quiet_count; i++) {
         uintptr_t from = (uintptr_t)t->how.quiet[i].iov_base, to = from + t->how.quiet[i].iov_len;
         if (from <= start || to >= end)
             continue;
-        if (add_range(t, start, from - start) != 0)
+        if (trace_add_range(t, start, from - start) != 0)
             return -1;
         start = to;
     }
-    return add_range(t, start, end - start);
+    return trace_add_range(t, start, end - start);
 }
 
 /* All shared writable mappings (the fence takes the right from some) but the page with the flags. */
@@ -106,12 +108,13 @@ static int find_robust_head(trace *t)
     size_t length = 0;
     if (syscall(SYS_get_robust_list, t->how.pid, &head, &length) != 0)
         return -1;
-    return add_range(t, (uintptr_t)head, TRACE_HEAD_WORDS * sizeof(uint64_t));
+    return trace_add_range(t, (uintptr_t)head, TRACE_HEAD_WORDS * sizeof(uint64_t));
 }
 
 int trace_find(trace *t)
 {
     t->range_count = 0;
+    t->mapping_count = 0;
     t->size_bytes = 0;
     if (find_ranges(t) != 0 || find_robust_head(t) != 0)
         return -1;
@@ -254,4 +257,7 @@ void trace_end(trace *t)
     free(t->before);
     free(t->now);
     t->before = t->now = NULL;
+    if (t->pagemap > 0)
+        close(t->pagemap - 1);
+    t->pagemap = 0;
 }

@@ -13,7 +13,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-enum { TRACE_RANGES = 32, TRACE_HEAD_WORDS = 3 };
+enum { TRACE_RANGES = 256, TRACE_HEAD_WORDS = 3, TRACE_MAPPINGS = 16, TRACE_PAGES = 512 };
 
 /* ASLEEP: only of a process that may block; the next trace_next waits for it to be woken. NOTHING: never returned. */
 typedef enum trace_step {
@@ -36,6 +36,8 @@ typedef struct trace_how {
     void *context;
     bool may_block;
     bool stepping;
+    bool pages;                     /* of each mapping only the pages among its first TRACE_PAGES that the process has: for
+                                     * segments of gibibytes. trace_pages_changed then tells of a new one */
 } trace_how;
 
 typedef struct trace {
@@ -57,6 +59,14 @@ typedef struct trace {
     bool in_system_call;                        /* stopped at its beginning */
     uintptr_t system_call;                      /* where there is such an instruction */
     size_t changed_at, changed_bytes;           /* part of `now` that differs from `before` */
+    /* Of pages.c. */
+    int pagemap;                                /* + 1; 0: not open */
+    unsigned mapping_count;
+    struct trace_mapping {
+        uintptr_t start;
+        unsigned pages;
+        uint8_t present[TRACE_PAGES];
+    } mappings[TRACE_MAPPINGS];
 } trace;
 
 /* 0, or -1 with a message on stderr. */
@@ -75,7 +85,14 @@ char trace_state(pid_t pid);
 /* Whether the system call that the process stands before, or stands in, is one that no other process can see. */
 bool trace_call_is_quiet(pid_t pid);
 
-/* ---- between trace.c and fence.c ---- */
+/* ---- pages.c ---- */
+/* Adds the pages of a mapping that the process has as ranges. 0, or -1. */
+int trace_pages_add(trace *t, uintptr_t start, uintptr_t end);
+/* Whether the process has other pages than at the last trace_find. */
+bool trace_pages_changed(trace *t);
+
+/* ---- between trace.c, pages.c and fence.c ---- */
+int trace_add_range(trace *t, uintptr_t start, size_t length);
 /* Asks a process of its own for debug registers, which some machines and sandboxes do not have. */
 bool fence_supported(void);
 int fence_begin(trace *t);

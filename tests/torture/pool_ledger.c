@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "platform/base.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,10 +26,7 @@ int pool_ledger_pool(mproc_shm *shm, mproc_start start, mproc_pool_options *opti
     options->start = start;
     options->initializer = pool_ledger_open;
     options->initializer_args = MPROC_ARGS(shm);
-    int rc = mproc_pool_create(options, ret_pool);
-    if (rc < 0)
-        fprintf(stderr, "no pool: %s: %s\n", mproc_errname(rc), mproc_error_text(mproc_last_error()));
-    return rc;
+    return mproc_pool_create(options, ret_pool);
 }
 
 void pool_letter_write(pool_letter *letter, uint32_t number, uint32_t run_us)
@@ -70,6 +68,39 @@ unsigned pool_letter_read(mproc_variant answer, uint32_t number, uint32_t run_us
     memcpy(&got, bytes, size);
     sent.attempt = got.attempt;
     return memcmp(&got, &sent, size) == 0 ? got.attempt : 0;
+}
+
+/* As many as there are workers, or nobody leaves. */
+static int task_meet(mproc_call *call)
+{
+    pool_ledger_shared *ledger = mproc_call_self(call);
+    uint32_t all = (uint32_t)mproc_call_int(call, 0);
+    mproc_deadline limit = mproc_after_ms((uint64_t)mproc_call_int(call, 1));
+    if (mproc_call_attempt(call) == 1)
+        atomic_fetch_add(&ledger->met, 1);
+    while (atomic_load(&ledger->met) < all) {
+        if (mproc_left_ms(limit) == 0)
+            return -ETIMEDOUT;
+        usleep(200);
+    }
+    return 0;
+}
+
+int pool_meet(mproc_pool *pool, pool_ledger_shared *ledger, unsigned workers, int limit_ms)
+{
+    enum { GUESTS_MOST = 16, RETRIES = 20, HANG_MS = 10000 };
+    mproc_future *guests[GUESTS_MOST] = {NULL};
+    int64_t all = atomic_load(&ledger->met) + workers;
+    int rc = workers <= GUESTS_MOST ? 0 : -EINVAL;
+    for (unsigned i = 0; i < workers && rc == 0; i++)
+        rc = mproc_pool_submit(pool, task_meet, MPROC_ARGS(all, limit_ms),
+                               MPROC_WITH(mproc_task_options, .retries = RETRIES), &guests[i]);
+    for (unsigned i = 0; i < workers && i < GUESTS_MOST && guests[i]; i++) {
+        int came = mproc_future_result(guests[i], mproc_after_ms((uint64_t)limit_ms + HANG_MS), NULL);
+        rc = rc == 0 ? came : rc;
+        mproc_future_close(&guests[i]);
+    }
+    return rc;
 }
 
 unsigned pool_children(pid_t parent, pid_t *ret_pids, unsigned most)

@@ -49,6 +49,9 @@ int pool_letter_send(mproc_pool *pool, mproc_fn *fn, const pool_letter *letter, 
                      mproc_future **ret_future);
 /* The attempt that answered, or 0: it is not the letter that was sent. */
 unsigned pool_letter_read(mproc_variant answer, uint32_t number, uint32_t run_us);
+/* So many tasks must run at the same time, each in a worker of its own, within limit_ms: 0, or what one of them met with.
+ * They are tried again when their workers die. */
+int pool_meet(mproc_pool *pool, pool_ledger_shared *ledger, unsigned workers, int limit_ms);
 /* All children of a process; how many. */
 unsigned pool_children(pid_t parent, pid_t *ret_pids, unsigned most);
 /* The child of this process that was none of `before`; 0: there is none. */

@@ -234,37 +234,12 @@ static bool kill_one(pool_kills *k)
     return kill(pid, SIGKILL) == 0;
 }
 
-/* As many as there are workers, or nobody leaves. */
-static int task_meet(mproc_call *call)
+static void workers_meet(pool_kills *k)
 {
-    pool_ledger_shared *ledger = mproc_call_self(call);
-    uint32_t all = (uint32_t)mproc_call_int(call, 0);
-    mproc_deadline limit = mproc_after_ms((uint64_t)mproc_call_int(call, 1));
-    if (mproc_call_attempt(call) == 1)
-        atomic_fetch_add(&ledger->met, 1);
-    while (atomic_load(&ledger->met) < all)
-        if (mproc_left_ms(limit) == 0)
-            return -ETIMEDOUT;
-        else
-            usleep(200);
-    return 0;
-}
-
-static void pool_meet(pool_kills *k)
-{
-    mproc_future *guests[WORKERS] = {NULL};
     int64_t from = mproc__now_ns();
-    uint32_t all = atomic_load(&k->ledger->met) + WORKERS;
-    int rc = 0;
-    for (unsigned i = 0; i < WORKERS && rc == 0; i++)
-        rc = mproc_pool_submit(k->pool, task_meet, MPROC_ARGS((int64_t)all, (int64_t)support_ms(FULL_MS)),
-                               MPROC_WITH(mproc_task_options, .retries = RETRIES), &guests[i]);
-    for (unsigned i = 0; i < WORKERS; i++) {
-        int came = guests[i] ? mproc_future_result(guests[i], mproc_after_ms(support_ms(HANG_MS)), NULL) : rc;
-        if (came < 0)
-            blame(k, "the pool is not at its full size %d ms after a kill: %s", FULL_MS, mproc_errname(came));
-        mproc_future_close(&guests[i]);
-    }
+    int rc = pool_meet(k->pool, k->ledger, WORKERS, support_ms(FULL_MS));
+    if (rc < 0)
+        blame(k, "the pool is not at its full size %d ms after a kill: %s", FULL_MS, mproc_errname(rc));
     int64_t took_ms = (mproc__now_ns() - from) / 1000000;
     k->slowest_ms = took_ms > k->slowest_ms ? took_ms : k->slowest_ms;
 }
@@ -277,10 +252,10 @@ static void kills_run(pool_kills *k, unsigned kills)
         nanosleep(&(struct timespec){.tv_nsec = (rand_r(k->seed) % PAUSE_US_MOST) * 1000L}, NULL);
         if (kill_one(k) && k->kills - last >= MEETING_EVERY) {
             last = k->kills;
-            pool_meet(k);
+            workers_meet(k);
         }
     }
-    pool_meet(k);
+    workers_meet(k);
 }
 
 /* ---- one pool after the other ---- */
@@ -317,7 +292,7 @@ static void pool_torture(pool_kills *k, mproc_start start, unsigned kills, const
     k->slowest_ms = 0;
     k->unnamed = 0;
     if (pool_ledger_pool(k->shm, start, &options, &k->pool) < 0) {
-        blame(k, "no pool of %s", name);
+        blame(k, "no pool of %s: %s", name, mproc_error_text(mproc_last_error()));
         return;
     }
     k->supervisor = pool_supervisor(before, count);

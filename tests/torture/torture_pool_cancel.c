@@ -170,8 +170,9 @@ static void cancel_torture(pool_cancels *c, mproc_start start, unsigned cancels,
     c->threads = start == MPROC_START_THREAD;
     c->late = 0;
     c->beside_done = 0;
-    if (pool_ledger_pool(c->shm, start, &options, &c->pool) < 0) {
-        c->failures++;
+    int rc = pool_ledger_pool(c->shm, start, &options, &c->pool);
+    if (rc < 0) {
+        blame(c, 0, "has no pool", rc);
         return;
     }
     unsigned begin = c->cancels;
@@ -183,7 +184,7 @@ static void cancel_torture(pool_cancels *c, mproc_start start, unsigned cancels,
         if (c->beside[i].future)
             beside_judge(c, i);
     balance(c, name, c->cancels - begin);
-    int rc = mproc_pool_stop(c->pool, true, mproc_after_ms(support_ms(HANG_MS)), NULL);
+    rc = mproc_pool_stop(c->pool, true, mproc_after_ms(support_ms(HANG_MS)), NULL);
     if (rc < 0)
         blame(c, 0, "the pool does not stop", rc);
     mproc_pool_close(&c->pool);
