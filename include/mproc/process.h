@@ -11,7 +11,8 @@
  *
  * The default is fork, or what mproc_set_start said; in a child, the method by which it was started. Fork by
  * default is refused beside other threads (MPROC_ETHREADS), because what they have locked stays locked in the
- * copy; who asks for MPROC_START_FORK by name gets it. Handles and descriptors (mproc_fd) cross in the
+ * copy; who asks for MPROC_START_FORK by name gets it. In such a child this library's calls and malloc work, but what of libc
+ * has a lock of its own may hang: getaddrinfo, localtime, dlopen, setenv, random, syslog (mproc-process(3)). Handles and descriptors (mproc_fd) cross in the
  * arguments by every method; a bare pointer only to threads.
  *
  * A child finds: default signal dispositions and an empty mask; the null device as standard input

@@ -30,6 +30,9 @@
  *   output           no                one at a time (1)    who started it    no                   -ECHILD
  *   (1) on one handle; join, signal, stop and wait go beside them
  *
+ * The nursery waits while the system loads the program. From a filesystem that hangs no start of programs and forkserver children
+ * goes on until that does, without a deadline, nor are children ended at this process's death; fork and spawn go on.
+ *
  * SIGPIPE: a program that does not read what is sent to it raises none here. At normal exit running programs are joined as
  * other children are, behind the closing of their pipes, so that none waits for us while we wait for it. */
 #ifndef MPROC_PROGRAM_H

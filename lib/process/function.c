@@ -3,151 +3,27 @@
  * static ones too, without registration. The receiver finds the object with that build-id and checks that the
  * offset is code.
  *
- * Build-ids are a default of the distribution's linker, not of every linker; an object without one is
- * identified by a SHA-1 over its executable segments, which two builds share only when their code is the
- * same. A receiver that lacks the object takes the function that is registered under the same name
- * (registered.c). Results are remembered per thread (no lock, no false sharing) until the dynamic loader
- * unloads something. */
+ * A receiver that lacks the object takes the function that is registered under the same name
+ * (registered.c). What was searched for is remembered per thread (no lock, no false sharing), and looked at again. */
 #include "platform/base.h"
 
 #include <dlfcn.h>
-#include <elf.h>
-#include <link.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #include "platform/story.h"
 #include "process/launch.h"
+#include "process/object.h"
 
 enum { FUNCTION_CACHE = 32 }; /* a power of two; programs send few different functions */
 
 typedef struct function_entry {
     uintptr_t address; /* 0: empty */
     unsigned long long unloads;
-    mproc__function_id id;
+    mproc__object_place place;
 } function_entry;
 
 static _Thread_local function_entry function_cache[FUNCTION_CACHE];
-
-/* ---- objects ---- */
-
-static bool object_contains(const struct dl_phdr_info *info, uintptr_t offset)
-{
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-        if (segment->p_type == PT_LOAD && (segment->p_flags & PF_X) && offset >= segment->p_vaddr &&
-            offset - segment->p_vaddr < segment->p_memsz)
-            return true;
-    }
-    return false;
-}
-
-/* Walks one note segment; note sizes come from the file, so every step is checked against its end. */
-static bool notes_find_id(const uint8_t *notes, size_t size_bytes, size_t align, uint8_t ret_id[20])
-{
-    align = align == 8 ? 8 : 4;
-    while (size_bytes >= sizeof(ElfW(Nhdr))) {
-        const ElfW(Nhdr) *note = (const void *)notes;
-        size_t name = sizeof *note, desc = mproc__round_up(name + note->n_namesz, align);
-        size_t end = mproc__round_up(desc + note->n_descsz, align);
-        if (note->n_namesz > size_bytes || note->n_descsz > size_bytes || desc + note->n_descsz > size_bytes)
-            return false;
-        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && !memcmp(notes + name, "GNU", 4) &&
-            note->n_descsz > 0) {
-            memset(ret_id, 0, 20);
-            memcpy(ret_id, notes + desc, note->n_descsz < 20 ? note->n_descsz : 20);
-            return true;
-        }
-        if (end >= size_bytes)
-            return false;
-        notes += end;
-        size_bytes -= end;
-    }
-    return false;
-}
-
-static bool object_build_id(const struct dl_phdr_info *info, uint8_t ret_id[20])
-{
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-        if (segment->p_type == PT_NOTE && notes_find_id((const uint8_t *)(info->dlpi_addr + segment->p_vaddr),
-                                                        segment->p_filesz, segment->p_align, ret_id))
-            return true;
-    }
-    return false;
-}
-
-static bool object_hash(const struct dl_phdr_info *info, uint8_t ret_id[20])
-{
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool good = context && EVP_DigestInit_ex(context, EVP_sha1(), NULL) == 1;
-    for (size_t i = 0; good && i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-        if (segment->p_type == PT_LOAD && (segment->p_flags & PF_X))
-            good = EVP_DigestUpdate(context, (const void *)(info->dlpi_addr + segment->p_vaddr),
-                                    segment->p_filesz) == 1;
-    }
-    good = good && EVP_DigestFinal_ex(context, ret_id, NULL) == 1;
-    EVP_MD_CTX_free(context);
-    return good;
-}
-
-static bool object_id(const struct dl_phdr_info *info, uint8_t ret_id[20])
-{
-    return object_build_id(info, ret_id) || object_hash(info, ret_id);
-}
-
-/* ---- walking the loaded objects ---- */
-
-typedef struct function_search {
-    uintptr_t address;     /* pack: wanted; unpack: found */
-    mproc__function_id id; /* pack: found; unpack: wanted */
-    unsigned long long unloads;
-    bool found;
-} function_search;
-
-static int search_address(struct dl_phdr_info *info, size_t size, void *context)
-{
-    (void)size;
-    function_search *search = context;
-    search->unloads = info->dlpi_subs;
-    if (!object_contains(info, search->address - info->dlpi_addr))
-        return 0;
-    search->id.offset = search->address - info->dlpi_addr;
-    search->found = object_id(info, search->id.build_id);
-    return 1;
-}
-
-static int search_id(struct dl_phdr_info *info, size_t size, void *context)
-{
-    (void)size;
-    function_search *search = context;
-    uint8_t id[20];
-    search->unloads = info->dlpi_subs;
-    if (!object_contains(info, search->id.offset) || !object_id(info, id) ||
-        memcmp(id, search->id.build_id, 20))
-        return 0;
-    search->address = info->dlpi_addr + search->id.offset;
-    search->found = true;
-    return 1;
-}
-
-static int search_unloads(struct dl_phdr_info *info, size_t size, void *context)
-{
-    (void)size;
-    *(unsigned long long *)context = info->dlpi_subs;
-    return 1;
-}
-
-/* How often anything was unloaded; a remembered address is good while this stands still. */
-static unsigned long long unload_count(void)
-{
-    unsigned long long count = 0;
-    dl_iterate_phdr(search_unloads, &count);
-    return count;
-}
 
 static function_entry *cache_slot(uint64_t key)
 {
@@ -155,47 +31,46 @@ static function_entry *cache_slot(uint64_t key)
 }
 _Static_assert(FUNCTION_CACHE == 32, "cache_slot takes the top five bits");
 
-static void cache_put(uint64_t key, const function_search *search)
+/* Whether its object is still there. */
+static bool entry_holds(const function_entry *entry)
 {
-    *cache_slot(key) =
-        (function_entry){.address = search->address, .unloads = search->unloads, .id = search->id};
+    mproc__object_place now;
+    if (mproc__object_at(entry->address, &now))
+        return mproc__object_place_same(&now, &entry->place);
+    return entry->unloads == mproc__object_unloads();
 }
 
 /* ---- the three calls ---- */
 
-static int identity_pack(mproc_fn *fn, mproc__function_id *ret_id)
+static bool place_find(uintptr_t address, mproc__object_place *ret_place)
 {
-    function_search search = {.address = (uintptr_t)fn};
-    const function_entry *entry = cache_slot(search.address);
-    if (entry->address && entry->address == search.address && entry->unloads == unload_count()) {
-        *ret_id = entry->id;
-        return 0;
+    function_entry *entry = cache_slot(address);
+    if (mproc__object_at(address, ret_place))
+        return true;
+    if (!address || entry->address != address || !entry_holds(entry)) {
+        *entry = (function_entry){.address = address};
+        if (!mproc__object_search(address, &entry->place, &entry->unloads)) {
+            entry->address = 0;
+            return false;
+        }
     }
-    dl_iterate_phdr(search_address, &search);
-    if (!search.found)
-        return mproc__fail(MPROC_EFUNCTION,
-                           "%p is not a function of a loaded object (a nested or run-time made function?)",
-                           (void *)search.address);
-    cache_put(search.address, &search);
-    *ret_id = search.id;
-    return 0;
+    *ret_place = entry->place;
+    return true;
 }
 
-/* Names are looked up each time: one may be given later than the identity was remembered. */
+/* Names are looked up each time: one may be given later than the place was remembered. */
 int mproc__function_pack(mproc_fn *fn, mproc__function_id *ret_id)
 {
-    int rc = identity_pack(fn, ret_id);
-    if (rc == 0)
-        snprintf(ret_id->name, sizeof ret_id->name, "%s", mproc__registered_name(fn));
-    return rc;
-}
-
-static int first_object_id(struct dl_phdr_info *info, size_t size, void *context)
-{
-    (void)size;
-    if (!object_id(info, context))
-        memset(context, 0, 20);
-    return 1;
+    mproc__object_place place;
+    if (!place_find((uintptr_t)fn, &place))
+        return mproc__fail(MPROC_EFUNCTION,
+                           "%p is not a function of a loaded object (a nested or run-time made function?)",
+                           (void *)(uintptr_t)fn);
+    memset(ret_id, 0, sizeof *ret_id);
+    memcpy(ret_id->build_id, place.build_id, sizeof ret_id->build_id);
+    ret_id->offset = place.offset;
+    snprintf(ret_id->name, sizeof ret_id->name, "%s", mproc__registered_name(fn));
+    return 0;
 }
 
 static void id_text(const uint8_t id[20], char ret_text[41])
@@ -207,8 +82,8 @@ static void id_text(const uint8_t id[20], char ret_text[41])
 static int function_unknown(const mproc__function_id *id)
 {
     char wanted[41], own[41];
-    uint8_t own_id[20] = {0};
-    dl_iterate_phdr(first_object_id, own_id);
+    uint8_t own_id[20];
+    mproc__object_own_id(own_id);
     id_text(id->build_id, wanted);
     id_text(own_id, own);
     if (id->name[0])
@@ -233,23 +108,29 @@ static int function_by_name(const mproc__function_id *id, mproc_fn **ret_fn)
     return 0;
 }
 
+static uintptr_t address_find(const mproc__object_place *place)
+{
+    uint64_t key;
+    memcpy(&key, place->build_id, sizeof key);
+    function_entry *entry = cache_slot(key ^ place->offset);
+    if (entry->address && mproc__object_place_same(&entry->place, place) && entry_holds(entry))
+        return entry->address;
+    function_entry found = {.address = mproc__object_program(place), .place = *place};
+    if (!found.address)
+        found.address = mproc__object_search_place(place, &found.unloads);
+    if (found.address)
+        *entry = found;
+    return found.address;
+}
+
 int mproc__function_unpack(const mproc__function_id *id, mproc_fn **ret_fn)
 {
-    function_search search = {.id = *id};
-    uint64_t key;
-    memcpy(&key, id->build_id, sizeof key);
-    key ^= id->offset;
-    const function_entry *entry = cache_slot(key);
-    if (entry->address && entry->id.offset == id->offset && !memcmp(entry->id.build_id, id->build_id, 20) &&
-        entry->unloads == unload_count()) {
-        *ret_fn = (mproc_fn *)entry->address;
-        return 0;
-    }
-    dl_iterate_phdr(search_id, &search);
-    if (!search.found)
+    mproc__object_place place = {.offset = id->offset};
+    memcpy(place.build_id, id->build_id, sizeof place.build_id);
+    uintptr_t address = address_find(&place);
+    if (!address)
         return function_by_name(id, ret_fn);
-    cache_put(key, &search);
-    *ret_fn = (mproc_fn *)search.address;
+    *ret_fn = (mproc_fn *)address;
     return 0;
 }
 
@@ -272,15 +153,14 @@ static void name_find(mproc_fn *fn, char *buffer, size_t size_bytes)
 void mproc__function_name(mproc_fn *fn, char *buffer, size_t size_bytes)
 {
     static _Thread_local struct {
-        mproc_fn *fn;
-        unsigned long long unloads;
+        function_entry of;
         char name[96];
     } last;
-    unsigned long long unloads = unload_count();
-    if (last.fn != fn || last.unloads != unloads) {
+    if (!fn || last.of.address != (uintptr_t)fn || !entry_holds(&last.of)) {
         name_find(fn, last.name, sizeof last.name);
-        last.fn = fn;
-        last.unloads = unloads;
+        last.of = (function_entry){.address = (uintptr_t)fn};
+        if (!mproc__object_at(last.of.address, &last.of.place))
+            last.of.unloads = mproc__object_unloads();
     }
     snprintf(buffer, size_bytes, "%s", last.name);
 }

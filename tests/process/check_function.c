@@ -2,13 +2,11 @@
 /* Functions as (build-id, offset): found again, refused when they are none, errors that name both builds. */
 #include "platform/base.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <link.h>
+#include <pthread.h>
 
 #include "platform/story.h"
-#include "process/launch.h"
-#include "support/support.h"
+#include "process/process_support.h"
 
 static int hidden(mproc_call *call)
 {
@@ -86,8 +84,84 @@ START_TEST(stories_name_exported_functions_and_place_the_others)
 }
 END_TEST
 
+/* ---- in a fork child of a program with threads ---- */
+
+/* Older libcs let nobody know without the list: such a child waits. */
+#ifdef HAVE__DL_FIND_OBJECT
+enum { LOCKED_LISTS = 2 };
+#else
+enum { LOCKED_LISTS = 0 };
+#endif
+
+static gate inside, leave;
+
+static int says_and_waits(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    char byte;
+    (void)info;
+    (void)size;
+    (void)unused;
+    gate_open(&inside);
+    return (int)read(leave.read_fd, &byte, 1);
+}
+
+static void *looks_at_the_list(void *unused)
+{
+    dl_iterate_phdr(says_and_waits, NULL);
+    return unused;
+}
+
+static int finds_functions(mproc_call *call)
+{
+    mproc__function_id id;
+    mproc_fn *fn = NULL;
+    char name[64];
+    (void)call;
+    mproc__function_name(hidden, name, sizeof name);
+    if (mproc__function_pack((mproc_fn *)(uintptr_t)strlen, &id) < 0 || mproc__function_pack(hidden, &id) < 0)
+        return 1;
+    return mproc__function_unpack(&id, &fn) == 0 && fn == hidden ? 0 : 2;
+}
+
+static int starts_by_all_methods(mproc_call *call)
+{
+    (void)call;
+    for (int method = FIRST_METHOD; method < PROCESS_METHODS; method++) {
+        mproc_process *process;
+        int exit_code = -1;
+        int rc = mproc_process_start(
+            hidden, MPROC_NONE, MPROC_WITH(mproc_process_options, .start = (mproc_start)method), &process);
+        if (rc == 0)
+            rc = mproc_process_join(process, mproc_after_ms(support_ms(LIMIT_MS)), &exit_code);
+        if (rc < 0 || exit_code != 3)
+            return method;
+        mproc_process_close(&process);
+    }
+    return 0;
+}
+
+/* The loader's lock stays taken in the copy, for good. */
+START_TEST(functions_are_found_and_started_though_another_thread_held_the_loaders_list_at_the_fork)
+{
+    static mproc_fn *const all[] = {finds_functions, starts_by_all_methods};
+    pthread_t thread;
+    warm();
+    inside = gate_make();
+    leave = gate_make();
+    ck_assert_int_eq(pthread_create(&thread, NULL, looks_at_the_list, NULL), 0);
+    gate_await(&inside);
+    int exit_code = run(MPROC_START_FORK, all[_i], MPROC_NONE);
+    gate_open(&leave);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(exit_code, 0);
+    gate_destroy(&inside);
+    gate_destroy(&leave);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
+    mproc__process_main(&argc, &argv);
     Suite *suite = suite_create("function");
     TCase *identity = support_case(suite, "identity");
     tcase_add_test(identity, a_static_function_is_found_again_by_its_identity);
@@ -96,5 +170,8 @@ int main(int argc, char **argv)
     tcase_add_test(identity, another_build_is_refused_and_both_builds_are_named);
     tcase_add_test(identity, an_offset_outside_the_code_is_refused);
     tcase_add_test(identity, stories_name_exported_functions_and_place_the_others);
+    tcase_add_loop_test(
+        identity, functions_are_found_and_started_though_another_thread_held_the_loaders_list_at_the_fork, 0,
+        LOCKED_LISTS);
     return support_run(suite, argc, argv);
 }
