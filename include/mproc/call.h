@@ -56,6 +56,8 @@ MPROC_API int  mproc_call_fail(mproc_call *call, int code, const char *format, .
 /* Circumstances. */
 MPROC_API bool mproc_call_stopping(const mproc_call *call);          /* cancelled, past its time limit, or pool stopping */
 MPROC_API int  mproc_call_progress(mproc_call *call, uint64_t done, uint64_t total);  /* seen by mproc_future_progress */
+MPROC_API void mproc_call_range(const mproc_call *call, size_t *ret_first, size_t *ret_end); /* in mproc_pool_for: items first to
+                                                                      * end - 1 are this call's; elsewhere none, 0 and 0 */
 MPROC_API unsigned mproc_call_attempt(const mproc_call *call);       /* 1, or more after a retry */
 MPROC_API void *mproc_call_self(const mproc_call *call);             /* in a served method: what create set */
 MPROC_API void mproc_call_set_self(mproc_call *call, void *self);    /* in create; in an initialiser: the worker's own data */

@@ -25,6 +25,8 @@
  * create                 until ready       yes      -                       no                   a pool of its own
  * submit                 when full         yes      creator only: -ECHILD   no                   -ECHILD
  * map                    to the end        yes      creator only            no                   -ECHILD
+ * for                    to the end        yes      creator only            no                   -ECHILD
+ * for_start              no                yes      creator only            no                   -ECHILD
  * map_start, map_variants copies the input yes      creator only            no                   -ECHILD
  * results_next           to its deadline   one at a time                    no                   -ECHILD
  * results_close          no                one at a time                    no                   frees the copy
@@ -64,15 +66,20 @@ typedef struct mproc_task_options {
 } mproc_task_options;
 typedef struct mproc_map_options {
     size_t      size;
-    size_t      chunk;              /* arrays: items a worker takes at once; 0: adapts, to about 10 us of work */
-    uint32_t    time_limit_ms;      /* per item; the grace is 2000 ms */
-    unsigned    retries;            /* of an item, after a death; 62 at most */
-    mproc_variant args;             /* further arguments, a list, the same for every item; copied. Arrays: from position 0;
-                                     * variants: from position 1, after the item */
+    size_t      chunk;              /* for: items of a range; arrays: items claimed together. While they are done quickly, a
+                                     * worker takes several chunks at once; 0: adapts, to about 10 us of work */
+    uint32_t    time_limit_ms;      /* per item, or range; the grace is 2000 ms */
+    unsigned    retries;            /* of an item, or range, after a death; 62 at most */
+    mproc_variant args;             /* further arguments, a list, the same for every item; copied. Arrays, for: from position 0;
+                                     * variants: from position 1, after the item. Arrays, for: may hold handles, see below */
     int        *status;             /* arrays: count codes, one an item, written at the end; NULL: only the first failure is told */
     bool        unordered;          /* of mproc_results: as they finish */
     size_t      ahead;              /* of mproc_results: items submitted and not yet read; 0: 4 a worker */
 } mproc_map_options;
+/* Handles among the arguments of processes (arrays, locks, queues, ...): workers open them when they first need them, by
+ * /proc, and keep arrays, locks, conditions and events until the caller has closed them and the pool is used again; others
+ * until they have nothing to do. Refused with MPROC_ECANNOTCROSS: what lives in this process (thread:), is pollable, or is a
+ * connection; those go to workers by initializer_args. MPROC_ELIMIT: 64 different ones are in use. */
 /* One item: reads in, writes out, returns 0 or a failure. */
 typedef int mproc_map_fn(mproc_call *call, const void *in, void *out);
 
@@ -87,8 +94,9 @@ MPROC_API MPROC_CHECK int mproc_pool_create(const mproc_pool_options *options, m
  * than 256 different functions; MPROC_EDIED or the initializer's code: broken, with the reason. */
 MPROC_API MPROC_CHECK int mproc_pool_submit(mproc_pool *pool, mproc_fn *fn, mproc_variant args, const mproc_task_options *options, mproc_future **ret_future);
 
-/* Arrays: item i reads in_bytes at in + i * in_bytes and writes out_bytes at out + i * out_bytes. Processes: `in` is copied
- * to shared memory and `out` back at the end (what a failed item leaves there is unspecified); threads work in place. Waits; 0,
+/* Arrays: item i reads in_bytes at in + i * in_bytes and writes out_bytes at out + i * out_bytes. Processes: an array in shared
+ * memory of ours (mproc_array_data, mproc_shm) is used in place; any other `in` is copied to shared memory and `out` back at
+ * the end (what a failed item leaves there is unspecified). Threads work in place. Waits; 0,
  * or the code of the failing item with the lowest index, after all items were tried: story with MPROC_ERROR_ITEM.
  * A zero-sized array may be NULL. -ENOMEM: no room for the arrays; -EMSGSIZE; MPROC_ELIMIT: 32 maps run already. */
 MPROC_API MPROC_CHECK int mproc_pool_map(mproc_pool *pool, mproc_map_fn *fn, const void *in, size_t in_bytes, void *out, size_t out_bytes,
@@ -97,6 +105,13 @@ MPROC_API MPROC_CHECK int mproc_pool_map(mproc_pool *pool, mproc_map_fn *fn, con
  * future is closed; threads: `in` too. Closing it earlier cancels the map and waits until no worker is in it. */
 MPROC_API MPROC_CHECK int mproc_pool_map_start(mproc_pool *pool, mproc_map_fn *fn, const void *in, size_t in_bytes, void *out, size_t out_bytes,
                                                size_t count, const mproc_map_options *options, mproc_future **ret_future);
+
+/* A loop over 0 .. count - 1 in ranges: fn asks mproc_call_range which items are its, and works on arrays that `args` of the
+ * options name (mproc_array), or that workers have otherwise. A range is of `chunk` items (the last one may be shorter), or
+ * of as many as take about 10 us. It fails, is limited in time and tried again as a whole: a code other than 0 is the status
+ * of each of its items, and MPROC_ERROR_ITEM names the first. Waits as map does. */
+MPROC_API MPROC_CHECK int mproc_pool_for(mproc_pool *pool, mproc_fn *fn, size_t count, const mproc_map_options *options);
+MPROC_API MPROC_CHECK int mproc_pool_for_start(mproc_pool *pool, mproc_fn *fn, size_t count, const mproc_map_options *options, mproc_future **ret_future);
 
 /* Items and results of any size: fn gets (item, args...). Items are copied. At most `ahead` items are submitted and not yet
  * read; reading submits more, so memory is bounded whatever the results are. */

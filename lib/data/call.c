@@ -180,6 +180,12 @@ unsigned mproc_call_attempt(const mproc_call *call)
     return call->attempt;
 }
 
+void mproc_call_range(const mproc_call *call, size_t *ret_first, size_t *ret_end)
+{
+    *ret_first = call->range_first;
+    *ret_end = call->range_end;
+}
+
 void *mproc_call_self(const mproc_call *call)
 {
     return call->self;

@@ -16,6 +16,7 @@ struct mproc_call {
     bool (*stopping)(const mproc_call *call);                         /* NULL: never */
     int (*progress)(mproc_call *call, uint64_t done, uint64_t total); /* NULL: not shown */
     void *runner;                                                     /* the runner's own */
+    size_t range_first, range_end;                                    /* of mproc_pool_for; else 0, 0 */
     /* set by the function */
     mproc_variant result; /* owned by the call */
     int code;             /* of mproc_call_fail, or MPROC_EARGUMENT: the mark; 0: none */

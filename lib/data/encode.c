@@ -141,7 +141,8 @@ static int handle_write(encoder *out, Mproc__Node *node, mproc_variant value)
     if (!out->parcel || !handle->ops->pack)
         return cannot_cross(&value);
     out->parcel->blob_bytes = 0;
-    code = handle->ops->pack(handle, out->parcel);
+    code = out->parcel->lending ? out->parcel->lending->lend(out->parcel, handle)
+                                : handle->ops->pack(handle, out->parcel);
     if (code < 0)
         return code == MPROC_ECANNOTCROSS ? cannot_cross(&value) : code;
     message.type = handle->type;

@@ -27,6 +27,8 @@ void mproc__parcel_register_remote(mproc__unpack_fn *fn)
 int mproc__parcel_open_handle(mproc__parcel *parcel, uint32_t type, const void *blob, size_t blob_bytes,
                               mproc__handle **ret_handle)
 {
+    if (parcel->lending)
+        return parcel->lending->borrow(parcel, type, blob, blob_bytes, ret_handle);
     if (unpack_remote && blob_bytes >= MPROC__PARCEL_REMOTE_BYTES &&
         memcmp(blob, MPROC__PARCEL_REMOTE, MPROC__PARCEL_REMOTE_BYTES) == 0)
         return unpack_remote(parcel, blob, blob_bytes, ret_handle);
@@ -41,6 +43,17 @@ int mproc__parcel_pack(mproc__parcel *parcel, bool allow_fds, mproc_variant valu
     int code;
 
     *parcel = (mproc__parcel){.allow_fds = allow_fds};
+    code = mproc__encode_parcel(parcel, value);
+    if (code < 0)
+        mproc__parcel_clear(parcel, false);
+    return code;
+}
+
+int mproc__parcel_pack_lent(mproc__parcel *parcel, const mproc__lending *lending, mproc_variant value)
+{
+    int code;
+
+    *parcel = (mproc__parcel){.lending = lending};
     code = mproc__encode_parcel(parcel, value);
     if (code < 0)
         mproc__parcel_clear(parcel, false);

@@ -20,19 +20,33 @@ enum {
  * the types, so one function, registered apart, unpacks them all. */
 #define MPROC__PARCEL_REMOTE "\1remote"
 
-typedef struct mproc__parcel {
-    bool allow_fds; /* in */
-    uint8_t *bytes; /* owned */
+typedef struct mproc__parcel mproc__parcel;
+
+/* How handles travel that are not packed but lent (pools): `lend` is called instead of the handle's pack operation and adds
+ * what `borrow`, called at the other end instead of what was registered for the type, finds the handle by. */
+typedef struct mproc__lending {
+    int (*lend)(mproc__parcel *parcel, mproc__handle *handle);
+    int (*borrow)(mproc__parcel *parcel, uint32_t type, const void *blob, size_t blob_bytes,
+                  mproc__handle **ret_handle);
+    void *context;
+} mproc__lending;
+
+struct mproc__parcel {
+    bool allow_fds;                /* in */
+    const mproc__lending *lending; /* in; NULL: handles are packed */
+    uint8_t *bytes;                /* owned */
     size_t size_bytes;
     int fds[MPROC__PARCEL_FDS]; /* pack: borrowed from the handles; unpack: owned until taken (-1) */
     size_t fd_count;
     uint8_t blob[MPROC__PARCEL_BLOB_BYTES]; /* what the handle now being packed says of itself */
     size_t blob_bytes;
-} mproc__parcel;
+};
 
 /* Encodes a variant. 0, MPROC_EARGUMENT (an INVALID inside), MPROC_ECANNOTCROSS, -ENOMEM, -EMSGSIZE (over 64 fds), -EBADF
  * (a descriptor that is not open). */
 int mproc__parcel_pack(mproc__parcel *parcel, bool allow_fds, mproc_variant value);
+/* The same with handles lent, and no descriptors. */
+int mproc__parcel_pack_lent(mproc__parcel *parcel, const mproc__lending *lending, mproc_variant value);
 /* What packing it would answer, without doing it; the value is `depth` levels down in another. Descriptors are counted in
  * `parcel`, over several values too; it holds nothing afterwards. */
 int mproc__parcel_check(mproc__parcel *parcel, mproc_variant value, unsigned depth);

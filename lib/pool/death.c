@@ -20,17 +20,35 @@ typedef struct burial {
 
 /* ---- maps ---- */
 
-static void loss_note(const burial *at, uint64_t item)
+/* Items [item, end). */
+static void loss_note(const burial *at, uint64_t item, uint64_t end)
 {
     _Atomic uint64_t *loss = (_Atomic uint64_t *)mproc__view_at(at->view, at->map->losses) + at->index;
     uint64_t now = atomic_load(loss), mine = mproc__loss_pack(item, at->life, at->reason);
     while ((now == 0 || mine >> 20 < now >> 20) && !atomic_compare_exchange_weak(loss, &now, mine))
         ;
-    if (at->map->status) {
-        /* Also over what the item wrote itself, when it was stopped and returned: it counts as lost, and is not run again. */
-        _Atomic int32_t *status = (_Atomic int32_t *)mproc__view_at(at->view, at->map->status) + item;
-        atomic_store(status, mproc__loss_code(at->reason));
+    /* Also over what an item wrote itself, when it was stopped and returned: it counts as lost, and is not run again. */
+    _Atomic int32_t *status = (_Atomic int32_t *)mproc__view_at(at->view, at->map->status);
+    for (; at->map->status && item < end; item++)
+        atomic_store(&status[item], mproc__loss_code(at->reason));
+}
+
+/* What the dead was at in items [first, first + items), of which `resume` were over before. A range was begun whole. */
+static mproc__granule_death death_in(const burial *at, uint64_t first, uint32_t items, uint32_t resume)
+{
+    uint64_t item = atomic_load_explicit(&at->desk->item, memory_order_acquire);
+    uint64_t end = atomic_load_explicit(&at->desk->item_end, memory_order_acquire);
+    bool final = at->reason == MPROC__RUN_EXPIRED || at->reason == MPROC__RUN_CANCELLED;
+    mproc__granule_death death = {
+        .at = MPROC__GRANULE_NOT_STARTED, .items = items, .max_attempts = final ? 1 : at->map->max_attempts};
+    if (at->map->ranges && item <= first && first < end) {
+        death.at = resume;
+        death.end = items;
+    } else if (!at->map->ranges && item >= first + resume && item < first + items) {
+        death.at = (int64_t)(item - first);
+        death.end = (uint32_t)(item - first) + 1;
     }
+    return death;
 }
 
 static void granule_bury(const burial *at, uint64_t granule)
@@ -42,13 +60,9 @@ static void granule_bury(const burial *at, uint64_t granule)
         return;
     uint64_t first = granule * map->granule_items, left = map->count - first;
     uint32_t items = left < map->granule_items ? (uint32_t)left : map->granule_items;
-    uint64_t item = atomic_load_explicit(&at->desk->item, memory_order_acquire);
-    bool begun = item >= first + seen.resume && item < first + items;
-    unsigned attempts =
-        at->reason == MPROC__RUN_EXPIRED || at->reason == MPROC__RUN_CANCELLED ? 1 : map->max_attempts;
-    if (mproc__granule_bury(word, at->index, at->life, items,
-                            begun ? (int64_t)(item - first) : MPROC__GRANULE_NOT_STARTED, attempts))
-        loss_note(at, item);
+    mproc__granule_death death = death_in(at, first, items, seen.resume);
+    if (mproc__granule_bury(word, at->index, at->life, &death))
+        loss_note(at, first + (uint64_t)death.at, first + death.end);
 }
 
 static void map_bury(burial *at)

@@ -8,8 +8,9 @@
 
 /* Of a map's future: where the caller's arrays are. */
 typedef struct mproc__map_job {
-    unsigned index; /* in shared->maps */
-    uint64_t offset, length;
+    unsigned index;          /* in shared->maps */
+    uint64_t offset, length; /* of its range in the region; length 0: none */
+    mproc__lease lease;      /* what its arguments and arrays name */
     void *out;
     int *status;
     mproc_variant args; /* threads: the copy that workers borrow */

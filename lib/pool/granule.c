@@ -58,31 +58,31 @@ void mproc__granule_give_back(_Atomic uint64_t *word, mproc__granule_word claime
 }
 
 /* The granule as others may go on with it. */
-static mproc__granule_word granule_after_death(mproc__granule_word granule, uint32_t items, int64_t at,
-                                               unsigned max_attempts, bool *ret_lost)
+static mproc__granule_word granule_after_death(mproc__granule_word granule, const mproc__granule_death *death,
+                                               bool *ret_lost)
 {
     *ret_lost = false;
     granule.owner = 0;
-    if (at == MPROC__GRANULE_NOT_STARTED)
+    if (death->at == MPROC__GRANULE_NOT_STARTED)
         return granule;
-    /* Attempts belong to one item: a death further on begins to count anew. */
-    unsigned deaths = (at == (int64_t)granule.resume ? granule.attempt : 0) + 1;
-    *ret_lost = deaths >= max_attempts || deaths > MPROC__GRANULE_ATTEMPTS;
-    granule.resume = (uint32_t)at + *ret_lost;
+    /* Attempts belong to one piece: a death further on begins to count anew. */
+    unsigned deaths = (death->at == (int64_t)granule.resume ? granule.attempt : 0) + 1;
+    *ret_lost = deaths >= death->max_attempts || deaths > MPROC__GRANULE_ATTEMPTS;
+    granule.resume = *ret_lost ? death->end : (uint32_t)death->at;
     granule.attempt = *ret_lost ? 0 : deaths;
     granule.lost |= *ret_lost;
-    granule.final = granule.resume >= items;
+    granule.final = granule.resume >= death->items;
     return granule;
 }
 
-bool mproc__granule_bury(_Atomic uint64_t *word, unsigned worker, unsigned life, uint32_t items, int64_t at,
-                         unsigned max_attempts)
+bool mproc__granule_bury(_Atomic uint64_t *word, unsigned worker, unsigned life,
+                         const mproc__granule_death *death)
 {
     uint64_t now = atomic_load_explicit(word, memory_order_acquire);
     mproc__granule_word granule = mproc__granule_unpack(now);
     if (granule.owner != worker + 1 || granule.life != (life & 0xffff) || granule.final)
         return false;
     bool lost;
-    mproc__granule_word next = granule_after_death(granule, items, at, max_attempts, &lost);
+    mproc__granule_word next = granule_after_death(granule, death, &lost);
     return granule_swap(word, now, next) && lost;
 }

@@ -28,11 +28,19 @@ bool mproc__granule_claim(_Atomic uint64_t *word, unsigned worker, unsigned life
                           mproc__granule_word *ret_claimed);
 /* By its owner, who has done it all. */
 void mproc__granule_finish(_Atomic uint64_t *word, mproc__granule_word claimed);
-/* After the death of (worker, life), which was at item `at` of the granule, or had not begun it
- * (MPROC__GRANULE_NOT_STARTED). Puts it back for others, or makes it final when nothing is left. True: the item is lost,
- * said to exactly one of those who bury at the same time. */
-bool mproc__granule_bury(_Atomic uint64_t *word, unsigned worker, unsigned life, uint32_t items, int64_t at,
-                         unsigned max_attempts);
+/* What the dead was at in a granule: item `at`, or had not begun it (MPROC__GRANULE_NOT_STARTED). Items [at, end) are one
+ * piece: all of them are lost, or tried again. */
+typedef struct mproc__granule_death {
+    int64_t at;
+    uint32_t end;
+    uint32_t items; /* of the granule */
+    unsigned max_attempts;
+} mproc__granule_death;
+
+/* After the death of (worker, life). Puts the granule back for others, or makes it final when nothing is left. True: the
+ * piece is lost, said to exactly one of those who bury at the same time. */
+bool mproc__granule_bury(_Atomic uint64_t *word, unsigned worker, unsigned life,
+                         const mproc__granule_death *death);
 /* By its owner, who will not go on (the map was cancelled): nobody's again, from item `resume` on. */
 void mproc__granule_give_back(_Atomic uint64_t *word, mproc__granule_word claimed, uint32_t resume);
 

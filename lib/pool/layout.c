@@ -46,8 +46,9 @@ static void plan_fill(mproc__pool_plan_shared *plan, const mproc__pool_limits *l
     plan->ring = page_round(sizeof(mproc__pool_shared));
     plan->slots = page_round(plan->ring + plan->slot_count * sizeof(uint32_t));
     plan->arena = page_round(plan->slots + plan->slot_count * sizeof(mproc__task_shared));
-    plan->region =
+    plan->heads =
         page_round(plan->arena + mproc__arena_bytes(MPROC__POOL_BLOCK, arena_granules(limits->bytes)));
+    plan->region = plan->heads + (uint64_t)MPROC__POOL_MAPS * MPROC__POOL_HEAD;
     plan->region_bytes = region_bytes;
 }
 
@@ -173,7 +174,7 @@ int mproc__view_reserve_block(mproc__pool_view *view, uint32_t block)
     if (view->threads)
         return 0;
     _Atomic uint64_t *mark = &view->shared->arena_reserved;
-    uint64_t arena = view->shared->plan.arena, room = view->shared->plan.region - arena;
+    uint64_t arena = view->shared->plan.arena, room = view->shared->plan.heads - arena;
     uint64_t begin = mproc__view_offset(view, mproc__arena_data(&view->arena, block)) - arena;
     uint64_t end = begin + mproc__arena_block_bytes(&view->arena, block);
     uint64_t reserved = atomic_load_explicit(mark, memory_order_relaxed);
@@ -217,6 +218,7 @@ unsigned mproc__worker_desk_prepare(mproc__worker_shared *desk)
     atomic_store(&desk->slot, 0);
     atomic_store(&desk->map, 0);
     atomic_store(&desk->item, UINT64_MAX);
+    atomic_store(&desk->item_end, 0);
     atomic_store(&desk->run, 0);
     atomic_store(&desk->limit_ns, 0);
     atomic_store(&desk->word, mproc__worker_pack(word));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A pool's segment: what lies where, and who may write it. L6.
  *
- *     pool | task slots | ring of ready slots | arena (large arguments and results) | region (arrays of maps)
+ *     pool | ring of ready slots | task slots | arena (large arguments and results) | heads of maps | region (their arrays)
  *
  * All but the pool struct is sparse: addresses for the configured limits, memory as it is used (mproc__view_reserve_*).
  * Only the process that made the pool submits, so free lists of slots and of the region are its private memory; here is
@@ -10,20 +10,23 @@
 #ifndef MPROC__POOL_LAYOUT_H
 #define MPROC__POOL_LAYOUT_H
 
+#include "data/parcel.h"
 #include "platform/platform.h"
 #include "process/launch.h"
 #include "shm/arena.h"
 #include "shm/segment.h"
 
 enum {
-    MPROC__POOL_WORKERS = 112,    /* rows of a segment, less owner, supervisor, and leavers not yet swept */
-    MPROC__POOL_MAPS = 32,        /* running at the same time */
-    MPROC__POOL_FUNCTIONS = 256,  /* different ones a pool has been given */
-    MPROC__POOL_CERTIFICATES = 8, /* a worker's last deaths */
-    MPROC__POOL_INLINE = 192,     /* bytes of an encoded argument list or result that need no block */
-    MPROC__POOL_TEXT = 320,       /* of a failure's story */
-    MPROC__POOL_BLOCK = 4096,     /* granule of the arena */
-    MPROC__BLOCK_ORPHAN = 1       /* arena block state: its worker died */
+    MPROC__POOL_WORKERS = 112,     /* rows of a segment, less owner, supervisor, and leavers not yet swept */
+    MPROC__POOL_MAPS = 32,         /* running at the same time */
+    MPROC__POOL_HEAD = 128 * 1024, /* of addresses for a map's words, reports and arguments (map_begin.c) */
+    MPROC__POOL_FUNCTIONS = 256,   /* different ones a pool has been given */
+    MPROC__POOL_CERTIFICATES = 8,  /* a worker's last deaths */
+    MPROC__POOL_INLINE = 192,      /* bytes of an encoded argument list or result that need no block */
+    MPROC__POOL_TEXT = 320,        /* of a failure's story */
+    MPROC__POOL_LENT = 64,         /* handles of the owner that workers use at the same time */
+    MPROC__POOL_BLOCK = 4096,      /* granule of the arena */
+    MPROC__BLOCK_ORPHAN = 1        /* arena block state: its worker died */
 };
 #define MPROC__SUPERVISOR_LOST UINT32_MAX
 
@@ -101,7 +104,10 @@ typedef struct mproc__worker_shared {
         slot; /* + 1: of the task it runs or is about to claim; the claim is in the slot's word */
     _Atomic uint32_t
         map; /* + 1: it may touch this map's memory; the map's owner waits for 0 before freeing it */
-    _Atomic uint64_t item; /* under way in that map */
+    /* Under way in that map: items from this one up to `item_end`. UINT64_MAX while the two are changed, and before the
+     * first: nothing is under way. */
+    _Atomic uint64_t item;
+    _Atomic uint64_t item_end;
     _Atomic uint64_t
         run; /* (number, mproc__run_state) of a stretch of map items: taken and ended by swaps, stopped by
                             * the supervisor, as a task's word is */
@@ -139,10 +145,13 @@ typedef struct mproc__map_shared {
     uint32_t function;
     uint32_t time_limit_ms;
     uint32_t max_attempts;
-    uint32_t granule_items;            /* items a granule; the last one may be shorter */
-    uint32_t fixed;                    /* the caller chose the chunk: one granule a claim */
-    _Atomic uint32_t kill;             /* cancelled, running items too */
-    _Atomic uint32_t deaths;           /* buriers; not 0: count by looking at the granules */
+    uint32_t granule_items; /* items a granule; the last one may be shorter */
+    uint32_t fixed;         /* the caller chose the chunk: a range is one granule */
+    uint32_t ranges;        /* the function takes ranges of items, not one */
+    uint32_t in_lent,
+        out_lent;            /* + 1: that array is in this entry of `lent`, offset from its root; 0: here */
+    _Atomic uint32_t kill;   /* cancelled, running items too */
+    _Atomic uint32_t deaths; /* buriers; not 0: count by looking at the granules */
     _Atomic uint64_t number, granules; /* also looked at by workers that have not entered */
     uint64_t count;
     uint64_t in, in_bytes, out, out_bytes;
@@ -157,6 +166,34 @@ typedef struct mproc__map_shared {
     _Alignas(MPROC__LINE) _Atomic uint64_t finished_granules;
     _Atomic uint64_t finished_items; /* for progress */
 } mproc__map_shared;
+
+/* A descriptor of the owner's, which a worker opens by /proc. The kernel's number of the file tells it from another one that
+ * has the descriptor's number later. */
+typedef struct mproc__lent_file_shared {
+    int32_t fd;
+    uint32_t access; /* O_RDWR or O_RDONLY */
+    uint64_t device, inode;
+} mproc__lent_file_shared;
+
+/* A handle or segment that the owner lends (lend.h). The owner writes all; `serial` last, and 0 first when it takes the
+ * entry back, so that a worker which sees the serial it was told sees the rest of it, and looks at it again when it has
+ * opened what it is about. When the owner dies the workers go. */
+typedef struct mproc__lent_shared {
+    _Atomic uint64_t serial; /* 0: free */
+    uint32_t type;           /* mproc_type_id; MPROC_TYPE_NONE: a segment */
+    uint32_t kind;           /* of a segment's object */
+    uint32_t file_count;
+    uint32_t blob_bytes;
+    mproc__lent_file_shared files[4];
+    uint8_t blob[MPROC__PARCEL_BLOB_BYTES]; /* what the handle's pack says */
+} mproc__lent_shared;
+
+/* What an encoded value has in a handle's place. */
+typedef struct mproc__lent_name_shared {
+    uint64_t serial;
+    uint32_t index;
+    uint32_t unused;
+} mproc__lent_name_shared;
 
 /* A function, by identity (what was exec'd in between) or by address (forked, or threads). Submitter; never changed. */
 typedef struct mproc__function_shared {
@@ -184,7 +221,7 @@ typedef struct mproc__pool_plan_shared {
     uint32_t owner_row;
     uint32_t restarts_per_minute;
     uint32_t tasks_per_worker;
-    uint64_t slots, ring, arena, region, region_bytes; /* offsets from the root */
+    uint64_t slots, ring, arena, heads, region, region_bytes; /* offsets from the root */
 } mproc__pool_plan_shared;
 
 typedef struct mproc__pool_shared {
@@ -195,6 +232,7 @@ typedef struct mproc__pool_shared {
     _Atomic uint32_t function_count;
     _Atomic uint32_t active_maps; /* submitter: a bit each */
     _Atomic uint32_t rescan;      /* changes when a READY slot may be in no ring cell: death, or ring full */
+    _Atomic uint32_t lent_epoch;  /* submitter: changes when an entry of `lent` was taken back */
     _Atomic uint32_t burials;     /* changes when arena blocks may have been orphaned */
     _Atomic uint64_t arena_reserved;  /* bytes from the arena's start that have memory; only grows */
     _Atomic uint32_t died, restarted; /* supervisor */
@@ -209,6 +247,7 @@ typedef struct mproc__pool_shared {
     _Alignas(MPROC__LINE) _Atomic uint64_t ring_head; /* consumers: swap */
     _Alignas(MPROC__LINE) _Atomic uint64_t ring_tail; /* submitter */
     mproc__function_shared functions[MPROC__POOL_FUNCTIONS];
+    mproc__lent_shared lent[MPROC__POOL_LENT];
     mproc__map_shared maps[MPROC__POOL_MAPS];
     mproc__worker_shared workers[MPROC__POOL_WORKERS];
 } mproc__pool_shared;

@@ -1,34 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* map over arrays, the caller's side: arrays into the segment, work announced, results out again.
- *
- * A map's memory in the region:  granule words | reports | losses | status | arguments | in | out
- * Threads work in the caller's own arrays. */
+/* map over arrays and the loop over ranges: the public calls. */
 #include "platform/base.h"
 
-#include <limits.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "data/parcel.h"
 #include "platform/story.h"
-#include "pool/future.h"
 #include "pool/granule.h"
-#include "pool/pool.h"
-
-enum {
-    GRANULES = 16384
-}; /* where the caller names no chunk: 128 KiB of words, and stretches of any length */
-
-typedef struct map_request {
-    mproc__pool_core *core;
-    mproc_map_fn *fn;
-    const void *in;
-    void *out;
-    size_t in_bytes, out_bytes, count;
-    const mproc_map_options *options;
-    size_t args_bytes;
-} map_request;
+#include "pool/map.h"
 
 /* ---- checking ---- */
 
@@ -37,7 +15,7 @@ static bool product_fits(size_t count, size_t bytes)
     return bytes == 0 || count <= (SIZE_MAX >> 8) / bytes;
 }
 
-static int request_check(const map_request *request)
+static int request_check(const mproc__map_request *request)
 {
     if (!request->fn)
         return mproc__fail(-EINVAL, "map: no function");
@@ -54,166 +32,9 @@ static int request_check(const map_request *request)
     return 0;
 }
 
-/* ---- layout ---- */
+/* ---- started ---- */
 
-static uint64_t part(uint64_t *end, uint64_t bytes)
-{
-    uint64_t begin = *end;
-    *end = mproc__round_up(begin + bytes, MPROC__LINE);
-    return begin;
-}
-
-static void granules_choose(const map_request *request, mproc__map_shared *map)
-{
-    size_t chunk = request->options ? request->options->chunk : 0;
-    map->fixed = chunk != 0;
-    if (!chunk)
-        chunk = request->count / GRANULES + 1;
-    map->granule_items = chunk < INT32_MAX ? (uint32_t)chunk : INT32_MAX;
-    map->granules = (request->count + map->granule_items - 1) / map->granule_items;
-}
-
-/* Offsets relative to the map's own range; returns its length. */
-static uint64_t map_lay_out(const map_request *request, mproc__map_shared *map)
-{
-    bool threads = request->core->view.threads;
-    uint64_t end = 0;
-    map->words = part(&end, map->granules * sizeof(uint64_t));
-    map->reports = part(&end, request->core->view.shared->plan.workers * sizeof(mproc__report_shared));
-    map->losses = part(&end, request->core->view.shared->plan.workers * sizeof(uint64_t));
-    map->status =
-        request->options && request->options->status ? part(&end, request->count * sizeof(int32_t)) : 0;
-    map->args = part(&end, request->args_bytes);
-    map->in = part(&end, threads ? 0 : request->count * request->in_bytes);
-    map->out = part(&end, threads ? 0 : request->count * request->out_bytes);
-    return mproc__round_up(end, (size_t)sysconf(_SC_PAGESIZE));
-}
-
-static void map_move(mproc__map_shared *map, uint64_t offset)
-{
-    uint64_t *parts[] = {&map->words, &map->reports, &map->losses, &map->args, &map->in, &map->out};
-    for (size_t i = 0; i < MPROC__COUNT(parts); i++)
-        *parts[i] += offset;
-    if (map->status)
-        map->status += offset;
-}
-
-/* ---- beginning ---- */
-
-static int args_put(const map_request *request, mproc__map_shared *map, mproc__map_job *job)
-{
-    mproc__pool_view *view = &request->core->view;
-    map->args_bytes = request->args_bytes;
-    if (request->args_bytes == 0) {
-        map->args = 0;
-        return 0;
-    }
-    if (!view->threads)
-        return mproc__variant_encode(request->options->args, mproc__view_at(view, map->args),
-                                     map->args_bytes);
-    int rc = mproc_variant_copy(request->options->args, &job->args);
-    if (rc == 0)
-        memcpy(mproc__view_at(view, map->args), &job->args, sizeof job->args);
-    return rc;
-}
-
-static void arrays_put(const map_request *request, mproc__map_shared *map)
-{
-    mproc__pool_view *view = &request->core->view;
-    map->count = request->count;
-    map->in_bytes = request->in_bytes;
-    map->out_bytes = request->out_bytes;
-    if (view->threads) {
-        map->in = mproc__view_offset(view, request->in);
-        map->out = mproc__view_offset(view, request->out);
-    } else if (request->in_bytes && request->count) {
-        memcpy(mproc__view_at(view, map->in), request->in, request->count * request->in_bytes);
-    }
-    int32_t *status = map->status ? mproc__view_at(view, map->status) : NULL;
-    for (size_t i = 0; status && i < request->count; i++)
-        status[i] = INT32_MIN; /* nobody has been at it */
-}
-
-static int map_index_find(mproc__pool_core *core, unsigned *ret_index)
-{
-    for (unsigned i = 0; i < MPROC__POOL_MAPS; i++)
-        if (!core->maps[i]) {
-            *ret_index = i;
-            return 0;
-        }
-    return mproc__fail(MPROC_ELIMIT, "%d maps run at the same time already", (int)MPROC__POOL_MAPS);
-}
-
-static void map_memory_free(mproc__pool_core *core, mproc__map_job *job)
-{
-    (void)mproc__segment_free_range(core->view.segment, job->offset, job->length);
-    mproc__region_give(&core->region, job->offset);
-    mproc_variant_clear(&job->args);
-}
-
-/* Memory, laid out and filled. */
-static int map_prepare(const map_request *request, mproc__map_shared *map, mproc__map_job *job)
-{
-    mproc__pool_core *core = request->core;
-    granules_choose(request, map);
-    job->length = map_lay_out(request, map);
-    int rc = mproc__region_take(&core->region, job->length, &job->offset);
-    if (rc < 0)
-        return rc;
-    map_move(map, job->offset);
-    rc = mproc__segment_reserve(core->view.segment, job->offset, job->length);
-    if (rc == 0)
-        rc = args_put(request, map, job);
-    if (rc < 0)
-        map_memory_free(core, job);
-    else
-        arrays_put(request, map);
-    return rc;
-}
-
-static void map_announce(const map_request *request, mproc__map_shared *map, uint64_t number)
-{
-    const mproc_map_options *options = request->options;
-    map->time_limit_ms = options ? options->time_limit_ms : 0;
-    map->max_attempts = options ? options->retries + 1 : 1;
-    map->number = number;
-    atomic_store(&map->next, 0);
-    atomic_store(&map->holes, 0);
-    atomic_store(&map->deaths, 0);
-    atomic_store(&map->kill, 0);
-    atomic_store(&map->finished_granules, 0);
-    atomic_store(&map->finished_items, 0);
-    atomic_store(&map->state, MPROC__MAP_ACTIVE);
-}
-
-/* With the lock held. */
-static int map_begin(const map_request *request, mproc_future *future)
-{
-    mproc__pool_core *core = request->core;
-    if (core->refusing)
-        return mproc__fail(MPROC_ECLOSED, "the pool has been stopped");
-    if (mproc__pool_broken(&core->view))
-        return mproc__core_breakage(core);
-    mproc__map_job *job = future->map;
-    int rc = map_index_find(core, &job->index);
-    if (rc < 0)
-        return rc;
-    mproc__map_shared *map = &core->view.shared->maps[job->index];
-    rc = mproc__core_function(core, (mproc_fn *)(void (*)(void))request->fn, &map->function);
-    if (rc == 0)
-        rc = map_prepare(request, map, job);
-    if (rc < 0)
-        return rc;
-    future->number = ++core->next_number;
-    future->progress_total = request->count;
-    core->maps[job->index] = future;
-    map_announce(request, map, future->number);
-    atomic_fetch_or(&core->view.shared->active_maps, 1u << job->index);
-    mproc__pool_post(&core->view, &core->view.shared->work);
-    return 0;
-}
-
-static int map_start(const map_request *request, mproc_future **ret_future)
+static int map_start(mproc__map_request *request, mproc_future **ret_future)
 {
     mproc_future *future;
     int rc = mproc__future_new(request->core, NULL, &future);
@@ -225,7 +46,7 @@ static int map_start(const map_request *request, mproc_future **ret_future)
         future->map->out = request->out;
         future->map->status = request->options ? request->options->status : NULL;
         pthread_mutex_lock(&request->core->lock);
-        rc = map_begin(request, future);
+        rc = mproc__map_begin(request, future);
         pthread_mutex_unlock(&request->core->lock);
     }
     if (rc < 0) {
@@ -237,53 +58,79 @@ static int map_start(const map_request *request, mproc_future **ret_future)
     return 0;
 }
 
-static int args_size(map_request *request)
-{
-    const mproc_map_options *options = request->options;
-    request->args_bytes = 0;
-    if (!options || options->args.kind == MPROC_KIND_NULL)
-        return 0;
-    if (!request->core->view.threads)
-        return mproc__variant_encoded_size(options->args, &request->args_bytes);
-    request->args_bytes = sizeof(mproc_variant);
-    return 0;
-}
-
-int mproc_pool_map_start(mproc_pool *pool, mproc_map_fn *fn, const void *in, size_t in_bytes, void *out,
-                         size_t out_bytes, size_t count, const mproc_map_options *options,
-                         mproc_future **ret_future)
+/* The arguments' encoding is only for the beginning: workers have their copy in the segment. */
+static int map_ask(mproc_pool *pool, mproc__map_request *request, mproc_future **ret_future)
 {
     int rc = mproc__handle_check(pool, MPROC_TYPE_POOL);
     if (rc == 0)
         rc = mproc__core_check(pool->core);
     if (rc < 0)
         return rc;
-    map_request request = {.core = pool->core,
-                           .fn = fn,
-                           .in = in,
-                           .out = out,
-                           .in_bytes = in_bytes,
-                           .out_bytes = out_bytes,
-                           .count = count,
-                           .options = options};
-    rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_map_options");
+    request->core = pool->core;
+    rc = mproc__options_check(request->options, sizeof *request->options, sizeof *request->options,
+                              "mproc_map_options");
+    if (rc == 0 && !ret_future)
+        rc = mproc__fail(-EINVAL, "map: nowhere to put the future");
     if (rc == 0)
-        rc = request_check(&request);
+        rc = request_check(request);
     if (rc == 0)
-        rc = args_size(&request);
-    if (rc == 0)
-        rc = map_start(&request, ret_future);
+        rc = map_start(request, ret_future);
+    mproc__parcel_clear(&request->args, false);
     return rc < 0 ? mproc__handle_story(&pool->handle, rc) : 0;
 }
 
-int mproc_pool_map(mproc_pool *pool, mproc_map_fn *fn, const void *in, size_t in_bytes, void *out,
-                   size_t out_bytes, size_t count, const mproc_map_options *options)
+/* To the end. */
+static int map_do(mproc_pool *pool, mproc__map_request *request)
 {
     mproc_future *future;
-    int rc = mproc_pool_map_start(pool, fn, in, in_bytes, out, out_bytes, count, options, &future);
+    int rc = map_ask(pool, request, &future);
     if (rc < 0)
         return rc;
     rc = mproc_future_result(future, MPROC_FOREVER, NULL);
     mproc_future_close(&future);
     return rc < 0 ? mproc__handle_story(&pool->handle, rc) : rc;
+}
+
+/* ---- arrays ---- */
+
+static mproc__map_request request_of_arrays(mproc_map_fn *fn, const void *in, size_t in_bytes, void *out,
+                                            size_t out_bytes, size_t count, const mproc_map_options *options)
+{
+    return (mproc__map_request){.fn = (mproc_fn *)(void (*)(void))fn,
+                                .in = in,
+                                .out = out,
+                                .in_bytes = in_bytes,
+                                .out_bytes = out_bytes,
+                                .count = count,
+                                .options = options};
+}
+
+int mproc_pool_map_start(mproc_pool *pool, mproc_map_fn *fn, const void *in, size_t in_bytes, void *out,
+                         size_t out_bytes, size_t count, const mproc_map_options *options,
+                         mproc_future **ret_future)
+{
+    mproc__map_request request = request_of_arrays(fn, in, in_bytes, out, out_bytes, count, options);
+    return map_ask(pool, &request, ret_future);
+}
+
+int mproc_pool_map(mproc_pool *pool, mproc_map_fn *fn, const void *in, size_t in_bytes, void *out,
+                   size_t out_bytes, size_t count, const mproc_map_options *options)
+{
+    mproc__map_request request = request_of_arrays(fn, in, in_bytes, out, out_bytes, count, options);
+    return map_do(pool, &request);
+}
+
+/* ---- ranges ---- */
+
+int mproc_pool_for_start(mproc_pool *pool, mproc_fn *fn, size_t count, const mproc_map_options *options,
+                         mproc_future **ret_future)
+{
+    mproc__map_request request = {.fn = fn, .ranges = true, .count = count, .options = options};
+    return map_ask(pool, &request, ret_future);
+}
+
+int mproc_pool_for(mproc_pool *pool, mproc_fn *fn, size_t count, const mproc_map_options *options)
+{
+    mproc__map_request request = {.fn = fn, .ranges = true, .count = count, .options = options};
+    return map_do(pool, &request);
 }

@@ -7,9 +7,8 @@
 
 #include "platform/story.h"
 #include "pool/death.h"
-#include "pool/future.h"
 #include "pool/granule.h"
-#include "pool/pool.h"
+#include "pool/map.h"
 
 static mproc__map_shared *map_of(const mproc_future *future)
 {
@@ -126,7 +125,7 @@ static void status_copy(const mproc_future *future, const mproc__map_shared *map
 static void map_outcome(mproc_future *future, const mproc__map_shared *map, bool complete)
 {
     mproc__pool_view *view = &future->core->view;
-    if (!view->threads && future->map->out && map->out_bytes && map->count)
+    if (!view->threads && !map->out_lent && future->map->out && map->out_bytes && map->count)
         memcpy(future->map->out, mproc__view_at(view, map->out), map->count * map->out_bytes);
     bool cancelled = atomic_load(&map->state) == MPROC__MAP_CANCELLED;
     status_copy(future, map, complete || !cancelled ? MPROC_EDIED : -ECANCELED);
@@ -162,13 +161,11 @@ static bool map_occupied(const mproc__pool_view *view, unsigned index)
     return false;
 }
 
-static void map_free(mproc_future *future, mproc__map_shared *map)
+static void map_done(mproc_future *future, mproc__map_shared *map)
 {
     mproc__pool_core *core = future->core;
     mproc__map_job *job = future->map;
-    (void)mproc__segment_free_range(core->view.segment, job->offset, job->length);
-    mproc__region_give(&core->region, job->offset);
-    mproc_variant_clear(&job->args);
+    mproc__map_free(core, job);
     atomic_store(&map->state, MPROC__MAP_FREE);
     core->maps[job->index] = NULL;
     mproc__pool_post(&core->view, &core->view.shared->done);
@@ -191,8 +188,10 @@ void mproc__map_look(mproc_future *future)
     complete = mproc__map_complete(&core->view,
                                    map); /* what was under way when it was cancelled may have been all */
     mproc__map_progress(future, &future->progress_done, &future->progress_total);
+    if (complete) /* a death cuts the count short */
+        future->progress_done = future->progress_total;
     map_outcome(future, map, complete);
-    map_free(future, map);
+    map_done(future, map);
 }
 
 void mproc__map_abandon(mproc_future *future)

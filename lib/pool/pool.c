@@ -31,6 +31,7 @@ void mproc__core_release(mproc__pool_core *core)
 {
     if (atomic_fetch_sub_explicit(&core->references, 1, memory_order_acq_rel) != 1)
         return;
+    mproc__lend_end(&core->lender);
     mproc__view_close(&core->view);
     mproc_variant_clear(&core->crew.initializer_args);
     if (core->pidfd >= 0)
@@ -144,6 +145,7 @@ static int core_new(const mproc_pool_options *options, const mproc__pool_limits 
         mproc__segment_on_sweep(core->view.segment, mproc__pool_on_sweep, &core->view);
         core->tasks_limit = limits->tasks < plan->slot_count ? limits->tasks : plan->slot_count;
         core->bytes_limit = limits->bytes;
+        core->lender.view = &core->view;
         core->region = (mproc__region){.offset = plan->region, .length = plan->region_bytes};
         core->crew =
             (mproc__crew){.view = &core->view, .start = limits->start, .initializer = options->initializer};

@@ -12,6 +12,7 @@
 #include <mproc/pool.h>
 #include "data/handle.h"
 #include "pool/layout.h"
+#include "pool/lend.h"
 #include "pool/region.h"
 #include "pool/supervisor.h"
 #include "pool/task.h"
@@ -59,6 +60,8 @@ struct mproc__pool_core {
     mproc_fn *functions[MPROC__POOL_FUNCTIONS];
     mproc__region region;
     mproc_future *maps[MPROC__POOL_MAPS];
+    uint32_t head_reserved[MPROC__POOL_MAPS]; /* bytes */
+    mproc__lender lender;
 };
 
 struct mproc_pool {

@@ -150,6 +150,8 @@ static void worker_sleep(mproc__worker *worker)
             return;
         mproc__pause();
     }
+    mproc__worker_maps_close(worker);
+    mproc__borrow_trim(&worker->borrower);
     uint32_t ticket = mproc__eventcount_prepare(work);
     if (!worker_waiting(worker))
         (void)mproc__segment_wait(worker->view->segment, work, ticket, MPROC_FOREVER);
@@ -175,6 +177,7 @@ void mproc__worker_serve(mproc__pool_view *view, unsigned index, unsigned life, 
         return;
     }
     worker->view = view;
+    worker->borrower.view = view;
     worker->index = index;
     worker->desk = &view->shared->workers[index];
     if (worker_join(worker, life) == 0) {
@@ -185,6 +188,8 @@ void mproc__worker_serve(mproc__pool_view *view, unsigned index, unsigned life, 
         }
         worker_state_swap(worker, MPROC__WORKER_LEAVING);
     }
+    mproc__worker_maps_close(worker);
+    mproc__borrow_end(&worker->borrower);
     free(worker);
     mproc__pool_post(view, &view->shared->command);
     mproc__pool_post(view, &view->shared->done);

@@ -6,6 +6,7 @@
 #include <mproc/pool.h>
 #include "data/call.h"
 #include "pool/layout.h"
+#include "pool/lend.h"
 #include "pool/task.h"
 
 /* What a worker remembers of a map between two stretches of work in it. */
@@ -13,6 +14,10 @@ typedef struct mproc__stretch {
     uint64_t number;   /* of the map that this is about */
     uint64_t seen;     /* value of map->holes at the last look that found nothing */
     uint64_t granules; /* how many to take at once */
+    bool open;         /* the rest has been found */
+    mproc_fn *fn;      /* or a mproc_map_fn */
+    mproc_variant args;
+    char *in, *out;
 } mproc__stretch;
 
 typedef struct mproc__worker {
@@ -31,6 +36,7 @@ typedef struct mproc__worker {
     mproc__task_word claimed;
     mproc__map_shared *map;
     mproc__stretch stretches[MPROC__POOL_MAPS];
+    mproc__borrower borrower;
     mproc_fn *functions[MPROC__POOL_FUNCTIONS];
 } mproc__worker;
 
@@ -44,6 +50,8 @@ void mproc__worker_serve(mproc__pool_view *view, unsigned index, unsigned life, 
 bool mproc__worker_task(mproc__worker *worker);
 /* One stretch of one map; false: none has work. (worker_map.c) */
 bool mproc__worker_map(mproc__worker *worker);
+/* Lets go of the arguments of all maps; should one go on, they are found again. */
+void mproc__worker_maps_close(mproc__worker *worker);
 bool mproc__worker_task_waiting(const mproc__worker *worker);
 bool mproc__worker_map_waiting(const mproc__worker *worker);
 

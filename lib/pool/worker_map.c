@@ -3,17 +3,84 @@
  *
  * Measured on 2 processors, 1e6 trivial items: one granule a claim costs 1.0-1.3 x OpenMP's dynamic schedule, several
  * granules a claim 0.8-0.9. So the number doubles while stretches are short and halves when they are long; a death
- * loses one item whatever the number. */
+ * loses one item, or range, whatever the number. */
 #include "platform/base.h"
 
 #include <string.h>
 
 #include "data/parcel.h"
 #include "pool/death.h"
-#include "pool/granule.h"
-#include "pool/worker.h"
+#include "pool/worker_map.h"
 
 enum { STRETCH_SHORT_NS = 2500, STRETCH_GOOD_NS = 10000, STRETCH_LONG_NS = 20000 };
+
+/* ---- what a worker needs of a map: found once, kept while the map lasts ---- */
+
+/* An array: here in the pool's segment (threads: anywhere), or in one that the owner has lent. */
+static int array_find(mproc__worker *worker, uint32_t lent, uint64_t offset, char **ret_array)
+{
+    mproc__segment *segment;
+    if (!lent) {
+        *ret_array = mproc__view_at(worker->view, offset);
+        return 0;
+    }
+    int rc = mproc__borrow_segment(&worker->borrower, lent - 1, &segment);
+    if (rc == 0)
+        *ret_array = (char *)mproc__segment_root(segment) + offset;
+    return rc;
+}
+
+static int args_find(mproc__worker *worker, const mproc__map_shared *map, mproc_variant *ret_args)
+{
+    *ret_args = mproc_null();
+    if (!map->args)
+        return 0;
+    void *bytes = mproc__view_at(worker->view, map->args);
+    if (!worker->view->threads)
+        return mproc__borrow_variant(&worker->borrower, bytes, map->args_bytes, ret_args);
+    memcpy(ret_args, bytes, sizeof *ret_args);
+    return 0;
+}
+
+static void stretch_close(const mproc__worker *worker, mproc__stretch *stretch)
+{
+    if (stretch->open && !worker->view->threads)
+        mproc_variant_clear(&stretch->args);
+    stretch->open = false;
+}
+
+static void map_impossible(const mproc__worker *worker, int code)
+{
+    mproc__breakage_shared reason = {.code = code, .worker = worker->index, .pid = worker->word.pid};
+    const char *story = mproc__story()->text;
+    memcpy(reason.text, story, strnlen(story, sizeof reason.text - 1)); /* the rest is zero */
+    mproc__pool_break(worker->view, &reason);
+}
+
+static bool map_open(mproc__worker *worker, mproc__stretch *stretch)
+{
+    const mproc__map_shared *map = worker->map;
+    if (stretch->open)
+        return true;
+    mproc__borrow_trim(&worker->borrower);
+    int rc = mproc__worker_function(worker, map->function, &stretch->fn);
+    if (rc == 0)
+        rc = array_find(worker, map->in_lent, map->in, &stretch->in);
+    if (rc == 0)
+        rc = array_find(worker, map->out_lent, map->out, &stretch->out);
+    if (rc == 0)
+        rc = args_find(worker, map, &stretch->args);
+    stretch->open = rc == 0;
+    if (rc < 0)
+        map_impossible(worker, rc);
+    return rc == 0;
+}
+
+void mproc__worker_maps_close(mproc__worker *worker)
+{
+    for (unsigned i = 0; i < MPROC__POOL_MAPS; i++)
+        stretch_close(worker, &worker->stretches[i]);
+}
 
 /* ---- entering and leaving: while desk->map names the map, its memory stays ---- */
 
@@ -27,8 +94,10 @@ static bool map_enter(mproc__worker *worker, unsigned index)
         return false;
     }
     mproc__stretch *stretch = &worker->stretches[index];
-    if (stretch->number != map->number)
-        *stretch = (mproc__stretch){.number = map->number, .seen = 0, .granules = 1};
+    if (stretch->number != map->number) {
+        stretch_close(worker, stretch);
+        *stretch = (mproc__stretch){.number = map->number, .granules = 1};
+    }
     /* Stale, it would say of the next granule that its first items are done. */
     atomic_store_explicit(&worker->desk->item, UINT64_MAX, memory_order_release);
     worker->map = map;
@@ -44,16 +113,15 @@ static void map_leave(mproc__worker *worker)
         mproc__pool_post(worker->view, &worker->view->shared->done);
 }
 
-/* ---- the guard: a stretch, or one item where items have a time limit, is stopped before it is signalled ---- */
+/* ---- the guard ---- */
 
-static void run_begin(mproc__worker *worker)
+void mproc__run_begin(mproc__worker *worker)
 {
     atomic_store(&worker->desk->run, ++worker->runs << 2 | MPROC__RUN_BUSY);
     mproc__worker_limit(worker, worker->map->time_limit_ms);
 }
 
-/* False: stopped, or late; a signal may be on its way, so this worker takes nothing more. Threads get no signals. */
-static bool run_end(mproc__worker *worker)
+bool mproc__run_end(mproc__worker *worker)
 {
     uint64_t busy = worker->runs << 2 | MPROC__RUN_BUSY;
     bool expired = worker->limit_ns && mproc__now_ns() >= worker->limit_ns;
@@ -68,82 +136,6 @@ static void run_stopped(mproc__worker *worker)
     worker->leave = !worker->view->threads;
 }
 
-/* ---- items ---- */
-
-static void failure_report(mproc__worker *worker, mproc_call *call, uint64_t item, int code)
-{
-    mproc__report_shared *report =
-        (mproc__report_shared *)mproc__view_at(worker->view, worker->map->reports) + worker->index;
-    uint64_t known = atomic_load_explicit(&report->item, memory_order_relaxed);
-    if (known && known <= item + 1)
-        return;
-    atomic_store_explicit(&report->item, 0, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-    report->code = code;
-    report->attempt = call->attempt;
-    size_t length = call->code ? strnlen(call->story.text, sizeof report->text - 1) : 0;
-    memcpy(report->text, call->story.text, length);
-    report->text[length] = 0;
-    atomic_store_explicit(&report->item, item + 1, memory_order_release);
-}
-
-typedef struct map_work {
-    mproc__worker *worker;
-    mproc_map_fn *fn;
-    mproc_call *call;
-    bool guard_items;
-} map_work;
-
-static void item_run(const map_work *work, uint64_t item)
-{
-    mproc__worker *worker = work->worker;
-    const mproc__map_shared *map = worker->map;
-    atomic_store_explicit(&worker->desk->item, item, memory_order_release);
-    int rc = work->fn(work->call, mproc__view_at(worker->view, map->in + item * map->in_bytes),
-                      mproc__view_at(worker->view, map->out + item * map->out_bytes));
-    if (MPROC__UNLIKELY(work->call->code))
-        rc = work->call->code;
-    if (map->status)
-        atomic_store_explicit((_Atomic int32_t *)mproc__view_at(worker->view, map->status) + item, rc,
-                              memory_order_relaxed);
-    if (MPROC__UNLIKELY(rc != 0)) {
-        failure_report(worker, work->call, item, rc);
-        work->call->code = 0;
-    }
-}
-
-static bool map_going(const mproc__worker *worker)
-{
-    return atomic_load_explicit(&worker->map->state, memory_order_relaxed) == MPROC__MAP_ACTIVE &&
-           atomic_load_explicit(&worker->view->shared->state, memory_order_relaxed) < MPROC__POOL_QUIT;
-}
-
-/* False: stopped, nothing of it may be touched any more. */
-static bool granule_run(const map_work *work, uint64_t granule, mproc__granule_word claimed)
-{
-    mproc__worker *worker = work->worker;
-    mproc__map_shared *map = worker->map;
-    _Atomic uint64_t *word = mproc__map_word(worker->view, map, granule);
-    uint64_t first = granule * map->granule_items, left = map->count - first;
-    uint32_t items = left < map->granule_items ? (uint32_t)left : map->granule_items;
-    for (uint32_t i = claimed.resume; i < items; i++) {
-        if (!map_going(worker)) {
-            mproc__granule_give_back(word, claimed, i);
-            return true;
-        }
-        work->call->attempt = 1 + (i == claimed.resume ? claimed.attempt : 0);
-        if (work->guard_items)
-            run_begin(worker);
-        item_run(work, first + i);
-        if (work->guard_items && !run_end(worker))
-            return false;
-    }
-    mproc__granule_finish(word, claimed);
-    atomic_fetch_add_explicit(&map->finished_items, items - claimed.resume, memory_order_relaxed);
-    atomic_fetch_add_explicit(&map->finished_granules, 1, memory_order_acq_rel);
-    return true;
-}
-
 /* ---- a stretch ---- */
 
 static uint64_t stretch_next(const mproc__worker *worker, const mproc__stretch *stretch, int64_t took_ns)
@@ -153,8 +145,6 @@ static uint64_t stretch_next(const mproc__worker *worker, const mproc__stretch *
     uint64_t left = next < map->granules ? map->granules - next : 0;
     uint64_t share = left / (4 * worker->view->shared->plan.workers) + 1;
     uint64_t take = stretch->granules;
-    if (map->fixed)
-        return 1;
     if (took_ns < STRETCH_SHORT_NS)
         take *= 4;
     else if (took_ns < STRETCH_GOOD_NS)
@@ -164,100 +154,69 @@ static uint64_t stretch_next(const mproc__worker *worker, const mproc__stretch *
     return take < share ? take : share;
 }
 
-static bool granules_work(const map_work *work, uint64_t from, uint64_t to, bool *ret_any)
-{
-    mproc__worker *worker = work->worker;
-    for (uint64_t granule = from; granule < to && map_going(worker); granule++) {
-        mproc__granule_word claimed;
-        if (!mproc__granule_claim(mproc__map_word(worker->view, worker->map, granule), worker->index,
-                                  worker->word.life, &claimed))
-            continue;
-        *ret_any = true;
-        if (!granule_run(work, granule, claimed))
-            return false;
-    }
-    return true;
-}
-
 /* Granules that the counter will not name again; at most one of them is taken. */
-static bool holes_work(const map_work *work, mproc__stretch *stretch, bool *ret_any)
+static bool holes_work(mproc__map_work *work, mproc__stretch *stretch)
 {
-    mproc__worker *worker = work->worker;
-    uint64_t holes = atomic_load(&worker->map->holes);
+    uint64_t holes = atomic_load(&work->map->holes);
     bool going = true;
-    for (uint64_t granule = 0; holes != stretch->seen && granule < worker->map->granules; granule++) {
-        going = granules_work(work, granule, granule + 1, ret_any);
-        if (*ret_any || !going)
+    for (uint64_t granule = 0; holes != stretch->seen && granule < work->map->granules; granule++) {
+        going = mproc__map_granules(work, granule, granule + 1);
+        if (work->any || !going)
             return going;
     }
     stretch->seen = holes;
     return true;
 }
 
-static bool stretch_run(const map_work *work, mproc__stretch *stretch, bool *ret_any)
+static bool stretch_run(mproc__map_work *work, mproc__stretch *stretch)
 {
-    mproc__map_shared *map = work->worker->map;
+    mproc__map_shared *map = work->map;
     uint64_t from = map->granules;
     if (atomic_load_explicit(&map->next, memory_order_relaxed) < map->granules)
         from = atomic_fetch_add_explicit(&map->next, stretch->granules, memory_order_relaxed);
     if (from >= map->granules)
-        return holes_work(work, stretch, ret_any);
+        return holes_work(work, stretch);
     uint64_t to = from + stretch->granules;
-    return granules_work(work, from, to < map->granules ? to : map->granules, ret_any);
+    return mproc__map_granules(work, from, to < map->granules ? to : map->granules);
 }
 
-static bool map_stretch(mproc__worker *worker, mproc_map_fn *fn, mproc_variant args)
+/* Once a stretch: a counter that all workers write costs a cache line's way each time. */
+static void finished_count(const mproc__map_work *work)
+{
+    mproc__map_shared *map = work->map;
+    if (work->finished_granules == 0)
+        return;
+    atomic_fetch_add_explicit(&map->finished_items, work->finished_items, memory_order_relaxed);
+    atomic_fetch_add_explicit(&map->finished_granules, work->finished_granules, memory_order_acq_rel);
+}
+
+static bool map_stretch(mproc__worker *worker, mproc__stretch *stretch)
 {
     mproc__map_shared *map = worker->map;
-    mproc__stretch *stretch = &worker->stretches[map - worker->view->shared->maps];
     mproc_call call;
-    map_work work = {.worker = worker, .fn = fn, .call = &call, .guard_items = map->time_limit_ms != 0};
-    bool any = false;
+    mproc__map_work work = {.worker = worker,
+                            .map = map,
+                            .stretch = stretch,
+                            .call = &call,
+                            .guard_items = map->time_limit_ms != 0};
     int64_t began = mproc__now_ns();
-    mproc__worker_call_init(worker, &call, args);
+    mproc__worker_call_init(worker, &call, stretch->args);
     if (!work.guard_items)
-        run_begin(worker);
-    bool going = stretch_run(&work, stretch, &any);
-    if (!work.guard_items && !run_end(worker))
+        mproc__run_begin(worker);
+    bool going = stretch_run(&work, stretch);
+    if (!work.guard_items && !mproc__run_end(worker))
         going = false;
+    finished_count(&work);
     if (!going)
         run_stopped(worker);
     mproc__call_fini(&call);
     stretch->granules = stretch_next(worker, stretch, mproc__now_ns() - began);
     if (mproc__map_complete(worker->view, map))
         mproc__pool_post(worker->view, &worker->view->shared->done);
-    return any;
+    return work.any;
 }
 
-static bool map_open(mproc__worker *worker, mproc_fn **ret_fn, mproc_variant *ret_args)
-{
-    const mproc__map_shared *map = worker->map;
-    int rc = mproc__worker_function(worker, map->function, ret_fn);
-    *ret_args = mproc_null();
-    if (rc == 0 && worker->view->threads && map->args)
-        memcpy(ret_args, mproc__view_at(worker->view, map->args), sizeof *ret_args);
-    else if (rc == 0 && map->args)
-        rc = mproc__variant_decode(mproc__view_at(worker->view, map->args), map->args_bytes, ret_args);
-    if (rc == 0)
-        return true;
-    mproc__breakage_shared reason = {.code = rc, .worker = worker->index, .pid = worker->word.pid};
-    const char *story = mproc__story()->text;
-    memcpy(reason.text, story, strnlen(story, sizeof reason.text - 1)); /* the rest is zero */
-    mproc__pool_break(worker->view, &reason);
-    return false;
-}
-
-static bool map_work_on(mproc__worker *worker)
-{
-    mproc_fn *fn;
-    mproc_variant args;
-    if (!map_open(worker, &fn, &args))
-        return false;
-    bool any = map_stretch(worker, (mproc_map_fn *)(void (*)(void))fn, args);
-    if (!worker->view->threads)
-        mproc_variant_clear(&args);
-    return any;
-}
+/* ---- which map ---- */
 
 static bool map_waiting(const mproc__worker *worker, unsigned index)
 {
@@ -286,7 +245,8 @@ bool mproc__worker_map(mproc__worker *worker)
         unsigned index = (worker->map_turn + turn) % MPROC__POOL_MAPS;
         if (!(active >> index & 1) || !map_waiting(worker, index) || !map_enter(worker, index))
             continue;
-        bool any = map_work_on(worker);
+        mproc__stretch *stretch = &worker->stretches[index];
+        bool any = map_open(worker, stretch) && map_stretch(worker, stretch);
         map_leave(worker);
         worker->map_turn = index + 1;
         if (any)

@@ -65,6 +65,7 @@ void mproc__segment_destroy(mproc__segment *segment)
 {
     struct stat status;
     uint32_t kind;
+    mproc__segment_unlist(segment);
     bool ours = segment->published && fstat(segment->fd, &status) == 0;
     if (segment->mapping)
         munmap(segment->mapping, segment->mapping_bytes);
@@ -156,11 +157,14 @@ int mproc__segment_make(mproc__home home, mproc_type_id kind, const char *label,
     if (!segment)
         return -ENOMEM;
     int code = segment_build(segment, naming, size_bytes, reserve_bytes ? reserve_bytes : size_bytes);
-    if (code < 0)
+    if (code < 0) {
         mproc__segment_destroy(segment);
-    else
-        *ret_segment = segment;
-    return code;
+        return code;
+    }
+    if (segment->shared)
+        mproc__segment_list(segment);
+    *ret_segment = segment;
+    return 0;
 }
 
 int mproc__segment_create(mproc__home home, mproc_type_id kind, const char *name, size_t size_bytes,
@@ -278,6 +282,7 @@ int mproc__segment_attach(int fd, mproc_type_id kind, mproc__segment **ret_segme
         mproc__segment_destroy(segment);
         return code;
     }
+    mproc__segment_list(segment);
     *ret_segment = segment;
     return 0;
 }
@@ -293,6 +298,11 @@ void mproc__segment_release(mproc__segment *segment)
         return;
     if (!segment->shared || mproc__life_leave(segment))
         mproc__segment_destroy(segment);
+}
+
+bool mproc__segment_sole(const mproc__segment *segment)
+{
+    return atomic_load(&segment->references) == 1;
 }
 
 void *mproc__segment_root(mproc__segment *segment)

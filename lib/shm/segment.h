@@ -84,6 +84,10 @@ void mproc__segment_keep(mproc__segment *segment);
  * held by another living thread: then that thread's exit unmaps it (an unmapped word on a robust list would strand
  * every robust lock taken before it). */
 void mproc__segment_release(mproc__segment *segment);
+/* The caller's reference is the only one. */
+bool mproc__segment_sole(const mproc__segment *segment);
+/* The host segment that has these addresses of this process in its object area, kept for the caller; NULL: none has. */
+mproc__segment *mproc__segment_at(const void *address, size_t length);
 
 void *mproc__segment_root(mproc__segment *segment);
 size_t mproc__segment_size(const mproc__segment *segment);      /* of the object area */

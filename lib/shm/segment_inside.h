@@ -123,8 +123,9 @@ struct mproc__segment {
     uint64_t row_identity;
     struct mproc__life *holder; /* the thread whose robust list the life word is on; NULL: handed back */
     mproc__segment *holder_next;
-    bool unsettled; /* the row is left as a dead one's. Written by the last user */
-    bool orphan;    /* released by another thread: the holder's exit frees it */
+    bool unsettled;                           /* the row is left as a dead one's. Written by the last user */
+    mproc__segment *found_next, **found_link; /* in the list of segment_find.c; link NULL: not there */
+    bool orphan;                              /* released by another thread: the holder's exit frees it */
 };
 
 /* ---- segment.c ---- */
@@ -135,6 +136,10 @@ int mproc__segment_make(mproc__home home, mproc_type_id kind, const char *label,
                         mproc__segment **ret_segment);
 /* Unmaps and frees; of a named one whose last user this was, takes the name away. */
 void mproc__segment_destroy(mproc__segment *segment);
+/* ---- segment_find.c ---- */
+void mproc__segment_list(mproc__segment *segment);
+void mproc__segment_unlist(mproc__segment *segment);
+/* ---- segment.c ---- */
 /* Reads the constant part of a header, never through a mapping: a file that is cut short meanwhile is no SIGBUS.
  * MPROC_ECORRUPT: not one of ours; -errno. */
 int mproc__header_read(int fd, mproc__header_shared *ret_header);
