@@ -63,6 +63,8 @@ typedef struct mproc_task_options {
     unsigned    retries;            /* after confirmed death only; 1022 at most */
     const char *label;              /* in stories; copied */
     mproc_deadline submit_deadline; /* for room; zero means forever */
+    int         priority;           /* -7 to 7: higher ones begin first, equal ones in the order of submission */
+    mproc_deadline begin_by;        /* not begun by then: it will not be, and fails with -ETIME; zero: any time */
 } mproc_task_options;
 typedef struct mproc_map_options {
     size_t      size;
@@ -89,10 +91,13 @@ typedef int mproc_map_fn(mproc_call *call, const void *in, void *out);
 MPROC_API MPROC_CHECK int mproc_pool_create(const mproc_pool_options *options, mproc_pool **ret_pool);
 
 /* args: a list (MPROC_ARGS) or null; copied. The future is the caller's to close, which does not touch the task.
- * Tasks begin in the order of submission. -ETIMEDOUT: full until submit_deadline; -EMSGSIZE: arguments above
+ * Tasks begin by priority, then in the order of submission; one that is tried again comes before its equals. -ETIMEDOUT: full until submit_deadline; -EMSGSIZE: arguments above
  * max_queued_bytes; MPROC_ECANNOTCROSS: arguments hold a handle (processes); MPROC_ECLOSED: stopped; MPROC_ELIMIT: more
  * than 256 different functions; MPROC_EDIED or the initializer's code: broken, with the reason. */
 MPROC_API MPROC_CHECK int mproc_pool_submit(mproc_pool *pool, mproc_fn *fn, mproc_variant args, const mproc_task_options *options, mproc_future **ret_future);
+/* By the name that it was registered under (mproc_register): for workers of another build, whose program has it under that
+ * name. MPROC_EFUNCTION: not in this program, whose copies the workers are (fork, threads); else it is the future's failure. */
+MPROC_API MPROC_CHECK int mproc_pool_submit_name(mproc_pool *pool, const char *name, mproc_variant args, const mproc_task_options *options, mproc_future **ret_future);
 
 /* Arrays: item i reads in_bytes at in + i * in_bytes and writes out_bytes at out + i * out_bytes. Processes: an array in shared
  * memory of ours (mproc_array_data, mproc_shm) is used in place; any other `in` is copied to shared memory and `out` back at

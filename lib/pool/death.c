@@ -107,7 +107,8 @@ static void slot_bury(mproc__pool_view *view, unsigned index, unsigned life)
     if (slot == 0 || slot > atomic_load_explicit(&view->shared->slots_used, memory_order_acquire))
         return;
     mproc__task_shared *task = &view->slots[slot - 1];
-    mproc__task_bury(&task->word, index, life, task->max_attempts);
+    if (mproc__task_bury(&task->word, index, life, task->max_attempts) == MPROC__TASK_READY)
+        mproc__ready_return(view, slot - 1);
 }
 
 /* A block of a dead worker may be named by a task that is done. Who frees results decides (the submitter); here it is

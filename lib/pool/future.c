@@ -176,8 +176,11 @@ void mproc__future_settle_task(mproc_future *future, mproc__task_shared *task, m
         story_of_death(future);
         mproc__future_settle(future, MPROC_FUTURE_FAILED, MPROC_EDIED);
     } else if (word.state == MPROC__TASK_EXPIRED) {
-        mproc__fail(-ETIME, "%s was stopped after its time limit of %u ms", title,
-                    (unsigned)task->time_limit_ms);
+        if (word.reason == MPROC__TASK_BY_LIMIT)
+            mproc__fail(-ETIME, "%s was stopped after its time limit of %u ms", title,
+                        (unsigned)task->time_limit_ms);
+        else
+            mproc__fail(-ETIME, "%s could not begin by the time that it was given", title);
         task_numbers(future);
         mproc__future_settle(future, MPROC_FUTURE_FAILED, -ETIME);
     } else {
@@ -200,10 +203,19 @@ void mproc__future_settle_lost(mproc_future *future)
 
 /* ---- looking ---- */
 
+/* Past the time to begin by. */
+static bool task_late(const mproc_future *future)
+{
+    return MPROC__UNLIKELY(future->begin_by_ns != 0) && mproc__now_ns() >= future->begin_by_ns;
+}
+
 static void task_look(mproc_future *future)
 {
     mproc__pool_core *core = future->core;
-    mproc__task_word word = mproc__task_load(&core->view.slots[future->slot].word);
+    _Atomic uint64_t *at = &core->view.slots[future->slot].word;
+    if (task_late(future))
+        (void)mproc__task_forgo(at, future->serial);
+    mproc__task_word word = mproc__task_load(at);
     if (mproc__task_final(word.state)) {
         mproc__slot_harvest(core, future->slot);
     } else if (atomic_load(&core->ended) || mproc__pool_broken(&core->view)) {
@@ -219,7 +231,8 @@ static bool task_goes_on(const mproc_future *future)
     if (future->map || atomic_load(&core->ended) || mproc__pool_broken(&core->view))
         return false;
     mproc__task_word word = mproc__task_load(&core->view.slots[future->slot].word);
-    return word.serial == future->serial && !mproc__task_final(word.state);
+    return word.serial == future->serial && !mproc__task_final(word.state) &&
+           !(word.state == MPROC__TASK_READY && task_late(future));
 }
 
 bool mproc__future_look(mproc_future *future)
@@ -267,7 +280,8 @@ static int future_sleep(mproc_future *future, mproc_deadline deadline)
             return 0;
         if (mproc__deadline_past(deadline))
             return mproc__fail_plain(-ETIMEDOUT);
-        (void)mproc__core_wait(core, ticket, deadline);
+        bool late_first = future->begin_by_ns > mproc__now_ns() && future->begin_by_ns < deadline.ns;
+        (void)mproc__core_wait(core, ticket, late_first ? (mproc_deadline){future->begin_by_ns} : deadline);
     }
 }
 

@@ -44,7 +44,7 @@ static void plan_fill(mproc__pool_plan_shared *plan, const mproc__pool_limits *l
     plan->tasks_per_worker = limits->tasks_per_worker;
     plan->slot_count = slots_for(limits->tasks);
     plan->ring = page_round(sizeof(mproc__pool_shared));
-    plan->slots = page_round(plan->ring + plan->slot_count * sizeof(uint32_t));
+    plan->slots = page_round(plan->ring + MPROC__PRIORITIES * plan->slot_count * sizeof(uint32_t));
     plan->arena = page_round(plan->slots + plan->slot_count * sizeof(mproc__task_shared));
     plan->heads =
         page_round(plan->arena + mproc__arena_bytes(MPROC__POOL_BLOCK, arena_granules(limits->bytes)));
@@ -83,9 +83,8 @@ static int segment_create(const mproc__pool_limits *limits, mproc__pool_plan_sha
     int rc = -ENOMEM;
     for (size_t i = 0; i < MPROC__COUNT(region_choices) && rc == -ENOMEM; i++) {
         plan_fill(plan, limits, region_choices[i]);
-        /* Reserved: the struct and the ring, which are touched without asking. */
         rc = mproc__segment_create(home, MPROC_TYPE_POOL, limits->name, plan->region + plan->region_bytes,
-                                   plan->slots, ret_segment);
+                                   plan->ring, ret_segment);
     }
     return rc;
 }

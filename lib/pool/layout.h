@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A pool's segment: what lies where, and who may write it. L6.
  *
- *     pool | ring of ready slots | task slots | arena (large arguments and results) | heads of maps | region (their arrays)
+ *     pool | rings of ready slots | task slots | arena (large arguments and results) | heads of maps | region (their arrays)
  *
  * All but the pool struct is sparse: addresses for the configured limits, memory as it is used (mproc__view_reserve_*).
  * Only the process that made the pool submits, so free lists of slots and of the region are its private memory; here is
@@ -12,6 +12,7 @@
 
 #include "data/parcel.h"
 #include "platform/platform.h"
+#include "pool/ready.h"
 #include "process/launch.h"
 #include "shm/arena.h"
 #include "shm/segment.h"
@@ -58,7 +59,9 @@ typedef struct mproc__task_shared {
     _Atomic uint64_t word;          /* task.h */
     _Atomic uint64_t progress_done; /* the worker, any time; a lost or late value is harmless */
     _Atomic uint64_t progress_total;
-    uint64_t number; /* submitter, before READY, as the next five */
+    uint64_t number;     /* submitter, before READY, as the next seven */
+    int64_t begin_by_ns; /* 0: any time */
+    uint32_t priority;   /* mproc__priority_index */
     uint32_t function;
     uint32_t time_limit_ms;
     uint32_t grace_ms;
@@ -221,7 +224,8 @@ typedef struct mproc__pool_plan_shared {
     uint32_t owner_row;
     uint32_t restarts_per_minute;
     uint32_t tasks_per_worker;
-    uint64_t slots, ring, arena, heads, region, region_bytes; /* offsets from the root */
+    uint64_t slots, ring, arena, heads, region,
+        region_bytes; /* offsets from the root; a ring for each priority */
 } mproc__pool_plan_shared;
 
 typedef struct mproc__pool_shared {
@@ -244,8 +248,8 @@ typedef struct mproc__pool_shared {
     _Alignas(MPROC__LINE) mproc__eventcount_shared command; /* the supervisor */
     _Alignas(MPROC__LINE) mproc__eventcount_shared room;    /* workers with a result and no block */
     _Atomic uint32_t room_wanted;
-    _Alignas(MPROC__LINE) _Atomic uint64_t ring_head; /* consumers: swap */
-    _Alignas(MPROC__LINE) _Atomic uint64_t ring_tail; /* submitter */
+    _Atomic uint32_t priorities; /* submitter: a bit each that was ever used; its ring has memory */
+    mproc__ready_shared ready[MPROC__PRIORITIES];
     mproc__function_shared functions[MPROC__POOL_FUNCTIONS];
     mproc__lent_shared lent[MPROC__POOL_LENT];
     mproc__map_shared maps[MPROC__POOL_MAPS];
@@ -253,7 +257,7 @@ typedef struct mproc__pool_shared {
 } mproc__pool_shared;
 
 /* One process's look at it. */
-typedef struct mproc__pool_view {
+struct mproc__pool_view {
     mproc__segment *segment;
     mproc__pool_shared *shared;
     mproc__task_shared *slots;
@@ -261,7 +265,7 @@ typedef struct mproc__pool_view {
     mproc__arena arena;
     char *root;
     bool threads;
-} mproc__pool_view;
+};
 
 typedef struct mproc__pool_limits {
     unsigned workers;

@@ -33,8 +33,8 @@ static int block_make(mproc__pool_view *view, uint32_t slot, size_t size, mproc_
                       void **ret_bytes)
 {
     uint32_t block;
-    int rc = mproc__arena_alloc(view->segment, &view->arena, size + sizeof(mproc__block_shared), MPROC_FOREVER,
-                                &block);
+    int rc = mproc__arena_alloc(view->segment, &view->arena, size + sizeof(mproc__block_shared),
+                                MPROC_FOREVER, &block);
     if (rc < 0)
         return rc;
     rc = mproc__view_reserve_block(view, block);

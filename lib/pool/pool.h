@@ -88,6 +88,8 @@ void mproc__core_supervisor_end(mproc__pool_core *core, mproc_deadline deadline)
 
 /* ---- slots.c; with core->lock held ---- */
 int mproc__core_function(mproc__pool_core *core, mproc_fn *fn, uint32_t *ret_number);
+/* A registered function; one that only the workers know is theirs to find. */
+int mproc__core_function_name(mproc__pool_core *core, const char *name, uint32_t *ret_number);
 /* Publishes a task in a slot. -EAGAIN: no room now. `task` has what the caller decides: function, limits. */
 int mproc__slots_put(mproc__pool_core *core, mproc_variant args, const mproc__task_shared *task,
                      mproc_future *future);
@@ -100,7 +102,13 @@ size_t mproc__slots_cancel(mproc__pool_core *core, bool even_if_running);
 uint32_t mproc__slots_busy(const mproc__pool_core *core);
 
 /* ---- submit.c ---- */
-int mproc__core_submit(mproc__pool_core *core, mproc_fn *fn, mproc_variant args,
-                       const mproc_task_options *options, mproc_future **ret_future);
+typedef struct mproc__order {
+    mproc_fn *fn;
+    const char *name; /* instead of fn: registered */
+    mproc_variant args;
+    const mproc_task_options *options; /* NULL: the defaults */
+} mproc__order;
+
+int mproc__core_submit(mproc__pool_core *core, const mproc__order *order, mproc_future **ret_future);
 
 #endif

@@ -107,7 +107,8 @@ static int item_submit(mproc_results *results, mproc_deadline deadline)
     results->task.submit_deadline = deadline;
     to->code = item_args(results, results->next, &args);
     if (to->code == 0) {
-        to->code = mproc__core_submit(results->core, results->fn, args, &results->task, &to->future);
+        mproc__order order = {.fn = results->fn, .args = args, .options = &results->task};
+        to->code = mproc__core_submit(results->core, &order, &to->future);
         mproc_variant_clear(&args);
     }
     if (to->code == -ETIMEDOUT)

@@ -43,11 +43,39 @@ int mproc__core_function(mproc__pool_core *core, mproc_fn *fn, uint32_t *ret_num
     return function_add(core, fn);
 }
 
+/* A name that this program does not know is for its workers to find, where they are not copies of it. */
+static int function_foreign(mproc__pool_core *core, const char *name, uint32_t *ret_number)
+{
+    uint32_t number = 0;
+    mproc__function_shared *known = core->view.shared->functions;
+    if (core->crew.start != MPROC_START_SPAWN && core->crew.start != MPROC_START_FORKSERVER)
+        return mproc__fail(MPROC_EFUNCTION, "no function is registered as '%.63s'", name);
+    while (number < core->function_count &&
+           (core->functions[number] || strcmp(known[number].id.name, name) != 0))
+        number++;
+    if (number == MPROC__POOL_FUNCTIONS)
+        return mproc__fail(MPROC_ELIMIT, "a pool takes %d different functions", (int)MPROC__POOL_FUNCTIONS);
+    if (number == core->function_count) {
+        memcpy(known[number].id.name, name, strlen(name) + 1);
+        core->function_count++;
+    }
+    *ret_number = number;
+    return 0;
+}
+
+int mproc__core_function_name(mproc__pool_core *core, const char *name, uint32_t *ret_number)
+{
+    if (strlen(name) >= MPROC__REGISTERED_BYTES)
+        return mproc__fail(-ENAMETOOLONG, "a name of %zu bytes; %d are the most", strlen(name),
+                           MPROC__REGISTERED_BYTES - 1);
+    mproc_fn *fn = mproc__registered_find(name);
+    return fn ? mproc__core_function(core, fn, ret_number) : function_foreign(core, name, ret_number);
+}
+
 /* ---- blocks of the dead ---- */
 
 /* Under the lock nobody else frees result blocks, so what no finished task names is nobody's. */
-static bool orphan_collect(const mproc__arena *arena, uint32_t block, mproc__block_state state,
-                           void *context)
+static bool orphan_collect(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context)
 {
     const mproc__pool_core *core = context;
     if (state.state != MPROC__BLOCK_ORPHAN)
@@ -134,25 +162,13 @@ static int slot_take(mproc__pool_core *core, uint32_t *ret_slot)
     return rc;
 }
 
-/* Ring cells may be stale (a cancelled task, one found by search); when they fill the ring, workers search. */
-static void ring_push(mproc__pool_view *view, uint32_t slot)
-{
-    mproc__pool_shared *shared = view->shared;
-    uint64_t tail = atomic_load_explicit(&shared->ring_tail, memory_order_relaxed);
-    uint32_t cells = shared->plan.slot_count;
-    if (tail - atomic_load_explicit(&shared->ring_head, memory_order_acquire) >= cells) {
-        atomic_fetch_add(&shared->rescan, 1);
-        return;
-    }
-    atomic_store_explicit(&view->ring[tail & (cells - 1)], slot, memory_order_relaxed);
-    atomic_store_explicit(&shared->ring_tail, tail + 1, memory_order_release);
-}
-
 static void slot_fill(mproc__task_shared *to, const mproc__task_shared *from)
 {
     atomic_store_explicit(&to->progress_done, 0, memory_order_relaxed);
     atomic_store_explicit(&to->progress_total, 0, memory_order_relaxed);
     to->number = from->number;
+    to->begin_by_ns = from->begin_by_ns;
+    to->priority = from->priority;
     to->function = from->function;
     to->time_limit_ms = from->time_limit_ms;
     to->grace_ms = from->grace_ms;
@@ -176,7 +192,9 @@ int mproc__slots_put(mproc__pool_core *core, mproc_variant args, const mproc__ta
         mproc__slots_harvest(core);
     if (!slots_room(core, block_bytes))
         return -EAGAIN;
-    rc = slot_take(core, &slot);
+    rc = mproc__ready_reserve(&core->view, task->priority);
+    if (rc == 0)
+        rc = slot_take(core, &slot);
     if (rc < 0)
         return rc;
     rc = mproc__payload_store(&core->view, slot, args, &core->view.slots[slot].args);
@@ -191,7 +209,7 @@ int mproc__slots_put(mproc__pool_core *core, mproc_variant args, const mproc__ta
     core->futures[slot] = future;
     future->slot = slot;
     future->serial = mproc__task_publish(&core->view.slots[slot].word);
-    ring_push(&core->view, slot);
+    mproc__ready_push(&core->view, slot);
     core->accepted++;
     return 0;
 }

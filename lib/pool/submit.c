@@ -7,12 +7,17 @@
 
 static int task_from_options(const mproc_task_options *options, mproc__task_shared *ret_task)
 {
-    *ret_task = (mproc__task_shared){.max_attempts = 1};
+    *ret_task = (mproc__task_shared){.max_attempts = 1, .priority = mproc__priority_index(0)};
     if (!options)
         return 0;
     if (options->retries >= MPROC__TASK_ATTEMPTS)
         return mproc__fail(-EINVAL, "%u retries; %d are the most", options->retries,
                            MPROC__TASK_ATTEMPTS - 1);
+    if (options->priority < -MPROC__PRIORITY_MOST || options->priority > MPROC__PRIORITY_MOST)
+        return mproc__fail(-EINVAL, "priority %d; it is from %d to %d", options->priority,
+                           -MPROC__PRIORITY_MOST, MPROC__PRIORITY_MOST);
+    ret_task->priority = mproc__priority_index(options->priority);
+    ret_task->begin_by_ns = options->begin_by.ns == INT64_MAX ? 0 : options->begin_by.ns;
     ret_task->time_limit_ms = options->time_limit_ms;
     ret_task->grace_ms = options->grace_ms;
     ret_task->max_attempts = options->retries + 1;
@@ -20,33 +25,34 @@ static int task_from_options(const mproc_task_options *options, mproc__task_shar
 }
 
 /* With the lock held. */
-static int submit_try(mproc__pool_core *core, mproc_fn *fn, mproc_variant args, mproc__task_shared *task,
+static int submit_try(mproc__pool_core *core, const mproc__order *order, mproc__task_shared *task,
                       mproc_future *future)
 {
     if (core->refusing)
         return mproc__fail(MPROC_ECLOSED, "the pool has been stopped");
     if (mproc__pool_broken(&core->view))
         return mproc__core_breakage(core);
-    int rc = mproc__core_function(core, fn, &task->function);
+    int rc = order->name ? mproc__core_function_name(core, order->name, &task->function)
+                         : mproc__core_function(core, order->fn, &task->function);
     if (rc < 0)
         return rc;
     task->number = core->next_number + 1;
     future->number = task->number;
-    rc = mproc__slots_put(core, args, task, future);
+    rc = mproc__slots_put(core, order->args, task, future);
     if (rc == 0)
         core->next_number++;
     return rc;
 }
 
 /* Room comes when a task ends: `done` is posted then. */
-static int submit_wait(mproc__pool_core *core, mproc_fn *fn, mproc_variant args, mproc__task_shared *task,
+static int submit_wait(mproc__pool_core *core, const mproc__order *order, mproc__task_shared *task,
                        mproc_deadline deadline, mproc_future *future)
 {
     mproc__pool_shared *shared = core->view.shared;
     for (;;) {
         uint32_t ticket = mproc__eventcount_prepare(&shared->done);
         pthread_mutex_lock(&core->lock);
-        int rc = submit_try(core, fn, args, task, future);
+        int rc = submit_try(core, order, task, future);
         pthread_mutex_unlock(&core->lock);
         if (rc != -EAGAIN)
             return rc;
@@ -59,23 +65,24 @@ static int submit_wait(mproc__pool_core *core, mproc_fn *fn, mproc_variant args,
     }
 }
 
-int mproc__core_submit(mproc__pool_core *core, mproc_fn *fn, mproc_variant args,
-                       const mproc_task_options *options, mproc_future **ret_future)
+int mproc__core_submit(mproc__pool_core *core, const mproc__order *order, mproc_future **ret_future)
 {
     mproc__task_shared task;
     mproc_future *future;
+    const mproc_task_options *options = order->options;
     int rc = task_from_options(options, &task);
     if (rc == 0)
         rc = mproc__future_new(core, options ? options->label : NULL, &future);
     if (rc < 0)
         return rc;
+    future->begin_by_ns = task.begin_by_ns;
     mproc__core_guard(core);
     pthread_mutex_lock(&core->lock);
-    rc = submit_try(core, fn, args, &task, future);
+    rc = submit_try(core, order, &task, future);
     pthread_mutex_unlock(&core->lock);
     if (rc == -EAGAIN) {
         mproc_deadline deadline = options ? options->submit_deadline : MPROC_NOW;
-        rc = submit_wait(core, fn, args, &task, deadline.ns ? deadline : MPROC_FOREVER, future);
+        rc = submit_wait(core, order, &task, deadline.ns ? deadline : MPROC_FOREVER, future);
     }
     if (rc < 0) {
         mproc_future_close(&future);
@@ -86,19 +93,33 @@ int mproc__core_submit(mproc__pool_core *core, mproc_fn *fn, mproc_variant args,
     return 0;
 }
 
-int mproc_pool_submit(mproc_pool *pool, mproc_fn *fn, mproc_variant args, const mproc_task_options *options,
-                      mproc_future **ret_future)
+static int order_submit(mproc_pool *pool, const mproc__order *order, mproc_future **ret_future)
 {
     int rc = mproc__handle_check(pool, MPROC_TYPE_POOL);
     if (rc == 0)
         rc = mproc__core_check(pool->core);
     if (rc < 0)
         return rc;
-    if (!fn || !ret_future)
+    if ((!order->fn && !order->name) || !ret_future)
         return mproc__handle_fail(&pool->handle, -EINVAL,
                                   "mproc_pool_submit: no function, or nowhere to put the future");
-    rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_task_options");
+    rc = mproc__options_check(order->options, sizeof *order->options, sizeof *order->options,
+                              "mproc_task_options");
     if (rc == 0)
-        rc = mproc__core_submit(pool->core, fn, args, options, ret_future);
+        rc = mproc__core_submit(pool->core, order, ret_future);
     return rc < 0 ? mproc__handle_story(&pool->handle, rc) : 0;
+}
+
+int mproc_pool_submit(mproc_pool *pool, mproc_fn *fn, mproc_variant args, const mproc_task_options *options,
+                      mproc_future **ret_future)
+{
+    mproc__order order = {.fn = fn, .args = args, .options = options};
+    return order_submit(pool, &order, ret_future);
+}
+
+int mproc_pool_submit_name(mproc_pool *pool, const char *name, mproc_variant args,
+                           const mproc_task_options *options, mproc_future **ret_future)
+{
+    mproc__order order = {.name = name, .args = args, .options = options};
+    return order_submit(pool, &order, ret_future);
 }

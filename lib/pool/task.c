@@ -84,6 +84,14 @@ int mproc__task_cancel(_Atomic uint64_t *word, unsigned serial, bool even_if_run
     }
 }
 
+bool mproc__task_forgo(_Atomic uint64_t *word, unsigned serial)
+{
+    mproc__task_word ready = mproc__task_load(word), expired = ready;
+    expired.state = MPROC__TASK_EXPIRED;
+    return ready.state == MPROC__TASK_READY && ready.attempt == 1 && ready.serial == serial &&
+           task_swap(word, ready, expired);
+}
+
 bool mproc__task_expire(_Atomic uint64_t *word, mproc__task_word running)
 {
     mproc__task_word stopping = running;

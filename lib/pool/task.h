@@ -7,8 +7,8 @@
  *                  cancel |  | bury,    |   \ bury, no attempt left
  *                         |  | attempts |    `-----> DIED
  *                         v  | left     | stop (cancel or time limit)
- *                  CANCELLED `----------+--> STOPPING ------> CANCELLED or EXPIRED
- *                                                     bury
+ *       CANCELLED or EXPIRED `----------+--> STOPPING ------> CANCELLED or EXPIRED
+ *         (forgo: too late)                           bury
  *
  * Every arrow is one compare-and-swap. The one that claims carries who claimed (worker and its life), so a death is
  * laid at exactly one task's door. STOPPING comes before any signal: a worker whose finish fails takes no further task,
@@ -26,7 +26,7 @@ typedef enum mproc__task_state {
     MPROC__TASK_DONE, /* its function returned; this and all that follow are final */
     MPROC__TASK_DIED,
     MPROC__TASK_CANCELLED,
-    MPROC__TASK_EXPIRED /* its time limit passed */
+    MPROC__TASK_EXPIRED /* its time limit passed; or, by no reason, the time to begin by */
 } mproc__task_state;
 
 typedef enum mproc__task_reason {
@@ -65,6 +65,8 @@ bool mproc__task_finish(_Atomic uint64_t *word, mproc__task_word claimed);
 /* READY to CANCELLED, RUNNING to STOPPING. 0: it will not end as DONE; -EBUSY: runs and must not be stopped; -EALREADY:
  * had ended, or the slot is used for another task now. */
 int mproc__task_cancel(_Atomic uint64_t *word, unsigned serial, bool even_if_running);
+/* READY for the first time to EXPIRED: it has not begun by its time. */
+bool mproc__task_forgo(_Atomic uint64_t *word, unsigned serial);
 /* RUNNING to STOPPING because the time limit passed. */
 bool mproc__task_expire(_Atomic uint64_t *word, mproc__task_word running);
 /* After the death of (worker, life): what it ran becomes READY again while `max_attempts` allows it, else final. May be

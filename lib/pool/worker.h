@@ -27,8 +27,10 @@ typedef struct mproc__worker {
     mproc__worker_word word;
     void *self; /* what the initializer set */
     bool leave;
-    uint32_t rescan_seen;
-    unsigned turns; /* tasks and stretches done */
+    uint32_t rescan_seen;   /* value of rescan at the last search that came to its end */
+    uint32_t rescan_under;  /* of the search under way, */
+    uint32_t rescan_cursor; /* which goes on here */
+    unsigned turns;         /* tasks and stretches done */
     unsigned map_turn;
     uint64_t runs;
     int64_t limit_ns; /* as on the desk */

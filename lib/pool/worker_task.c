@@ -10,20 +10,6 @@
 
 /* ---- finding ---- */
 
-static bool ring_pop(mproc__pool_view *view, uint32_t *ret_slot)
-{
-    mproc__pool_shared *shared = view->shared;
-    uint64_t head = atomic_load_explicit(&shared->ring_head, memory_order_acquire);
-    while (head != atomic_load_explicit(&shared->ring_tail, memory_order_acquire)) {
-        *ret_slot =
-            atomic_load_explicit(&view->ring[head & (shared->plan.slot_count - 1)], memory_order_relaxed);
-        if (atomic_compare_exchange_weak_explicit(&shared->ring_head, &head, head + 1, memory_order_acq_rel,
-                                                  memory_order_acquire))
-            return true;
-    }
-    return false;
-}
-
 /* The desk names the slot first: a death between the two is then a death without a task. */
 static bool slot_claim(mproc__worker *worker, uint32_t slot)
 {
@@ -37,18 +23,24 @@ static bool slot_claim(mproc__worker *worker, uint32_t slot)
     return false;
 }
 
-/* What the ring does not name: tasks put back after a death. */
+/* What no ring names. A search goes on where the last task was found, lest ten thousand of them cost a search each; what
+ * becomes ready behind it has changed the epoch. */
 static bool slots_search(mproc__worker *worker)
 {
     mproc__pool_shared *shared = worker->view->shared;
     uint32_t epoch = atomic_load(&shared->rescan);
     if (epoch == worker->rescan_seen)
         return false;
+    if (epoch != worker->rescan_under)
+        worker->rescan_cursor = 0;
+    worker->rescan_under = epoch;
     uint32_t used = atomic_load_explicit(&shared->slots_used, memory_order_acquire);
-    for (uint32_t slot = 0; slot < used; slot++)
+    for (; worker->rescan_cursor < used; worker->rescan_cursor++) {
+        uint32_t slot = worker->rescan_cursor;
         if (mproc__task_load(&worker->view->slots[slot].word).state == MPROC__TASK_READY &&
             slot_claim(worker, slot))
             return true;
+    }
     worker->rescan_seen = epoch;
     return false;
 }
@@ -56,7 +48,7 @@ static bool slots_search(mproc__worker *worker)
 static bool task_find(mproc__worker *worker)
 {
     uint32_t slot;
-    while (ring_pop(worker->view, &slot))
+    while (mproc__ready_pop(worker->view, &slot))
         if (slot < worker->view->shared->plan.slot_count && slot_claim(worker, slot))
             return true;
     return slots_search(worker);
@@ -64,10 +56,8 @@ static bool task_find(mproc__worker *worker)
 
 bool mproc__worker_task_waiting(const mproc__worker *worker)
 {
-    mproc__pool_shared *shared = worker->view->shared;
-    return atomic_load_explicit(&shared->ring_head, memory_order_acquire) !=
-               atomic_load_explicit(&shared->ring_tail, memory_order_acquire) ||
-           atomic_load(&shared->rescan) != worker->rescan_seen;
+    return mproc__ready_any(worker->view) ||
+           atomic_load(&worker->view->shared->rescan) != worker->rescan_seen;
 }
 
 /* ---- the result ---- */
@@ -125,12 +115,21 @@ static void task_end(mproc__worker *worker)
 
 /* ---- one task ---- */
 
+/* A first attempt that comes too late is none. */
+static int task_begin(mproc__worker *worker, mproc_fn **ret_fn)
+{
+    const mproc__task_shared *task = worker->task;
+    if (task->begin_by_ns && worker->claimed.attempt == 1 && mproc__now_ns() >= task->begin_by_ns)
+        return mproc__fail(-ETIME, "it could not begin by the time that it was given");
+    return mproc__worker_function(worker, task->function, ret_fn);
+}
+
 static int task_call(mproc__worker *worker, mproc_call *call, mproc_variant args)
 {
     mproc_fn *fn;
     mproc__worker_call_init(worker, call, args);
     call->attempt = worker->claimed.attempt;
-    int rc = mproc__worker_function(worker, worker->task->function, &fn);
+    int rc = task_begin(worker, &fn);
     if (rc == 0)
         return mproc__call_run(call, fn);
     mproc__story_copy(mproc__story(), &call->story);

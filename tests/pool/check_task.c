@@ -97,6 +97,24 @@ START_TEST(cancelling_follows_the_table)
 }
 END_TEST
 
+START_TEST(only_a_task_that_never_began_is_forgone)
+{
+    for (mproc__task_state state = MPROC__TASK_FREE; state <= MPROC__TASK_EXPIRED; state++) {
+        _Atomic uint64_t word;
+        bring(&word, state);
+        ck_assert(!mproc__task_forgo(&word, 2));
+        ck_assert_int_eq(mproc__task_forgo(&word, 1), state == MPROC__TASK_READY);
+        ck_assert_int_eq(now(&word).state, state == MPROC__TASK_READY ? MPROC__TASK_EXPIRED : state);
+    }
+    _Atomic uint64_t word = 0;
+    mproc__task_word claimed;
+    mproc__task_publish(&word);
+    ck_assert(mproc__task_claim(&word, WORKER, LIFE, &claimed));
+    ck_assert_int_eq(mproc__task_bury(&word, WORKER, LIFE, 2), MPROC__TASK_READY);
+    ck_assert(!mproc__task_forgo(&word, 1));
+}
+END_TEST
+
 START_TEST(a_stopped_task_cannot_finish)
 {
     _Atomic uint64_t word = 0;
@@ -160,6 +178,7 @@ int main(int argc, char **argv)
     tcase_add_test(all, a_word_survives_packing);
     tcase_add_test(all, only_a_ready_task_is_claimed);
     tcase_add_test(all, cancelling_follows_the_table);
+    tcase_add_test(all, only_a_task_that_never_began_is_forgone);
     tcase_add_test(all, a_stopped_task_cannot_finish);
     tcase_add_test(all, a_death_is_retried_while_attempts_are_left);
     tcase_add_test(all, only_the_dead_workers_own_task_is_buried);
