@@ -87,7 +87,8 @@ typedef int mproc_map_fn(mproc_call *call, const void *in, void *out);
 
 /* Returns when all workers have come through their initializer. The failure of one is returned here, with its story; one
  * that dies meanwhile: MPROC_EDIED. Nothing is left of a pool that could not be made. -EINVAL: an option, named;
- * MPROC_ENOINIT, MPROC_ETHREADS, MPROC_EFUNCTION (an initializer that no other process can find), -ENOMEM. */
+ * MPROC_ENOINIT, MPROC_ETHREADS, MPROC_EFUNCTION (an initializer that no other process can find), -ENOMEM. -EPERM: this
+ * process is daemonic (process.h) and may have a pool of threads only. */
 MPROC_API MPROC_CHECK int mproc_pool_create(const mproc_pool_options *options, mproc_pool **ret_pool);
 
 /* args: a list (MPROC_ARGS) or null; copied. The future is the caller's to close, which does not touch the task.

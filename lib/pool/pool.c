@@ -15,6 +15,7 @@
 #include "pool/future.h"
 #include "pool/pool.h"
 #include "pool/worker.h"
+#include "process/family.h"
 #include "process/self.h"
 
 enum { TASKS_DEFAULT = 65536, RESTARTS_DEFAULT = 60, WATCH_MS = 50 };
@@ -282,6 +283,8 @@ static int pool_make(const mproc_pool_options *options, mproc_pool *pool)
     mproc__pool_limits limits;
     mproc__pool_core *core = NULL;
     int rc = limits_choose(options, &limits);
+    if (rc == 0 && limits.start != MPROC_START_THREAD)
+        rc = mproc__family_daemon_check("mproc_pool_create");
     if (rc == 0)
         rc = core_new(options, &limits, &core);
     if (rc < 0)

@@ -8,10 +8,10 @@
  *  2  SIGKILL for the parent's death, until step 9: nobody watches this process yet. It comes when the
  *     parent's *thread* ends, which sits in the start call meanwhile. A parent dead before shows in getppid.
  *  3  what was received (spawn, forkserver) or is memory (fork): the boot record.
- *  4  a nursery's child cannot write any more where the nursery and its owner do; descriptors: standard input is the null device, or two processes would share the terminal's lines; streams
- *     forget what other threads of the parent had written (fork); a
- *     nursery's child closes all that is the nursery's and takes the requester's directory, environment and
- *     streams.
+ *  4  descriptors: standard input is the null device, or two processes would share the terminal's lines; streams
+ *     forget what other threads of the parent had written (fork); a nursery's child closes all that is the
+ *     nursery's, cannot write any more where nursery and owner do, and takes the requester's directory,
+ *     environment and streams.
  *  5  identity, process group (forkserver), key, stop word, name, log level.
  *  6  signals: default dispositions, then the empty mask.
  *  7  limits: after all that the library needs for itself, before anything of the caller's: what arguments take counts,

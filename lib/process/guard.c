@@ -21,9 +21,9 @@ enum {
     GUARD_REFUSED_MS = 1000 /* the system has no room for one, or it is stopped at once */
 };
 
-/* One thread makes it, the others go on: that takes as long as the program needs until mproc_init. One that is stopped on its way
- * is killed, or a call whose child has ended would wait for it. *ret_later_ms: there are still children that have none, and when to
- * try again; 0: there are none, or no use in trying. */
+/* One thread makes it, the others go on: that takes as long as the program needs until mproc_init. One that is stopped on
+ * its way is killed, or a call whose child has ended would wait for it. *ret_later_ms: there are still children that have
+ * none, and when to try again; 0: there are none, or no use in trying. */
 static mproc__nursery *guard_renew(unsigned *ret_later_ms)
 {
     mproc__nursery *nursery = NULL;

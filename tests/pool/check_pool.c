@@ -269,20 +269,56 @@ static int uses_a_pool(mproc_call *call)
     return rc == 0 ? 0 : 4;
 }
 
+/* The first start leaves the nursery and the stop words, which live as long as the program. */
+static void first_start(void)
+{
+    mproc_process *process = NULL;
+    ck_assert_int_eq(mproc_process_start(task_square, MPROC_ARGS(0),
+                                         MPROC_WITH(mproc_process_options, .start = MPROC_START_FORK),
+                                         &process),
+                     0);
+    ck_assert_int_eq(mproc_process_join(process, mproc_after_ms(support_ms(10000)), NULL), 0);
+    mproc_process_close(&process);
+    support_leaks_begin();
+}
+
 /* shows: PROC-22 */
 START_TEST(a_child_without_input_has_a_pool_of_its_own)
 {
     mproc_process *process = NULL;
     int exit_code = 99;
-    /* The first start leaves the nursery and the stop words, which live as long as the program. */
-    int rc = mproc_process_start(task_square, MPROC_ARGS(0),
-                                 MPROC_WITH(mproc_process_options, .start = MPROC_START_FORK), &process);
-    ck_assert_int_eq(rc, 0);
-    ck_assert_int_eq(mproc_process_join(process, mproc_after_ms(support_ms(10000)), NULL), 0);
+    first_start();
+    int rc = mproc_process_start(uses_a_pool, MPROC_ARGS((int)METHOD),
+                                 MPROC_WITH(mproc_process_options, .start = METHOD), &process);
+    ck_assert_msg(rc == 0, "%s", mproc_error_text(mproc_last_error()));
+    ck_assert_int_eq(mproc_process_join(process, mproc_after_ms(support_ms(10000)), &exit_code), 0);
+    ck_assert_int_eq(exit_code, 0);
     mproc_process_close(&process);
-    support_leaks_begin();
-    rc = mproc_process_start(uses_a_pool, MPROC_ARGS((int)METHOD),
-                             MPROC_WITH(mproc_process_options, .start = METHOD), &process);
+}
+END_TEST
+
+static int has_threads_only(mproc_call *call)
+{
+    mproc_pool *pool = NULL;
+    mproc_start start = (mproc_start)mproc_call_int(call, 0);
+    int rc = mproc_pool_create(MPROC_WITH(mproc_pool_options, .workers = 1, .start = start), &pool);
+    if (rc != -EPERM || pool)
+        return 1;
+    rc = mproc_pool_create(MPROC_WITH(mproc_pool_options, .workers = 1, .start = MPROC_START_THREAD), &pool);
+    if (rc != 0)
+        return 2;
+    mproc_pool_close(&pool);
+    return 0;
+}
+
+START_TEST(a_daemonic_process_may_have_a_pool_of_threads_only)
+{
+    mproc_process *process = NULL;
+    int exit_code = -1;
+    first_start();
+    int rc =
+        mproc_process_start(has_threads_only, MPROC_ARGS((int)METHOD),
+                            MPROC_WITH(mproc_process_options, .start = METHOD, .daemon = true), &process);
     ck_assert_msg(rc == 0, "%s", mproc_error_text(mproc_last_error()));
     ck_assert_int_eq(mproc_process_join(process, mproc_after_ms(support_ms(10000)), &exit_code), 0);
     ck_assert_int_eq(exit_code, 0);
@@ -307,6 +343,8 @@ static void add(TCase *all)
     tcase_add_loop_test(all, a_handle_cannot_be_an_argument_of_a_process, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_child_without_input_has_a_pool_of_its_own, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_daemonic_process_may_have_a_pool_of_threads_only, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_test(all, a_pool_describes_itself);
     tcase_add_loop_test(all, a_pool_outlives_the_thread_that_made_it, METHODS_FIRST, 1);
