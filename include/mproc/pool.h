@@ -10,7 +10,8 @@
  *     THREAD       threads of this process: no kill, no copy; values may hold pointers and handles
  *
  * A pool of processes has one more, its supervisor, which starts, stops and replaces workers, and ends them when the
- * program dies. Workers are single-threaded at first, have stdin from /dev/null and default signal dispositions, and leave
+ * program dies. Workers are daemonic (process.h): tasks may start programs, no functions and no pools of processes. They are
+ * single-threaded at first, have stdin from /dev/null and default signal dispositions, and leave
  * the terminal's process group: Ctrl-C is the program's to handle.
  *
  * A worker's death costs the one task, or the one item of a map, that it ran: that fails with MPROC_EDIED, or is tried
@@ -32,12 +33,13 @@
  * results_close          no                one at a time                    no                   frees the copy
  * stop                   to its deadline   yes      creator only            no                   -ECHILD
  * close                  2 s at most       last use creator only            no                   frees the copy
- * stats                  no                yes      creator only            no                   -ECHILD */
+ * resize, stats          no                yes      creator only            no                   -ECHILD */
 #ifndef MPROC_POOL_H
 #define MPROC_POOL_H
 
 #include <mproc/call.h>
 #include <mproc/future.h>
+#include <mproc/process.h>
 
 MPROC_BEGIN
 
@@ -45,12 +47,14 @@ typedef struct mproc_pool_options {
     size_t      size;
     unsigned    workers;            /* 0: usable CPUs; 112 at most */
     mproc_start start;              /* DEFAULT: the program's; then fork is refused beside other threads, MPROC_ETHREADS */
-    const char *name;               /* of its processes and threads: NAME-1, NAME-2; 40 bytes of it */
+    const char *name;               /* of its processes and threads: NAME-1, NAME-2 in ps, 15 bytes there; 40 bytes of it. NULL: PoolWorker-1; threads:
+                                     * poolN-1 in the N-th pool of threads */
     mproc_fn   *initializer;        /* in every worker, replacements too, before its first task; may mproc_call_set_self
                                      * what tasks get from mproc_call_self; that lives as long as the worker */
     mproc_variant initializer_args; /* copied; may hold handles: the way to give workers queues and locks */
     unsigned    tasks_per_worker;   /* then it is replaced (of a map: stretches of items); 0: no limit; threads: -EINVAL */
     unsigned    restarts_per_minute;/* unplanned deaths, of workers or of supervisors, after which the pool is broken; 0: 60 */
+    mproc_limits limits;            /* of each worker: .limits.memory_bytes = 64 << 20. Threads: cpus and nice only */
     size_t      max_queued_tasks;   /* accepted and not ended; submit blocks; 0: 65536; at most 1 Mi */
     size_t      max_queued_bytes;   /* of their arguments, if larger than 192 bytes each; results may take as much again,
                                      * workers wait for room; 0: 256 MiB */
@@ -136,7 +140,15 @@ MPROC_API void mproc_results_close(mproc_results **results);         /* cancels 
  * stopping it. */
 MPROC_API int  mproc_pool_stop(mproc_pool *pool, bool drain, mproc_deadline deadline, size_t *ret_dropped_tasks);
 MPROC_API void mproc_pool_close(mproc_pool **pool);          /* a running pool: as stop(no drain, 2000 ms) */
-/* An owned dict of ints: workers, queued, running, completed, died (unplanned), restarted (for whatever reason). */
+/* So many workers from now on; 0: usable CPUs. Returns at once: those who are too many leave when they have ended what they
+ * are at, new ones come as at creation; one that cannot be started counts as a death (threads: is told here, and nothing
+ * has changed). A map that runs goes on with those who were there when it began. -EINVAL: more than a pool can have;
+ * MPROC_ECLOSED; MPROC_EDIED or another: broken. */
+MPROC_API int  mproc_pool_resize(mproc_pool *pool, unsigned workers);
+/* An owned dict. Ints: workers (wanted), alive, idle, accepted (tasks), queued, running, completed (runs of tasks that came to
+ * an end in a worker), failed (by their code, a death or a limit), cancelled, died (workers, unplanned), restarted
+ * (workers, for whatever reason). "each": a list of a dict a worker: worker (its number in stories), pid (threads:
+ * thread id), life (which one it is at that place), completed (at that place), state: starting, idle, busy, leaving. */
 MPROC_API int  mproc_pool_stats(const mproc_pool *pool, mproc_variant *ret_dict);
 
 MPROC_END_DECLS

@@ -4,12 +4,27 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "platform/story.h"
 #include "pool/death.h"
 #include "pool/supervisor.h"
 #include "pool/worker.h"
+
+/* Descriptors that a forked child is to have: the segment, and the control group to join. */
+typedef struct crew_fds {
+    int fds[2];
+    size_t count;
+} crew_fds;
+
+static crew_fds crew_fds_of(const mproc__crew *crew)
+{
+    crew_fds of = {.fds = {mproc__segment_fd(crew->view->segment)}, .count = 1};
+    if (crew->limits && crew->limits->cgroup_fd >= 0)
+        of.fds[of.count++] = crew->limits->cgroup_fd;
+    return of;
+}
 
 /* ---- workers' first steps ---- */
 
@@ -36,7 +51,7 @@ static mproc_variant function_variant(mproc_fn *fn, mproc__function_id *id)
 }
 
 /* Arguments that cross an exec: segment, function, its arguments; for a worker its number and life, for the supervisor the
- * start method and the name. */
+ * start method, the name, the limits of workers, and their group. */
 static int crew_receive(mproc_call *call, mproc__pool_view *view, mproc__crew *ret_crew)
 {
     int fd = fcntl((int)mproc_call_arg(call, 0).number, F_DUPFD_CLOEXEC, 3);
@@ -72,17 +87,19 @@ int mproc__crew_launch(const mproc__crew *crew, unsigned index, unsigned life, p
     char name[64];
     mproc__function_id id;
     worker_start start = {.crew = crew, .index = index, .life = life};
-    int fd = mproc__segment_fd(crew->view->segment);
+    crew_fds keep = crew_fds_of(crew);
     snprintf(name, sizeof name, "%.40s-%u", crew->name ? crew->name : "PoolWorker", index + 1);
     mproc__launch_options options = {.start = MPROC_START_FORK,
                                      .fn = worker_forked,
                                      .name = name,
                                      .die_with_parent = true,
-                                     .keep_fds = &fd,
-                                     .keep_count = 1};
+                                     .daemon = true,
+                                     .limits = crew->limits,
+                                     .keep_fds = keep.fds,
+                                     .keep_count = keep.count};
     mproc_variant forked[] = {mproc_pointer(&start)};
-    mproc_variant spawned[] = {mproc_fd(fd), function_variant(crew->initializer, &id), crew->initializer_args,
-                               mproc_int(index), mproc_int(life)};
+    mproc_variant spawned[] = {mproc_fd(keep.fds[0]), function_variant(crew->initializer, &id),
+                               crew->initializer_args, mproc_int(index), mproc_int(life)};
     options.args = mproc_items(forked, MPROC__COUNT(forked));
     options.method = crew->start;
     if (crew->start == MPROC_START_SPAWN) {
@@ -100,15 +117,37 @@ static int supervisor_forked(mproc_call *call)
     return mproc__supervisor_run(mproc_call_arg(call, 0).data);
 }
 
+static int limits_receive(mproc_call *call, mproc__limits *ret_limits)
+{
+    size_t size;
+    const void *bytes = mproc_variant_get_bytes(mproc_call_arg(call, 5), &size);
+    mproc_variant group = mproc_call_arg(call, 6);
+    if (!bytes || size != sizeof *ret_limits)
+        return 0;
+    memcpy(ret_limits, bytes, size);
+    ret_limits->cgroup_fd = -1;
+    if (group.kind == MPROC_KIND_NULL)
+        return 0;
+    ret_limits->cgroup_fd = fcntl((int)group.number, F_DUPFD_CLOEXEC, 3);
+    return ret_limits->cgroup_fd < 0
+               ? mproc__fail(-errno, "limits.cgroup was not handed over: %s", mproc_strerror(-errno))
+               : 0;
+}
+
 static int supervisor_spawned(mproc_call *call)
 {
     static mproc__pool_view view;
+    static mproc__limits limits;
     mproc__crew crew;
     int rc = crew_receive(call, &view, &crew);
     if (rc < 0)
         return rc;
     crew.start = (mproc_start)mproc_call_int(call, 3);
     crew.name = mproc_variant_get_text(mproc_call_arg(call, 4));
+    rc = limits_receive(call, &limits);
+    if (rc < 0)
+        return rc;
+    crew.limits = limits.asked ? &limits : NULL;
     rc = mproc__supervisor_run(&crew);
     mproc__view_close(&view);
     return rc;
@@ -117,15 +156,20 @@ static int supervisor_spawned(mproc_call *call)
 int mproc__supervisor_start(const mproc__crew *crew, pid_t *ret_pid, int *ret_pidfd)
 {
     mproc__function_id id;
-    int fd = mproc__segment_fd(crew->view->segment);
+    crew_fds keep = crew_fds_of(crew);
     mproc_variant forked[] = {mproc_pointer(crew)};
-    mproc_variant spawned[] = {mproc_fd(fd), function_variant(crew->initializer, &id), crew->initializer_args,
-                               mproc_int(crew->start), mproc_text(crew->name)};
+    mproc_variant spawned[] = {mproc_fd(keep.fds[0]),
+                               function_variant(crew->initializer, &id),
+                               crew->initializer_args,
+                               mproc_int(crew->start),
+                               mproc_text(crew->name),
+                               crew->limits ? mproc_bytes(crew->limits, sizeof *crew->limits) : mproc_null(),
+                               keep.count > 1 ? mproc_fd(keep.fds[1]) : mproc_null()};
     mproc__launch_options options = {.start = MPROC_START_FORK,
                                      .fn = supervisor_forked,
                                      .name = "mproc-pool",
-                                     .keep_fds = &fd,
-                                     .keep_count = 1,
+                                     .keep_fds = keep.fds,
+                                     .keep_count = keep.count,
                                      .method = crew->start};
     options.args = mproc_items(forked, MPROC__COUNT(forked));
     if (crew->start != MPROC_START_FORK) {

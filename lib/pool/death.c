@@ -171,7 +171,7 @@ int mproc__pool_on_sweep(mproc__segment *segment, unsigned row, void *context)
     (void)segment;
     mproc__pool_view *view = context;
     supervisor_bury(view, row);
-    for (unsigned i = 0; i < view->shared->plan.workers; i++) {
+    for (unsigned i = 0; i < mproc__desks(view->shared); i++) {
         mproc__worker_word worker = mproc__worker_load(&view->shared->workers[i]);
         if (worker.row == row + 1 && mproc__worker_unburied(worker.state))
             mproc__pool_bury(view, i, worker);

@@ -114,7 +114,10 @@ int mproc__view_create(const mproc__pool_limits *limits, mproc__pool_view *ret_v
         return row;
     }
     plan.owner_row = (uint32_t)row;
-    ((mproc__pool_shared *)mproc__segment_root(view.segment))->plan = plan;
+    mproc__pool_shared *shared = mproc__segment_root(view.segment);
+    shared->plan = plan;
+    atomic_store(&shared->wanted, plan.workers);
+    atomic_store(&shared->desks, plan.workers);
     rc = view_point(&view);
     if (rc == 0)
         *ret_view = view;

@@ -156,10 +156,11 @@ typedef struct mproc__map_shared {
     _Atomic uint32_t kill;   /* cancelled, running items too */
     _Atomic uint32_t deaths; /* buriers; not 0: count by looking at the granules */
     _Atomic uint64_t number, granules; /* also looked at by workers that have not entered */
+    _Atomic uint32_t desks; /* the same: workers beyond have no place in reports and losses and stay out */
     uint64_t count;
     uint64_t in, in_bytes, out, out_bytes;
     uint64_t words;   /* of granules: uint64_t each */
-    uint64_t reports; /* one a worker */
+    uint64_t reports; /* one a desk */
     uint64_t
         losses; /* one word a worker: item + 1 (44 bits), its life (16) and reason (4) of the earliest lost item */
     uint64_t status; /* int32_t an item; 0: not wanted */
@@ -230,7 +231,9 @@ typedef struct mproc__pool_plan_shared {
 
 typedef struct mproc__pool_shared {
     mproc__pool_plan_shared plan;
-    _Atomic uint32_t state;         /* mproc__pool_state; submitter */
+    _Atomic uint32_t state;  /* mproc__pool_state; submitter */
+    _Atomic uint32_t wanted; /* workers; submitter: those with a higher index leave */
+    _Atomic uint32_t desks;  /* submitter, before anyone sits there: so many have been in use; only grows */
     _Atomic uint32_t ready_workers; /* workers that have come through their initializer, ever */
     _Atomic uint32_t slots_used;    /* submitter: slots beyond were never used */
     _Atomic uint32_t function_count;
@@ -266,6 +269,12 @@ struct mproc__pool_view {
     char *root;
     bool threads;
 };
+
+static inline unsigned mproc__desks(const mproc__pool_shared *shared)
+{
+    uint32_t desks = atomic_load_explicit(&shared->desks, memory_order_acquire);
+    return desks < MPROC__POOL_WORKERS ? desks : MPROC__POOL_WORKERS;
+}
 
 typedef struct mproc__pool_limits {
     unsigned workers;

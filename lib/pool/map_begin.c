@@ -47,7 +47,8 @@ static uint64_t args_bytes(const mproc__map_request *request)
 /* Offsets relative to the head; returns its length. */
 static uint64_t head_lay_out(const mproc__map_request *request, mproc__map_shared *map)
 {
-    uint64_t end = 0, workers = request->core->view.shared->plan.workers;
+    uint64_t end = 0, workers = mproc__desks(request->core->view.shared);
+    atomic_store(&map->desks, (uint32_t)workers);
     map->words = part(&end, map->granules * sizeof(uint64_t));
     map->losses = part(&end, workers * sizeof(uint64_t));
     map->reports = part(&end, workers * sizeof(mproc__report_shared));
@@ -120,7 +121,7 @@ static void head_wipe(mproc__pool_core *core, const mproc__map_shared *map)
 {
     memset(mproc__view_at(&core->view, map->words), 0, map->reports - map->words);
     mproc__report_shared *reports = mproc__view_at(&core->view, map->reports);
-    for (unsigned i = 0; i < core->view.shared->plan.workers; i++)
+    for (unsigned i = 0; i < atomic_load(&map->desks); i++)
         atomic_store_explicit(&reports[i].item, 0, memory_order_relaxed);
 }
 

@@ -58,7 +58,7 @@ static map_failure failure_first(const mproc__pool_view *view, const mproc__map_
     map_failure first = {.item = 0};
     const mproc__report_shared *reports = mproc__view_at(view, map->reports);
     const _Atomic uint64_t *losses = mproc__view_at(view, map->losses);
-    for (unsigned i = 0; i < view->shared->plan.workers; i++) {
+    for (unsigned i = 0; i < atomic_load(&map->desks); i++) {
         uint64_t loss = atomic_load(&losses[i]);
         failure_earlier(&first, (map_failure){.item = atomic_load(&reports[i].item),
                                               .code = reports[i].code,
@@ -153,7 +153,7 @@ static void map_outcome(mproc_future *future, const mproc__map_shared *map, bool
  * before the desk is looked at: one of the two sees the other. */
 static bool map_occupied(const mproc__pool_view *view, unsigned index)
 {
-    for (unsigned i = 0; i < view->shared->plan.workers; i++) {
+    for (unsigned i = 0; i < mproc__desks(view->shared); i++) {
         const mproc__worker_shared *desk = &view->shared->workers[i];
         if (atomic_load(&desk->map) == index + 1 && mproc__worker_unburied(mproc__worker_load(desk).state))
             return true;

@@ -35,6 +35,7 @@ void mproc__core_release(mproc__pool_core *core)
     mproc__lend_end(&core->lender);
     mproc__view_close(&core->view);
     mproc_variant_clear(&core->crew.initializer_args);
+    mproc__limits_clear(&core->limits);
     if (core->pidfd >= 0)
         close(core->pidfd);
     pthread_mutex_destroy(&core->lock);
@@ -87,6 +88,12 @@ static int start_choose(const mproc_pool_options *options, mproc_start *ret_star
     return 0;
 }
 
+unsigned mproc__pool_workers_default(void)
+{
+    unsigned cpus = mproc_cpu_count();
+    return cpus < MPROC__POOL_WORKERS ? cpus : MPROC__POOL_WORKERS;
+}
+
 static int limits_choose(const mproc_pool_options *options, mproc__pool_limits *ret_limits)
 {
     mproc_start start;
@@ -94,11 +101,8 @@ static int limits_choose(const mproc_pool_options *options, mproc__pool_limits *
     int rc = start_choose(options, &start, &fork_checked);
     if (rc < 0)
         return rc;
-    unsigned cpus = mproc_cpu_count();
     *ret_limits = (mproc__pool_limits){
-        .workers = options->workers             ? options->workers
-                   : cpus < MPROC__POOL_WORKERS ? cpus
-                                                : MPROC__POOL_WORKERS,
+        .workers = options->workers ? options->workers : mproc__pool_workers_default(),
         .tasks = options->max_queued_tasks ? options->max_queued_tasks : TASKS_DEFAULT,
         .bytes = options->max_queued_bytes ? options->max_queued_bytes : BYTES_DEFAULT,
         .start = start,
@@ -129,6 +133,19 @@ static int core_arrays(mproc__pool_core *core, const mproc_pool_options *options
     return mproc_variant_copy(options->initializer_args, &core->crew.initializer_args);
 }
 
+/* Threads without a name of their own are told apart by their pool's number. */
+static int core_threads(mproc__pool_core *core)
+{
+    static _Atomic unsigned pools;
+    unsigned number = atomic_fetch_add_explicit(&pools, 1, memory_order_relaxed) + 1;
+    if (core->name)
+        snprintf(core->thread_name, sizeof core->thread_name, "%s", core->name);
+    else
+        snprintf(core->thread_name, sizeof core->thread_name, "pool%u", number);
+    core->threads = calloc(MPROC__POOL_WORKERS, sizeof *core->threads);
+    return core->threads ? 0 : mproc__fail(-ENOMEM, "no memory for threads");
+}
+
 static int core_new(const mproc_pool_options *options, const mproc__pool_limits *limits,
                     mproc__pool_core **ret_core)
 {
@@ -138,6 +155,7 @@ static int core_new(const mproc_pool_options *options, const mproc__pool_limits 
     atomic_init(&core->references, 1);
     core->incarnation = mproc__incarnation();
     core->pidfd = -1;
+    core->limits.cgroup_fd = -1;
     pthread_mutex_init(&core->lock, NULL);
     pthread_mutex_init(&core->renew_lock, NULL);
     int rc = mproc__view_create(limits, &core->view);
@@ -151,6 +169,11 @@ static int core_new(const mproc_pool_options *options, const mproc__pool_limits 
         core->crew =
             (mproc__crew){.view = &core->view, .start = limits->start, .initializer = options->initializer};
         rc = core_arrays(core, options);
+        if (rc == 0 && limits->start == MPROC_START_THREAD)
+            rc = core_threads(core);
+        if (rc == 0)
+            rc = mproc__limits_take(&options->limits, limits->start == MPROC_START_THREAD, &core->limits);
+        core->crew.limits = core->limits.asked ? &core->limits : NULL;
         core->crew.name = core->name;
         core->fork_checked = limits->fork_checked;
     }
@@ -158,53 +181,6 @@ static int core_new(const mproc_pool_options *options, const mproc__pool_limits 
         mproc__core_release(core);
     else
         *ret_core = core;
-    return rc;
-}
-
-/* ---- workers that are threads ---- */
-
-static void *thread_main(void *argument)
-{
-    mproc__pool_thread *self = argument;
-    mproc__pool_core *core = self->core;
-    char name[16];
-    snprintf(name, sizeof name, "%.9s-%u", core->name ? core->name : "worker", self->index + 1);
-    pthread_setname_np(pthread_self(), name);
-    mproc__worker_serve(&core->view, self->index, self->life, core->crew.initializer,
-                        core->crew.initializer_args);
-    atomic_store(&self->ended, true);
-    mproc__pool_post(&core->view, &core->view.shared->done);
-    mproc__core_release(core);
-    return NULL;
-}
-
-/* Signals are the program's: none is delivered to a worker thread. */
-static int thread_start(mproc__pool_core *core, unsigned index)
-{
-    sigset_t mask;
-    mproc__pool_thread *thread = &core->threads[index];
-    thread->core = core;
-    thread->index = index;
-    thread->started = true;
-    thread->life = mproc__worker_desk_prepare(&core->view.shared->workers[index]);
-    mproc__core_keep(core);
-    mproc__signals_block(&mask);
-    int rc = -pthread_create(&thread->id, NULL, thread_main, thread);
-    mproc__signals_restore(&mask);
-    if (rc == 0)
-        return 0;
-    mproc__core_release(core);
-    thread->started = false;
-    return mproc__fail(rc, "cannot start worker thread %u: %s", index, mproc_strerror(rc));
-}
-
-static int threads_start(mproc__pool_core *core)
-{
-    unsigned workers = core->view.shared->plan.workers;
-    core->threads = calloc(workers, sizeof *core->threads);
-    int rc = core->threads ? 0 : mproc__fail(-ENOMEM, "no memory for %u threads", workers);
-    for (unsigned i = 0; rc == 0 && i < workers; i++)
-        rc = thread_start(core, i);
     return rc;
 }
 
@@ -234,7 +210,7 @@ static int core_ready(mproc__pool_core *core)
 static int core_start(mproc__pool_core *core)
 {
     int rc = core->crew.start == MPROC_START_THREAD
-                 ? threads_start(core)
+                 ? mproc__threads_start(core)
                  : mproc__supervisor_start(&core->crew, &core->supervisor, &core->pidfd);
     if (rc == 0)
         rc = core_ready(core);
@@ -260,7 +236,7 @@ static int pool_describe(const mproc__handle *handle, char *buffer, size_t size_
     static const char *const starts[] = {"", "forked", "spawned", "forkserver", "thread"};
     const mproc__pool_core *core = MPROC__CONTAINER(handle, const mproc_pool, handle)->core;
     return snprintf(buffer, size_bytes, "pool %s of %u %s workers%s", core->name ? core->name : "",
-                    (unsigned)core->view.shared->plan.workers, starts[core->crew.start],
+                    (unsigned)atomic_load(&core->view.shared->wanted), starts[core->crew.start],
                     core->refusing ? ", stopped" : "");
 }
 
@@ -317,53 +293,4 @@ int mproc_pool_create(const mproc_pool_options *options, mproc_pool **ret_pool)
 void mproc_pool_close(mproc_pool **pool)
 {
     mproc__handle_close((void **)pool, MPROC_TYPE_POOL);
-}
-
-/* ---- statistics ---- */
-
-static uint64_t completed_count(const mproc__pool_shared *shared)
-{
-    uint64_t completed = 0;
-    for (unsigned i = 0; i < shared->plan.workers; i++)
-        completed += atomic_load_explicit(&shared->workers[i].completed, memory_order_relaxed);
-    return completed;
-}
-
-static void slots_count(mproc__pool_core *core, uint32_t *ret_queued, uint32_t *ret_running)
-{
-    *ret_queued = *ret_running = 0;
-    pthread_mutex_lock(&core->lock);
-    for (uint32_t slot = 0; slot < core->given_count; slot++) {
-        mproc__task_state state = mproc__task_load(&core->view.slots[slot].word).state;
-        *ret_queued += state == MPROC__TASK_READY;
-        *ret_running += state == MPROC__TASK_RUNNING || state == MPROC__TASK_STOPPING;
-    }
-    pthread_mutex_unlock(&core->lock);
-}
-
-int mproc_pool_stats(const mproc_pool *pool, mproc_variant *ret_dict)
-{
-    int rc = mproc__handle_check(pool, MPROC_TYPE_POOL);
-    if (rc == 0)
-        rc = mproc__core_check(pool->core);
-    if (rc < 0)
-        return rc;
-    const mproc__pool_shared *shared = pool->core->view.shared;
-    uint32_t queued, running;
-    slots_count(pool->core, &queued, &running);
-    const struct {
-        const char *key;
-        uint64_t value;
-    } entries[] = {{"workers", shared->plan.workers},
-                   {"queued", queued},
-                   {"running", running},
-                   {"completed", completed_count(shared)},
-                   {"died", atomic_load(&shared->died)},
-                   {"restarted", atomic_load(&shared->restarted)}};
-    *ret_dict = mproc_null();
-    for (size_t i = 0; rc == 0 && i < MPROC__COUNT(entries); i++)
-        rc = mproc_variant_set(ret_dict, entries[i].key, mproc_int((int64_t)entries[i].value));
-    if (rc < 0)
-        mproc_variant_clear(ret_dict);
-    return rc;
 }

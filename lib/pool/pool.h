@@ -16,6 +16,7 @@
 #include "pool/region.h"
 #include "pool/supervisor.h"
 #include "pool/task.h"
+#include "process/limits.h"
 
 typedef struct mproc__pool_core mproc__pool_core;
 
@@ -25,14 +26,16 @@ typedef struct mproc__pool_thread {
     unsigned index;
     unsigned life;      /* of its desk */
     bool started;       /* and neither joined nor detached */
-    _Atomic bool ended; /* written under `lock`: nothing will run any more */
+    _Atomic bool ended; /* it will run nothing more; or swapped back, see worker_threads.c */
 } mproc__pool_thread;
 
 struct mproc__pool_core {
     mproc__pool_view view;
     _Atomic uint32_t references;
     uint64_t incarnation;
-    char *name;                 /* owned; NULL */
+    char *name; /* owned; NULL */
+    char thread_name[16];
+    mproc__limits limits;       /* of each worker */
     mproc__crew crew;           /* initializer_args are a copy */
     bool fork_checked;          /* forked by default: only without other threads, its successors too */
     pthread_mutex_t renew_lock; /* taken before `lock`; the next five */
@@ -41,7 +44,7 @@ struct mproc__pool_core {
     unsigned renewals; /* since */
     int64_t renewals_since_ns;
     char renewal_text[160];
-    mproc__pool_thread *threads; /* instead */
+    mproc__pool_thread *threads; /* instead: one a desk; `lock` where they are started */
     size_t tasks_limit, bytes_limit;
     _Atomic bool ended; /* written under `lock`: nothing will run any more */
 
@@ -53,8 +56,8 @@ struct mproc__pool_core {
     uint32_t *free_slots;   /* a stack */
     uint32_t free_count, given_count, cursor;
     uint64_t next_number;
-    uint64_t queued_bytes; /* of arguments in blocks */
-    uint64_t accepted;
+    uint64_t queued_bytes;                /* of arguments in blocks */
+    uint64_t accepted, failed, cancelled; /* the last two: of those whose end has been seen */
     uint32_t burials_seen;
     uint32_t function_count;
     mproc_fn *functions[MPROC__POOL_FUNCTIONS];
@@ -77,6 +80,14 @@ int mproc__core_check(const mproc__pool_core *core);
 int mproc__core_breakage(const mproc__pool_core *core);
 /* Ends the pool by the deadline. 0; -EBUSY: threads that do not look at mproc_call_stopping go on. */
 int mproc__core_stop(mproc__pool_core *core, bool drain, mproc_deadline deadline, size_t *ret_dropped);
+
+unsigned mproc__pool_workers_default(void);
+
+/* ---- worker_threads.c; with core->lock held, or before others have the pool ---- */
+/* As many as are wanted; those there already stay. */
+int mproc__threads_start(mproc__pool_core *core);
+/* The state is QUIT: waits for them. Lock not held. 0; -EBUSY: some go on. */
+int mproc__threads_end(mproc__pool_core *core, mproc_deadline deadline);
 
 /* ---- renew.c ---- */
 /* Replaces a supervisor that has died; a few loads when it lives. In every call, before it relies on work being done. */

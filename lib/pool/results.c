@@ -50,7 +50,7 @@ static void results_free(mproc_results *results)
 static void results_configure(mproc_results *results, const mproc_map_options *options)
 {
     results->task = (mproc_task_options){.size = sizeof results->task};
-    results->room = 4 * (size_t)results->core->view.shared->plan.workers;
+    results->room = 4 * (size_t)atomic_load(&results->core->view.shared->wanted);
     if (!options)
         return;
     results->task.time_limit_ms = options->time_limit_ms;

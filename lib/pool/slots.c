@@ -107,6 +107,9 @@ void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot)
     mproc__task_word word = mproc__task_load(&task->word);
     if (!core->busy[slot] || !mproc__task_final(word.state))
         return;
+    core->cancelled += word.state == MPROC__TASK_CANCELLED;
+    core->failed +=
+        word.state != MPROC__TASK_CANCELLED && (word.state != MPROC__TASK_DONE || task->code != 0);
     if (core->futures[slot])
         mproc__future_settle_task(core->futures[slot], task, word);
     if (task->args.block)

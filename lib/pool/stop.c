@@ -8,8 +8,6 @@
 #include "pool/future.h"
 #include "pool/pool.h"
 
-enum { LEAVE_MS = 100 }; /* what threads without work are given to be gone */
-
 /* ---- work ---- */
 
 static size_t maps_cancel(mproc__pool_core *core, bool even_if_running)
@@ -74,43 +72,6 @@ static void state_set(mproc__pool_core *core, mproc__pool_state state)
     mproc__pool_post(&core->view, &shared->room);
 }
 
-static unsigned threads_running(const mproc__pool_core *core)
-{
-    unsigned running = 0;
-    for (unsigned i = 0; core->threads && i < core->view.shared->plan.workers; i++)
-        running += core->threads[i].started && !atomic_load(&core->threads[i].ended);
-    return running;
-}
-
-/* A thread that has ended is joined; one that does not look at mproc_call_stopping keeps the core for itself. */
-static int threads_end(mproc__pool_core *core, mproc_deadline deadline)
-{
-    mproc__eventcount_shared *done = &core->view.shared->done;
-    mproc_deadline leave = mproc_after_ms(LEAVE_MS);
-    deadline = deadline.ns > leave.ns ? deadline : leave;
-    while (threads_running(core) > 0 && !mproc__deadline_past(deadline)) {
-        uint32_t ticket = mproc__eventcount_prepare(done);
-        if (threads_running(core) > 0)
-            (void)mproc__core_wait(core, ticket, deadline);
-    }
-    unsigned running = 0;
-    for (unsigned i = 0; core->threads && i < core->view.shared->plan.workers; i++) {
-        mproc__pool_thread *thread = &core->threads[i];
-        if (!thread->started)
-            continue;
-        if (atomic_load(&thread->ended)) {
-            pthread_join(thread->id, NULL);
-        } else {
-            running++;
-            pthread_detach(thread->id);
-        }
-        thread->started = false;
-    }
-    return running ? mproc__fail(-EBUSY, "%u worker threads do not look at mproc_call_stopping and go on",
-                                 running)
-                   : 0;
-}
-
 /* ---- stop ---- */
 
 static int core_end(mproc__pool_core *core, bool idle, mproc_deadline deadline)
@@ -118,7 +79,7 @@ static int core_end(mproc__pool_core *core, bool idle, mproc_deadline deadline)
     int rc = 0;
     state_set(core, idle || core->view.threads ? MPROC__POOL_QUIT : MPROC__POOL_KILL);
     if (core->view.threads)
-        rc = threads_end(core, deadline);
+        rc = core->threads ? mproc__threads_end(core, deadline) : 0;
     else
         mproc__core_supervisor_end(core, idle ? deadline : MPROC_NOW);
     (void)mproc__segment_sweep(core->view.segment);

@@ -175,7 +175,7 @@ static bool desk_clear(supervisor *self, unsigned index)
 
 static void desks_fill(supervisor *self)
 {
-    for (unsigned i = 0; i < self->shared->plan.workers; i++)
+    for (unsigned i = 0; i < atomic_load(&self->shared->wanted); i++)
         while (!self->charges[i].pid && !supervisor_ending(self)) {
             if (self->retry_ns > mproc__now_ns()) {
                 wake_at(self, self->retry_ns);
@@ -192,7 +192,7 @@ static void desks_fill(supervisor *self)
 /* Children of a dead worker have come to this process, which is subreaper. Whatever is a child and no worker, is one. */
 static bool is_charge(const supervisor *self, pid_t pid)
 {
-    for (unsigned i = 0; i < self->shared->plan.workers; i++)
+    for (unsigned i = 0; i < mproc__desks(self->shared); i++)
         if (self->charges[i].pid == pid)
             return true;
     return false;
@@ -245,7 +245,7 @@ static void children_reap(supervisor *self)
     while ((pid = mproc__supervise_reap(&exit_code, &usage)) > 0) {
         if (!is_charge(self, pid))
             orphans_kill(self); /* an orphan's own children have come here with its end */
-        for (unsigned i = 0; i < self->shared->plan.workers; i++)
+        for (unsigned i = 0; i < mproc__desks(self->shared); i++)
             if (self->charges[i].pid == pid)
                 worker_ended(self, i, exit_code, &usage);
     }
@@ -319,7 +319,7 @@ static void map_watch(supervisor *self, unsigned index, charge *of)
 
 static void work_watch(supervisor *self)
 {
-    for (unsigned i = 0; i < self->shared->plan.workers; i++)
+    for (unsigned i = 0; i < mproc__desks(self->shared); i++)
         if (self->charges[i].pid) {
             task_watch(self, i, &self->charges[i]);
             map_watch(self, i, &self->charges[i]);
@@ -343,7 +343,7 @@ static void supervisor_look(supervisor *self)
 /* Everything that runs is cancelled by name before the signal goes out. */
 static void work_kill(supervisor *self)
 {
-    for (unsigned i = 0; i < self->shared->plan.workers; i++) {
+    for (unsigned i = 0; i < mproc__desks(self->shared); i++) {
         uint32_t slot = atomic_load(&self->shared->workers[i].slot);
         if (slot == 0 || slot > self->shared->plan.slot_count)
             continue;
@@ -359,7 +359,7 @@ static void supervisor_end(supervisor *self, bool kill)
         work_kill(self);
     /* Also when all workers have left: what their tasks forked, and what that forked, is still here. */
     mproc__supervise_kill_all();
-    for (unsigned i = 0; i < self->shared->plan.workers; i++) {
+    for (unsigned i = 0; i < mproc__desks(self->shared); i++) {
         mproc__worker_word word = mproc__worker_load(&self->shared->workers[i]);
         if (mproc__worker_unburied(word.state) && !is_present(self, word))
             mproc__pool_bury(self->view, i, word);

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "pool/layout.h"
+#include "process/limits.h"
 
 enum { MPROC__POOL_GRACE_MS = 2000 };
 
@@ -15,6 +16,7 @@ typedef struct mproc__crew {
     mproc_fn *initializer;
     mproc_variant initializer_args;
     const char *name;
+    const mproc__limits *limits; /* of each worker; NULL: none */
 } mproc__crew;
 
 /* Starts the supervisor, a child of this process; it starts the workers. 0 with its pid and pidfd. */

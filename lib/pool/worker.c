@@ -132,7 +132,8 @@ static bool worker_state_swap(mproc__worker *worker, mproc__worker_state state)
 static bool worker_ended(const mproc__worker *worker)
 {
     const mproc__pool_shared *shared = worker->view->shared;
-    return worker->leave || atomic_load_explicit(&shared->state, memory_order_acquire) >= MPROC__POOL_QUIT ||
+    return worker->leave || worker->index >= atomic_load_explicit(&shared->wanted, memory_order_acquire) ||
+           atomic_load_explicit(&shared->state, memory_order_acquire) >= MPROC__POOL_QUIT ||
            mproc__pool_broken(worker->view) ||
            (shared->plan.tasks_per_worker && worker->turns >= shared->plan.tasks_per_worker);
 }

@@ -143,7 +143,8 @@ static uint64_t stretch_next(const mproc__worker *worker, const mproc__stretch *
     const mproc__map_shared *map = worker->map;
     uint64_t next = atomic_load_explicit(&map->next, memory_order_relaxed);
     uint64_t left = next < map->granules ? map->granules - next : 0;
-    uint64_t share = left / (4 * worker->view->shared->plan.workers) + 1;
+    uint64_t share =
+        left / (4 * atomic_load_explicit(&worker->view->shared->wanted, memory_order_relaxed)) + 1;
     uint64_t take = stretch->granules;
     if (took_ns < STRETCH_SHORT_NS)
         take *= 4;
@@ -222,7 +223,7 @@ static bool map_waiting(const mproc__worker *worker, unsigned index)
 {
     const mproc__map_shared *map = &worker->view->shared->maps[index];
     const mproc__stretch *stretch = &worker->stretches[index];
-    if (atomic_load(&map->state) != MPROC__MAP_ACTIVE)
+    if (atomic_load(&map->state) != MPROC__MAP_ACTIVE || worker->index >= atomic_load(&map->desks))
         return false;
     uint64_t seen = stretch->number == map->number ? stretch->seen : 0;
     return atomic_load_explicit(&map->next, memory_order_relaxed) < map->granules ||
