@@ -17,8 +17,8 @@
 enum { STOPPED_LOOK_MS = 20 };
 
 typedef struct boot_report {
-    int32_t code; /* 0: the function runs now, or hello */
-    int32_t pid;  /* of hello */
+    int32_t code; /* 0: the function runs now */
+    int32_t pid;  /* beside a pidfd */
     char text[MPROC__STORY_BYTES];
 } boot_report;
 
@@ -256,7 +256,7 @@ int mproc__boot_await_program(int socket, int nursery_pidfd, pid_t *ret_pid, int
     return 0;
 }
 
-int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd)
+int mproc__boot_await_pidfd(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd)
 {
     boot_report report;
     int fd;
@@ -389,7 +389,7 @@ MPROC__FORK_TEXT int mproc__boot_report(int socket, int code)
     return put < 0 ? -errno : 0;
 }
 
-int mproc__boot_hello(int socket, pid_t pid, int pidfd)
+MPROC__FORK_TEXT int mproc__boot_report_pidfd(int socket, pid_t pid, int pidfd)
 {
     boot_report report = {.pid = (int32_t)pid};
     return mproc__fd_send(socket, &report, sizeof report, &pidfd, 1, MPROC_FOREVER);

@@ -4,10 +4,12 @@
  *     spawn, forkserver:  parent -> child   boot record, key, environment, arguments; beside the first byte all
  *                                           descriptors: the record's, the arguments'
  *     fork:               parent -> child   one byte, "go"
- *     all:                child -> parent   one report: 0, or the step that failed
+ *     all:                child -> parent   one report: 0, or the step that failed; of a child that the nursery has
+ *                                           forked, a pidfd beside the 0
  *
  * Every wait of the parent is on {socket, pidfd}: a child that dies, wherever, ends it, also while a
- * stranger's fork holds a copy of the socket. A child waits on the socket with SIGKILL set for the parent's
+ * stranger's fork holds a copy of the socket. Of a child that the nursery forks there is no pidfd before its report: the
+ * socket's end tells, and the nursery's pidfd. A child waits on the socket with SIGKILL set for the parent's
  * death. Both ends are the same build, so records cross as they lie in memory; magic and size find the
  * library replaced under a running program. */
 #ifndef MPROC__PROCESS_BOOT_H
@@ -74,8 +76,8 @@ int mproc__boot_send(int socket, int pidfd, const mproc__boot_load *load);
 int mproc__boot_send_go(int socket);
 /* The child's report: 0, or its code with its story; MPROC_EDIED when none comes. */
 int mproc__boot_await(int socket, int pidfd);
-/* A nursery's child's first word: 0 with who it is (pidfd now the caller's, noted), or as above. */
-int mproc__boot_await_hello(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd);
+/* The same of a child that the nursery has forked: 0 with who it is (pidfd now the caller's, noted), or as above. */
+int mproc__boot_await_pidfd(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd);
 
 /* The same for a program: *ret_told: what failed is the nursery's answer, and no child is left. */
 int mproc__boot_await_program(int socket, int nursery_pidfd, pid_t *ret_pid, int *ret_pidfd, bool *ret_told);
@@ -86,7 +88,7 @@ int mproc__boot_receive(int socket, mproc__boot_load *ret_load);
 int mproc__boot_await_go(int socket);
 /* With this thread's story; code 0: all is well. Negative: nobody is there to read it. */
 int mproc__boot_report(int socket, int code);
-/* Negative, with a story: nothing was said, and whoever waits for it must be told so. */
-int mproc__boot_hello(int socket, pid_t pid, int pidfd);
+/* That all is well, with who this is. Negative as above. */
+int mproc__boot_report_pidfd(int socket, pid_t pid, int pidfd);
 
 #endif

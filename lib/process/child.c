@@ -183,18 +183,26 @@ static void step_begin(mproc__child_origin origin)
         _exit(1);
 }
 
-/* A child of the nursery tells the requester who it is: the requester gets a descriptor of it while it
- * certainly lives. */
-static void step_hello(int socket)
+/* The same of a child that the nursery has forked for a requester: with the report the requester gets a descriptor of it,
+ * while it certainly lives. A message before, by itself, would wake the requester twice. */
+MPROC__FORK_TEXT static void step_go_served(int socket, int pidfd)
 {
-    int pidfd = mproc__pidfd_open(mproc__pid());
-    if (pidfd < 0)
-        child_fail(socket, mproc__fail(pidfd, "the child's first steps: pidfd: %s", mproc_strerror(pidfd)));
-    int rc = mproc__boot_hello(socket, mproc__pid(), pidfd);
-    if (rc < 0)
-        child_fail(socket,
-                   mproc__fail(rc, "the child's first steps: sending its pidfd: %s", mproc_strerror(rc)));
+    if (mproc__boot_report_pidfd(socket, mproc__pid(), pidfd) < 0)
+        _exit(1);
     close(pidfd);
+    close(socket);
+}
+
+/* Before the caller's limits, which do not count what the library needs. */
+MPROC__FORK_TEXT static int step_pidfd(mproc__child_origin origin, int *ret_pidfd)
+{
+    *ret_pidfd = -1;
+    if (origin != MPROC__CHILD_SERVED)
+        return 0;
+    *ret_pidfd = mproc__pidfd_open(mproc__pid());
+    if (*ret_pidfd >= 0)
+        return 0;
+    return mproc__fail(*ret_pidfd, "the child's first steps: pidfd: %s", mproc_strerror(*ret_pidfd));
 }
 
 MPROC__FORK_TEXT static void step_exit_barrier(int socket)
@@ -386,13 +394,14 @@ _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_orig
         step_stdin_forget(); /* the nursery's input is the null device */
         step_exit_barrier(told);
     }
-    if (origin == MPROC__CHILD_SERVED)
-        step_hello(socket);
-    else if (origin == MPROC__CHILD_SPARE)
+    if (origin == MPROC__CHILD_SPARE)
         step_rehearse();
+    int pidfd = -1;
     int rc = mproc__boot_receive(socket, &load);
     if (rc == 0)
         rc = step_become(&load);
+    if (rc == 0)
+        rc = step_pidfd(origin, &pidfd);
     if (rc == 0)
         rc = step_limits_received(&load);
     if (rc == 0)
@@ -401,7 +410,10 @@ _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_orig
         rc = step_arguments(&load, &args);
     if (rc < 0)
         child_fail(socket, rc);
-    step_go(socket, load.boot.die_with_parent);
+    if (pidfd >= 0)
+        step_go_served(socket, pidfd);
+    else
+        step_go(socket, load.boot.die_with_parent);
     mproc__boot_load_clear(&load, true);
     step_begin(origin);
     int code = child_call(fn, args);

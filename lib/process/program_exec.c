@@ -349,7 +349,7 @@ static int child_start(exec_request *request, pid_t *ret_pid)
 static int child_announce(int socket, pid_t pid)
 {
     int pidfd = mproc__pidfd_open(pid);
-    int rc = pidfd < 0 ? pidfd : mproc__boot_hello(socket, pid, pidfd);
+    int rc = pidfd < 0 ? pidfd : mproc__boot_report_pidfd(socket, pid, pidfd);
     if (pidfd >= 0)
         close(pidfd);
     if (rc == 0)

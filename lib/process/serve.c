@@ -73,21 +73,16 @@ static bool spare_start(mproc__nursery *nursery, unsigned slot, const mproc__boo
 
 /* ---- by a fork there ---- */
 
-/* The load goes before the child is there to read it: the child need not wait for it then. */
+/* The load goes before the child is there to read it: the child need not wait for it then. Its one answer comes with its
+ * pidfd; one that cannot be had leaves the nursery to kill. */
 static int fork_talk(mproc__nursery *nursery, unsigned slot, const mproc__boot_load *load, int socket,
                      pid_t *ret_pid, int *ret_pidfd)
 {
-    int pidfd = -1;
-    int sent = mproc__boot_send(socket, nursery->pidfd, load);
-    int rc = mproc__boot_await_hello(socket, nursery->pidfd, ret_pid, &pidfd);
-    if (rc == 0)
-        rc = mproc__launch_check(pidfd);
-    if (rc == 0)
-        rc = served_answer(socket, pidfd, sent);
+    int rc = mproc__boot_send(socket, nursery->pidfd, load);
+    if (rc == 0 || rc == MPROC_EDIED) /* which may have said why before */
+        rc = mproc__boot_await_pidfd(socket, nursery->pidfd, ret_pid, ret_pidfd);
     if (rc < 0)
-        served_undo(nursery, slot, pidfd);
-    else
-        *ret_pidfd = pidfd;
+        served_undo(nursery, slot, -1);
     return rc;
 }
 
@@ -95,7 +90,10 @@ static int fork_start(mproc__nursery *nursery, unsigned slot, const mproc__boot_
                       int *ret_pidfd)
 {
     int sockets[2];
-    int rc = mproc__boot_pair_own(SOCK_STREAM, sockets);
+    /* Whether a child can be ended shows in the nursery, before there is one: they differ in nothing. */
+    int rc = mproc__launch_check(nursery->pidfd);
+    if (rc == 0)
+        rc = mproc__boot_pair_own(SOCK_STREAM, sockets);
     if (rc < 0)
         return rc;
     slot_begin(nursery, slot);
