@@ -13,7 +13,7 @@
 
 /* The program's key. Forked children have it as memory, spawned ones get it through their start-up channel (AUTH-11). */
 MPROC__FORK_DATA static pthread_mutex_t program_lock = PTHREAD_MUTEX_INITIALIZER;
-static mproc__key *program_key;
+MPROC__FORK_DATA static mproc__key *program_key;
 
 mproc__key *mproc__key_create(void)
 {
@@ -33,7 +33,7 @@ void mproc__key_destroy(mproc__key *key)
     munmap(key, sizeof *key);
 }
 
-void mproc__key_clear(mproc__key *key)
+MPROC__FORK_TEXT void mproc__key_clear(mproc__key *key)
 {
     explicit_bzero(key, sizeof *key);
 }
@@ -69,7 +69,7 @@ __attribute__((constructor(101))) static void program_begin(void)
     pthread_atfork(program_hold, program_let, program_let);
 }
 
-int mproc_set_key(const void *key, size_t size_bytes)
+MPROC__FORK_TEXT int mproc_set_key(const void *key, size_t size_bytes)
 {
     if (!key && size_bytes > 0)
         return mproc__fail(-EINVAL, "mproc_set_key: NULL with %zu bytes", size_bytes);

@@ -60,7 +60,7 @@ int mproc__parcel_pack_lent(mproc__parcel *parcel, const mproc__lending *lending
     return code;
 }
 
-void mproc__parcel_clear(mproc__parcel *parcel, bool received)
+MPROC__FORK_TEXT void mproc__parcel_clear(mproc__parcel *parcel, bool received)
 {
     for (size_t i = 0; received && i < parcel->fd_count; i++)
         if (parcel->fds[i] >= 0)

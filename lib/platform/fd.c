@@ -43,7 +43,7 @@ int mproc__fd_poll(int fd, short events, mproc_deadline deadline)
 }
 
 /* What a step that got -1 does next: 0 try again, else the code. */
-static int fd_step_failed(int fd, short events, mproc_deadline deadline)
+MPROC__FORK_TEXT static int fd_step_failed(int fd, short events, mproc_deadline deadline)
 {
     if (errno == EINTR)
         return 0;
@@ -126,7 +126,7 @@ static ssize_t fd_write_some(int fd, const void *data, size_t size_bytes, mproc_
     return -1;
 }
 
-int mproc__fd_write_all(int fd, const void *data, size_t size_bytes, mproc_deadline deadline)
+MPROC__FORK_TEXT int mproc__fd_write_all(int fd, const void *data, size_t size_bytes, mproc_deadline deadline)
 {
     const char *at = data;
     int code = 0;
@@ -152,7 +152,8 @@ typedef union pass_buffer {
     char bytes[CMSG_SPACE(FD_PASS_MAX * sizeof(int))];
 } pass_buffer;
 
-static void message_add_fds(struct msghdr *message, pass_buffer *control, const int *fds, size_t fd_count)
+MPROC__FORK_TEXT static void message_add_fds(struct msghdr *message, pass_buffer *control, const int *fds,
+                                             size_t fd_count)
 {
     struct cmsghdr *header;
 
@@ -168,8 +169,8 @@ static void message_add_fds(struct msghdr *message, pass_buffer *control, const 
     memcpy(CMSG_DATA(header), fds, fd_count * sizeof(int));
 }
 
-ssize_t mproc__fd_send_parts(int socket, const struct iovec *parts, size_t part_count, const int *fds,
-                             size_t fd_count, mproc_deadline deadline)
+MPROC__FORK_TEXT ssize_t mproc__fd_send_parts(int socket, const struct iovec *parts, size_t part_count,
+                                              const int *fds, size_t fd_count, mproc_deadline deadline)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = part_count};
     pass_buffer control;
@@ -188,8 +189,8 @@ ssize_t mproc__fd_send_parts(int socket, const struct iovec *parts, size_t part_
     return code < 0 ? code : put;
 }
 
-int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *fds, size_t fd_count,
-                   mproc_deadline deadline)
+MPROC__FORK_TEXT int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *fds,
+                                    size_t fd_count, mproc_deadline deadline)
 {
     struct iovec part = {.iov_base = (void *)data, .iov_len = size_bytes};
     ssize_t put = mproc__fd_send_parts(socket, &part, 1, fds, fd_count, deadline);
@@ -199,7 +200,7 @@ int mproc__fd_send(int socket, const void *data, size_t size_bytes, const int *f
     return mproc__fd_write_all(socket, (const char *)data + put, size_bytes - (size_t)put, deadline);
 }
 
-int mproc__fd_above_standard(int fd)
+MPROC__FORK_TEXT int mproc__fd_above_standard(int fd)
 {
     int moved, error;
 
@@ -213,7 +214,7 @@ int mproc__fd_above_standard(int fd)
 }
 
 /* Takes the descriptors out of a received message. Those that do not fit are closed; returns how many came. */
-static size_t message_take_fds(struct msghdr *message, int *ret_fds, size_t capacity)
+MPROC__FORK_TEXT static size_t message_take_fds(struct msghdr *message, int *ret_fds, size_t capacity)
 {
     size_t count = 0;
 
@@ -236,7 +237,8 @@ static size_t message_take_fds(struct msghdr *message, int *ret_fds, size_t capa
 }
 
 /* A message with more descriptors than the caller or the process (EMFILE) has room for is refused whole. */
-static int message_check_fds(const struct msghdr *message, const int *fds, size_t count, size_t capacity)
+MPROC__FORK_TEXT static int message_check_fds(const struct msghdr *message, const int *fds, size_t count,
+                                              size_t capacity)
 {
     bool whole = count <= capacity && !(message->msg_flags & MSG_CTRUNC);
 
@@ -250,8 +252,8 @@ static int message_check_fds(const struct msghdr *message, const int *fds, size_
     return mproc__fail(-EMSGSIZE, "more descriptors came than there is room for");
 }
 
-ssize_t mproc__fd_recv(int socket, void *buffer, size_t size_bytes, int *ret_fds, size_t capacity,
-                       size_t *ret_fd_count, mproc_deadline deadline)
+MPROC__FORK_TEXT ssize_t mproc__fd_recv(int socket, void *buffer, size_t size_bytes, int *ret_fds,
+                                        size_t capacity, size_t *ret_fd_count, mproc_deadline deadline)
 {
     struct iovec part = {.iov_base = buffer, .iov_len = size_bytes};
     pass_buffer control;
@@ -324,7 +326,7 @@ static bool fd_close_listed(unsigned first, unsigned last)
 }
 
 /* Closes [first, last]. Runs between fork and exec: system calls only, no memory. */
-static void fd_close_range(unsigned first, unsigned last)
+MPROC__FORK_TEXT static void fd_close_range(unsigned first, unsigned last)
 {
     struct rlimit limit;
 
@@ -338,7 +340,7 @@ static void fd_close_range(unsigned first, unsigned last)
         close((int)fd);
 }
 
-void mproc__fd_close_others(int first, const int *keep, size_t keep_count)
+MPROC__FORK_TEXT void mproc__fd_close_others(int first, const int *keep, size_t keep_count)
 {
     unsigned next = (unsigned)first;
 

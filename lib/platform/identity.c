@@ -183,7 +183,7 @@ pid_t mproc__process_of_thread(pid_t tid)
     return pid;
 }
 
-int mproc__pidfd_open(pid_t pid)
+MPROC__FORK_TEXT int mproc__pidfd_open(pid_t pid)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
 

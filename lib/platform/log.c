@@ -13,13 +13,13 @@ enum { LOG_LINE_BYTES = 512, LOG_NAME_BYTES = 128 };
 
 /* Plain atomics, no lock: a lock held by another thread at a fork would hang the child's first message. The level is
  * stored last and read first; mproc_set_log says that other threads must not use the library meanwhile. */
-static struct {
+MPROC__FORK_DATA static struct {
     _Atomic(mproc_log_fn *) fn;
     void *_Atomic context;
     _Atomic int level; /* 0: silent */
 } log_sink;
 
-void mproc_set_log(mproc_log_fn *fn, mproc_log_level level, void *context)
+MPROC__FORK_TEXT void mproc_set_log(mproc_log_fn *fn, mproc_log_level level, void *context)
 {
     atomic_store(&log_sink.level, 0);
     atomic_store(&log_sink.context, context);
@@ -70,7 +70,7 @@ bool mproc__log_on_stderr(void)
     return atomic_load(&log_sink.fn) == log_stderr;
 }
 
-void mproc__log_inherit(mproc_log_level level, bool on_stderr)
+MPROC__FORK_TEXT void mproc__log_inherit(mproc_log_level level, bool on_stderr)
 {
     mproc_set_log(on_stderr ? log_stderr : NULL, level, NULL);
     atomic_store(&log_sink.level, (int)level);

@@ -78,7 +78,8 @@ int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret
         boot->limits = *options->limits;
     ret_load->fds[MPROC__BOOT_CGROUP] = boot->limits.cgroup_fd;
     int rc = mproc__function_pack(options->fn, &boot->function);
-    if (rc == 0)
+    if (rc == 0 &&
+        options->args.kind != MPROC_KIND_NULL) /* none: no bytes, and nobody to make sense of them */
         rc = mproc__parcel_pack(&ret_load->parcel, true, options->args);
     if (rc == 0)
         rc = mproc__key_program(&ret_load->key);
@@ -89,7 +90,7 @@ int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret
     return rc;
 }
 
-void mproc__boot_load_clear(mproc__boot_load *load, bool received)
+MPROC__FORK_TEXT void mproc__boot_load_clear(mproc__boot_load *load, bool received)
 {
     mproc__parcel_clear(&load->parcel, received);
     mproc__key_clear(&load->key);
@@ -277,17 +278,19 @@ static int receive_failed(int code)
     return mproc__fail(code, "the child's first steps: receiving the start data: %s", mproc_strerror(code));
 }
 
-/* What came in one piece, and the rest as it comes. As a rule there is no rest. */
+/* What came in one piece, and the rest as it comes. As a rule there is no rest; more room would be another page of the
+ * child's stack. */
+enum { ARRIVAL_BYTES = 512 };
 typedef struct boot_arrival {
     int socket;
     size_t at, end; /* of bytes */
     struct {
         mproc__boot boot;
-        uint8_t bytes[8192];
+        uint8_t bytes[ARRIVAL_BYTES];
     } piece;
 } boot_arrival;
 
-static int arrival_read(boot_arrival *from, void *to, size_t size_bytes)
+MPROC__FORK_TEXT static int arrival_read(boot_arrival *from, void *to, size_t size_bytes)
 {
     size_t here = from->end - from->at < size_bytes ? from->end - from->at : size_bytes;
     if (here > 0)
@@ -297,7 +300,7 @@ static int arrival_read(boot_arrival *from, void *to, size_t size_bytes)
     return rc < 0 ? receive_failed(rc) : 0;
 }
 
-static int arrival_read_block(boot_arrival *from, void **ret_block, uint64_t size_bytes)
+MPROC__FORK_TEXT static int arrival_read_block(boot_arrival *from, void **ret_block, uint64_t size_bytes)
 {
     *ret_block = malloc(size_bytes + 1);
     if (!*ret_block)
@@ -306,7 +309,7 @@ static int arrival_read_block(boot_arrival *from, void **ret_block, uint64_t siz
     return arrival_read(from, *ret_block, size_bytes);
 }
 
-static void take_fds(const int *fds, size_t count, mproc__boot_load *load)
+MPROC__FORK_TEXT static void take_fds(const int *fds, size_t count, mproc__boot_load *load)
 {
     size_t next = 0;
     for (unsigned i = 0; i < MPROC__BOOT_FDS && next < count; i++)
@@ -316,7 +319,7 @@ static void take_fds(const int *fds, size_t count, mproc__boot_load *load)
         load->parcel.fds[load->parcel.fd_count++] = fds[next++];
 }
 
-static int boot_check(ssize_t got, const mproc__boot_load *load)
+MPROC__FORK_TEXT static int boot_check(ssize_t got, const mproc__boot_load *load)
 {
     const mproc__boot *boot = &load->boot;
     if (got < (ssize_t)sizeof *boot || boot->magic != MPROC__BOOT_MAGIC || boot->size_bytes != sizeof *boot ||
@@ -330,7 +333,7 @@ static int boot_check(ssize_t got, const mproc__boot_load *load)
                              load->parcel.fd_count, boot->parcel_fds);
 }
 
-static int receive_first(boot_arrival *arrival, mproc__boot_load *load)
+MPROC__FORK_TEXT static int receive_first(boot_arrival *arrival, mproc__boot_load *load)
 {
     int fds[MPROC__BOOT_FDS + MPROC__PARCEL_FDS];
     size_t count;
@@ -346,7 +349,7 @@ static int receive_first(boot_arrival *arrival, mproc__boot_load *load)
     return boot_check(got, load);
 }
 
-int mproc__boot_receive(int socket, mproc__boot_load *ret_load)
+MPROC__FORK_TEXT int mproc__boot_receive(int socket, mproc__boot_load *ret_load)
 {
     boot_arrival arrival;
     arrival.socket = socket;
@@ -361,7 +364,7 @@ int mproc__boot_receive(int socket, mproc__boot_load *ret_load)
         rc = arrival_read(&arrival, ret_load->key.bytes, ret_load->key.size_bytes);
     if (rc == 0 && ret_load->boot.environment_comes)
         rc = arrival_read_block(&arrival, (void **)&ret_load->environment, ret_load->boot.environment_bytes);
-    if (rc == 0)
+    if (rc == 0 && ret_load->boot.parcel_bytes > 0)
         rc = arrival_read_block(&arrival, (void **)&ret_load->parcel.bytes, ret_load->boot.parcel_bytes);
     ret_load->parcel.size_bytes = ret_load->boot.parcel_bytes;
     ret_load->parcel.allow_fds = true;

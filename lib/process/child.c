@@ -187,7 +187,7 @@ static void step_begin(mproc__child_origin origin)
  * while it certainly lives. A message before, by itself, would wake the requester twice. */
 MPROC__FORK_TEXT static void step_go_served(int socket, int pidfd)
 {
-    if (mproc__boot_report_pidfd(socket, mproc__pid(), pidfd) < 0)
+    if (mproc__boot_report_pidfd(socket, getpid(), pidfd) < 0)
         _exit(1);
     close(pidfd);
     close(socket);
@@ -199,7 +199,7 @@ MPROC__FORK_TEXT static int step_pidfd(mproc__child_origin origin, int *ret_pidf
     *ret_pidfd = -1;
     if (origin != MPROC__CHILD_SERVED)
         return 0;
-    *ret_pidfd = mproc__pidfd_open(mproc__pid());
+    *ret_pidfd = mproc__pidfd_open(getpid()); /* mproc__pid would cost two pages, here first touched */
     if (*ret_pidfd >= 0)
         return 0;
     return mproc__fail(*ret_pidfd, "the child's first steps: pidfd: %s", mproc_strerror(*ret_pidfd));
@@ -249,7 +249,7 @@ MPROC__FORK_TEXT _Noreturn void mproc__child_forked(const mproc__launch_options 
 
 /* ---- spawn and forkserver ---- */
 
-static void step_standard_fds(mproc__boot_load *load)
+MPROC__FORK_TEXT static void step_standard_fds(mproc__boot_load *load)
 {
     static const int target[] = {[MPROC__BOOT_STDOUT] = 1, [MPROC__BOOT_STDERR] = 2};
     for (int i = MPROC__BOOT_STDOUT; i <= MPROC__BOOT_STDERR; i++)
@@ -260,7 +260,7 @@ static void step_standard_fds(mproc__boot_load *load)
 }
 
 /* The strings stay: the environment points into them for the rest of this process. */
-static int step_environment(mproc__boot_load *load)
+MPROC__FORK_TEXT static int step_environment(mproc__boot_load *load)
 {
     if (!load->boot.environment_comes)
         return 0;
@@ -271,13 +271,9 @@ static int step_environment(mproc__boot_load *load)
     return 0;
 }
 
-static int step_stop_word(const mproc__boot_load *load)
+__attribute__((noinline)) static int stop_word_map(const mproc__boot_load *load)
 {
     size_t offset = load->boot.stop_offset_bytes;
-    if (load->boot.stop_mapped)
-        mproc__self_get()->stop_word = mproc__slots_adopted(offset);
-    if (load->fds[MPROC__BOOT_STOP] < 0)
-        return 0;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     char *at =
         mmap(NULL, page, PROT_READ, MAP_SHARED, load->fds[MPROC__BOOT_STOP], (off_t)(offset / page * page));
@@ -288,16 +284,23 @@ static int step_stop_word(const mproc__boot_load *load)
     return 0;
 }
 
+MPROC__FORK_TEXT static int step_stop_word(const mproc__boot_load *load)
+{
+    if (load->boot.stop_mapped)
+        mproc__self_get()->stop_word = mproc__slots_adopted(load->boot.stop_offset_bytes);
+    return load->fds[MPROC__BOOT_STOP] < 0 ? 0 : stop_word_map(load);
+}
+
 /* Of a forkserver child, step 5: the nursery is a process group of its own, and Ctrl-C is for the requester's. In another
  * session by now, it stays in the nursery's. */
-static void step_group(const mproc__boot_load *load)
+MPROC__FORK_TEXT static void step_group(const mproc__boot_load *load)
 {
     if (load->boot.served)
         (void)setpgid(0, getpgid(load->boot.self.parent_pid));
 }
 
 /* A forkserver child has the key that the nursery was made with, and the program may have none any more. */
-static int step_key(const mproc__boot_load *load)
+MPROC__FORK_TEXT static int step_key(const mproc__boot_load *load)
 {
     if (load->key.set)
         return mproc_set_key(load->key.bytes, load->key.size_bytes);
@@ -305,7 +308,7 @@ static int step_key(const mproc__boot_load *load)
 }
 
 /* Steps 4 and 5 from the boot record. */
-static int step_become(mproc__boot_load *load)
+MPROC__FORK_TEXT static int step_become(mproc__boot_load *load)
 {
     step_standard_fds(load);
     if (load->fds[MPROC__BOOT_DIRECTORY] >= 0 && fchdir(load->fds[MPROC__BOOT_DIRECTORY]) < 0)
@@ -323,8 +326,10 @@ static int step_become(mproc__boot_load *load)
 }
 
 /* Step 7. */
-static int step_limits_received(mproc__boot_load *load)
+MPROC__FORK_TEXT static int step_limits_received(mproc__boot_load *load)
 {
+    if (!load->boot.limits.asked)
+        return 0;
     load->boot.limits.cgroup_fd = load->fds[MPROC__BOOT_CGROUP];
     return mproc__limits_step(&load->boot.limits);
 }
@@ -351,7 +356,7 @@ static void rehearse_arrival(int socket)
     mproc__boot_load_clear(&load, true);
 }
 
-static void step_rehearse(void)
+__attribute__((noinline)) static void step_rehearse(void)
 {
     mproc__boot_load load;
     int sockets[2];
@@ -368,7 +373,7 @@ static void step_rehearse(void)
     close(sockets[1]);
 }
 
-static int step_arguments(mproc__boot_load *load, mproc_variant *ret_args)
+__attribute__((noinline)) static int arguments_unpack(mproc__boot_load *load, mproc_variant *ret_args)
 {
     char why[256];
     int rc = mproc__parcel_unpack(&load->parcel, ret_args);
@@ -378,7 +383,13 @@ static int step_arguments(mproc__boot_load *load, mproc_variant *ret_args)
     return mproc__fail(rc, "the child's first steps: its arguments: %s", why);
 }
 
-_Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_origin origin)
+MPROC__FORK_TEXT static int step_arguments(mproc__boot_load *load, mproc_variant *ret_args)
+{
+    *ret_args = mproc_null();
+    return load->parcel.size_bytes > 0 ? arguments_unpack(load, ret_args) : 0;
+}
+
+MPROC__FORK_TEXT _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_origin origin)
 {
     mproc__boot_load load;
     mproc_variant args = mproc_null();

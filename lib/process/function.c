@@ -123,11 +123,13 @@ static uintptr_t address_find(const mproc__object_place *place)
     return found.address;
 }
 
-int mproc__function_unpack(const mproc__function_id *id, mproc_fn **ret_fn)
+MPROC__FORK_TEXT int mproc__function_unpack(const mproc__function_id *id, mproc_fn **ret_fn)
 {
     mproc__object_place place = {.offset = id->offset};
     memcpy(place.build_id, id->build_id, sizeof place.build_id);
-    uintptr_t address = address_find(&place);
+    uintptr_t address = mproc__object_noted(&place);
+    if (!address)
+        address = address_find(&place);
     if (!address)
         return function_by_name(id, ret_fn);
     *ret_fn = (mproc_fn *)address;

@@ -208,8 +208,8 @@ MPROC__FORK_TEXT void mproc__nursery_forget_fds(mproc__nursery *nursery)
 
 MPROC__FORK_TEXT void mproc__nursery_forget(void)
 {
-    pthread_mutex_init(&nursery_making, NULL);
-    pthread_mutex_init(&nursery_lock, NULL);
+    nursery_making = nursery_lock =
+        (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* a call is another page of libc */
     mproc__spares_forget();
     if (!nursery_now)
         return;

@@ -16,6 +16,7 @@
 #include "process/boot.h"
 #include "process/child.h"
 #include "process/nursery.h"
+#include "process/object.h"
 #include "process/preload.h"
 #include "process/program.h"
 #include "process/family.h"
@@ -310,6 +311,7 @@ static int nursery_begin(mproc_call *call)
         nursery.owner_pid = mproc__segment_row_pid(nursery.segment, owner_row);
         preload_run(mproc_call_arg(call, 3)); /* with the program's streams */
         rc = surroundings_settle(mproc_call_arg(call, 5));
+        mproc__object_note();
     }
     standard_fds_leave();
     return rc < 0 ? rc : 0;

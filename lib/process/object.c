@@ -217,3 +217,40 @@ void mproc__object_own_id(uint8_t ret_id[20])
     else
         dl_iterate_phdr(search_first, ret_id);
 }
+
+/* ---- noted ---- */
+
+MPROC__FORK_DATA static struct {
+    uintptr_t base;
+    uint64_t first, end; /* offsets; end 0: nothing is noted */
+    uint8_t build_id[20];
+} program;
+
+/* The first object is the program. */
+static int note_first(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    (void)size;
+    (void)unused;
+    bool known = object_id(info, program.build_id);
+    for (size_t i = 0; known && i < info->dlpi_phnum && program.end == 0; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X))
+            continue;
+        program.base = info->dlpi_addr;
+        program.first = segment->p_vaddr;
+        program.end = segment->p_vaddr + segment->p_memsz;
+    }
+    return 1;
+}
+
+void mproc__object_note(void)
+{
+    dl_iterate_phdr(note_first, NULL);
+}
+
+MPROC__FORK_TEXT uintptr_t mproc__object_noted(const mproc__object_place *place)
+{
+    bool in = place->offset >= program.first && place->offset < program.end &&
+              memcmp(place->build_id, program.build_id, sizeof program.build_id) == 0;
+    return in ? program.base + place->offset : 0;
+}

@@ -27,7 +27,13 @@ bool mproc__object_at(uintptr_t address, mproc__object_place *ret_place);
 /* The address of a place in the program itself; 0: not there, or not to be known so. */
 uintptr_t mproc__object_program(const mproc__object_place *place);
 
+/* The same by what mproc__object_note has written down, if it was called: no page is looked at that a fork child has not. */
+uintptr_t mproc__object_noted(const mproc__object_place *place);
+
 /* ---- by the list ---- */
+/* For the children that this process will fork: where the program's code is, which stays as long as the process. Before it has
+ * other threads. */
+void mproc__object_note(void);
 /* How often anything was unloaded when it was looked at: what was found is good while that stands still. */
 unsigned long long mproc__object_unloads(void);
 bool mproc__object_search(uintptr_t address, mproc__object_place *ret_place, unsigned long long *ret_unloads);

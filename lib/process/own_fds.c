@@ -109,8 +109,9 @@ MPROC__FORK_TEXT static void own_drop(void)
         if (*word_of(i))
             *word_of(i) = 0;
     }
+    if (own.used > 0) /* otherwise nothing was kept, and the thread's page need not be copied */
+        own_kept.any = false;
     own.used = 0;
-    own_kept.any = false;
     mproc__own_fds_end();
 }
 

@@ -89,7 +89,7 @@ int mproc__slots_adopt(int fd)
     return 0;
 }
 
-const _Atomic uint32_t *mproc__slots_adopted(size_t offset_bytes)
+MPROC__FORK_TEXT const _Atomic uint32_t *mproc__slots_adopted(size_t offset_bytes)
 {
     return (const _Atomic uint32_t *)(const void *)(slots.adopted + offset_bytes);
 }

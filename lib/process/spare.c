@@ -24,7 +24,7 @@ MPROC__FORK_DATA static struct {
 
 MPROC__FORK_TEXT void mproc__spares_forget(void)
 {
-    pthread_mutex_init(&spares.lock, NULL);
+    spares.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }
 
 /* ---- taking ---- */
