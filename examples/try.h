@@ -16,7 +16,8 @@
 #define TRY(call)                                                                          \
     do {                                                                                   \
         if ((call) < 0) {                                                                  \
-            fprintf(stderr, "%s: %s\n", #call, mproc_error_text(mproc_last_error()));      \
+            fprintf(stderr, "%.*s: %s\n", (int)strcspn(#call, "("), #call,                 \
+                    mproc_error_text(mproc_last_error()));                                 \
             exit(1);                                                                       \
         }                                                                                  \
     } while (0)

@@ -11,14 +11,16 @@
 #include <mproc.h>
 
 enum {
-    PIECE_BYTES = 1024 * 1024   /* a few milliseconds of work: a lost one costs little, a queue trip costs less */
+    PIECE_BYTES = 1024 * 1024   /* a few milliseconds of work: a lost one costs little, a queue trip costs less; part of a
+                                 * large file, or many small ones */
 };
 
 /* ---- wordcount_inputs.c ---- */
 typedef struct piece {
     uint32_t number;            /* from 1 */
     uint32_t file;
-    uint64_t offset, length;
+    uint32_t more;              /* whole files behind this one that belong to the piece, too */
+    uint64_t offset, length;    /* in the first file */
 } piece;
 
 typedef struct inputs {
@@ -49,5 +51,11 @@ typedef struct daemon_process {
 int daemon_start(daemon_process *daemon);           /* prints what is wrong */
 bool daemon_running(daemon_process *daemon);        /* prints how it ended, once */
 void daemon_stop(daemon_process *daemon);
+
+/* ---- wordcount_serial.c ---- */
+struct words;
+double seconds_now(void);
+/* Counts again in a loop, compares the tables and prints both times; negative when something is wrong, which it prints. */
+int serial_compare(const inputs *in, const struct words *pool, double pool_seconds, unsigned workers);
 
 #endif

@@ -83,24 +83,29 @@ int inputs_cut(inputs *in)
         int rc = file_size(in->paths[i], &in->sizes[i]);
         if (rc < 0)
             return rc;
-        in->pieces += (in->sizes[i] + PIECE_BYTES - 1) / PIECE_BYTES;
     }
+    piece at = {0};
+    while (inputs_next(in, &at))
+        in->pieces++;
     return 0;
 }
 
 /* The next piece in order of files; false when all were given. */
 bool inputs_next(const inputs *in, piece *at)
 {
-    uint64_t offset = at->offset + at->length;
-    uint32_t file = at->file;
+    uint64_t offset = at->more ? 0 : at->offset + at->length;
+    uint32_t file = at->more ? at->file + at->more + 1 : at->file;
     while (file < in->count && offset >= in->sizes[file]) {
         file++;
         offset = 0;
     }
     if (file >= in->count)
         return false;
-    uint64_t left = in->sizes[file] - offset;
-    *at = (piece){at->number + 1, file, offset, left < PIECE_BYTES ? left : PIECE_BYTES};
+    uint64_t left = in->sizes[file] - offset, sum = left < PIECE_BYTES ? left : PIECE_BYTES;
+    *at = (piece){.number = at->number + 1, .file = file, .offset = offset, .length = sum};
+    while (left == at->length && file + at->more + 1 < in->count &&
+           sum + in->sizes[file + at->more + 1] <= PIECE_BYTES)
+        sum += in->sizes[file + ++at->more];
     return true;
 }
 

@@ -63,18 +63,28 @@ int worker_begin(mproc_call *call)
     return 0;
 }
 
-static int piece_count(mproc_call *call, worker *self, const piece *job, uint64_t *ret_too_long)
+/* Of one file of the piece: the first, of which it may be a part only, or one behind that. */
+static int file_count(mproc_call *call, worker *self, const piece *job, uint32_t nth, uint64_t *ret_too_long)
 {
-    const char *path = mproc_variant_get_text(mproc_variant_at(self->paths, job->file));
+    uint32_t file = job->file + nth;
+    const char *path = mproc_variant_get_text(mproc_variant_at(self->paths, file));
     if (!path)
         return mproc_call_fail(call, -EINVAL, "piece %u names no file", job->number);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return mproc_call_fail(call, -errno, "%s: %s", path, strerror(errno));
-    words_clear(self->table);
-    int rc = words_scan(self->table, fd, job->offset, job->length, ret_too_long);
+    int rc = words_scan(self->table, fd, nth ? 0 : job->offset, nth ? INT64_MAX : job->length, ret_too_long);
     close(fd);
     return rc < 0 ? mproc_call_fail(call, rc, "%s: %s", path, strerror(-rc)) : 0;
+}
+
+static int piece_count(mproc_call *call, worker *self, const piece *job, uint64_t *ret_too_long)
+{
+    int rc = 0;
+    words_clear(self->table);
+    for (uint32_t nth = 0; nth <= job->more && rc == 0; nth++)
+        rc = file_count(call, self, job, nth, ret_too_long);
+    return rc;
 }
 
 /* Written where the parent will read it: no copy of a result is made on the way. */

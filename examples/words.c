@@ -67,6 +67,10 @@ void words_clear(words *table)
         table->chunks->next = NULL;
         table->chunks->used = 0;
     }
+    /* Not more than a table of this size needs: most files are small, and clearing and walking a large one costs more than
+     * counting their words. */
+    while (table->capacity > FIRST_SLOTS && table->capacity > 8 * table->count)
+        table->capacity /= 2;
     memset(table->slots, 0, table->capacity * sizeof *table->slots);
     table->count = 0;
 }
@@ -136,6 +140,11 @@ int words_add(words *table, const char *word, size_t length, uint64_t count)
     }
     found->count += count;
     return 0;
+}
+
+uint64_t words_find(const words *table, const char *word, size_t length)
+{
+    return slot_find(table->slots, table->capacity, word, length, hash_of(word, length))->count;
 }
 
 size_t words_count(const words *table)

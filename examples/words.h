@@ -17,6 +17,7 @@ words *words_create(void);                                              /* NULL:
 void words_free(words *table);
 void words_clear(words *table);                                         /* keeps its memory */
 int words_add(words *table, const char *word, size_t length, uint64_t count);   /* 0 or -ENOMEM */
+uint64_t words_find(const words *table, const char *word, size_t length);      /* how often; 0: not there */
 size_t words_count(const words *table);
 /* Walks the table in no particular order: start with *cursor = 0; false at the end. The word is not NUL-ended. */
 bool words_next(const words *table, size_t *cursor, const char **ret_word, size_t *ret_length, uint64_t *ret_count);
