@@ -32,8 +32,8 @@ int mproc__map_cancel(mproc_future *future, bool even_if_running)
     mproc__map_shared *map = map_of(future);
     if (mproc__map_started(future) && !even_if_running)
         return -EBUSY;
-    uint32_t active = MPROC__MAP_ACTIVE;
-    (void)atomic_compare_exchange_strong(&map->state, &active, MPROC__MAP_CANCELLED);
+    /* Also over ENDED: until it is settled, nobody has been told. */
+    atomic_store(&map->state, MPROC__MAP_CANCELLED);
     atomic_store(&map->kill, 1);
     return 0;
 }
@@ -185,8 +185,8 @@ void mproc__map_look(mproc_future *future)
     if (map_occupied(&core->view, future->map->index))
         return;
     atomic_fetch_and(&core->view.shared->active_maps, ~(1u << future->map->index));
-    complete = mproc__map_complete(&core->view,
-                                   map); /* what was under way when it was cancelled may have been all */
+    /* What was under way meanwhile may have been all; but a cancel has promised that it will not be done. */
+    complete = atomic_load(&map->state) != MPROC__MAP_CANCELLED && mproc__map_complete(&core->view, map);
     mproc__map_progress(future, &future->progress_done, &future->progress_total);
     if (complete) /* a death cuts the count short */
         future->progress_done = future->progress_total;

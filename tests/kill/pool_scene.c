@@ -3,13 +3,14 @@
  *
  *     a worker was killed    one task, or one item, has died at most, and none that may be tried again; all other results are
  *                            right; the pool has all its workers again and ends in order
- *     the supervisor was     what was open and what comes is right or says that the pool has died; its end leaves nothing
+ *     the supervisor was     the same, for as many tasks or items as there are workers, which die with it
  *     the owner was          start_round.c looks for what is left */
 #include "platform/base.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kill/start_round.h"
 #include "platform/platform.h"
@@ -22,6 +23,7 @@ enum {
     ITEMS = 8,
     HARD_MS = 5000,
     RUN_US = 20000000, /* until it is stopped */
+    LOOK_US = 20000,
     LIFE_MS = 10000,
     SUPERVISOR = 1,
     FAULT_CREATE = 11,
@@ -78,15 +80,11 @@ static mproc_deadline hard(void)
     return mproc_after_ms((uint64_t)support_ms(HARD_MS));
 }
 
-/* Nobody but the supervisor can break a pool. */
-static bool was_killed(int who)
+/* By the one death of the round. */
+static unsigned losses_most(const world *w)
 {
-    return atomic_load(&start_flags_shared->killed) == who + 1;
-}
-
-static bool pool_lost(int code)
-{
-    return code == MPROC_EDIED && was_killed(SUPERVISOR);
+    int killed = atomic_load(&start_flags_shared->killed) - 1;
+    return killed == SUPERVISOR ? w->workers : killed > SUPERVISOR ? 1 : 0;
 }
 
 /* ---- tasks ---- */
@@ -101,8 +99,7 @@ static void send(world *w, mproc_fn *fn, uint32_t number, uint32_t run_us, const
     (void)pool_ledger_enter(w->ledger, number);
     int rc = pool_letter_send(w->pool, fn, &letter, options, &w->tasks[i].future);
     if (rc < 0) {
-        if (!pool_lost(rc))
-            blame(w, FAULT_SUBMIT);
+        blame(w, FAULT_SUBMIT);
         return;
     }
     w->tasks[i].number = number;
@@ -130,8 +127,6 @@ static void task_judge(world *w, unsigned i)
 {
     int code = w->tasks[i].code;
     bool retried = w->tasks[i].must_retry;
-    if (pool_lost(code))
-        return;
     w->losses += code == MPROC_EDIED && !w->tasks[i].dies;
     if (w->tasks[i].dies && !retried) {
         if (code != MPROC_EDIED)
@@ -161,8 +156,6 @@ static int item_double(mproc_call *call, const void *in, void *out)
 
 static void map_judge(world *w)
 {
-    if (pool_lost(w->map_code))
-        return;
     unsigned died = 0;
     for (uint32_t i = 0; i < ITEMS; i++) {
         died += w->status[i] == MPROC_EDIED;
@@ -177,6 +170,32 @@ static void map_judge(world *w)
 }
 
 /* ---- acts ---- */
+
+/* Asleep, so that the harness can wait until all are. */
+static int task_looks(mproc_call *call)
+{
+    pool_ledger_shared *ledger = mproc_call_self(call);
+    size_t size = 0;
+    const pool_letter *letter = mproc_call_bytes(call, 0, &size);
+    atomic_fetch_add(&ledger->entries[letter->number].begun, 1);
+    while (!mproc_call_stopping(call))
+        usleep(LOOK_US);
+    pool_letter answer;
+    memcpy(&answer, letter, size);
+    answer.attempt = mproc_call_attempt(call);
+    return mproc_call_return(call, mproc_bytes(&answer, size));
+}
+
+static int task_hangs(mproc_call *call)
+{
+    pool_ledger_shared *ledger = mproc_call_self(call);
+    size_t size = 0;
+    const pool_letter *letter = mproc_call_bytes(call, 0, &size);
+    atomic_fetch_add(&ledger->entries[letter->number].begun, 1);
+    while (pause() < 0)
+        ;
+    return 0;
+}
 
 static void act_submit(world *w)
 {
@@ -282,12 +301,12 @@ static void busy_with(world *w, mproc_fn *fn)
 
 static void prepare_looks(world *w)
 {
-    busy_with(w, pool_task_looks);
+    busy_with(w, task_looks);
 }
 
 static void prepare_hangs(world *w)
 {
-    busy_with(w, pool_task_echo);
+    busy_with(w, task_hangs);
 }
 
 static void cancel(world *w, unsigned i, bool even_if_running)
@@ -295,8 +314,6 @@ static void cancel(world *w, unsigned i, bool even_if_running)
     w->tasks[i].may_cancel = true;
     int rc = mproc_future_cancel(w->tasks[i].future, even_if_running);
     result_take(w, i);
-    if (pool_lost(w->tasks[i].code))
-        return;
     if (rc == 0 ? w->tasks[i].code != -ECANCELED : rc != MPROC_ESTATE && !(rc == -EBUSY && !even_if_running))
         blame(w, FAULT_CANCEL);
 }
@@ -322,7 +339,7 @@ static void stop(world *w, bool drain)
     results_take(w);
     for (unsigned i = 0; i < w->count; i++)
         cancelled += w->tasks[i].code == -ECANCELED;
-    if (rc < 0 || (dropped != cancelled && !was_killed(SUPERVISOR)))
+    if (rc < 0 || dropped != cancelled)
         blame(w, FAULT_STOP);
 }
 
@@ -338,7 +355,7 @@ static void act_stop_cancel(world *w)
 
 static void act_limit(world *w)
 {
-    send(w, pool_task_echo, 0, RUN_US, MPROC_WITH(mproc_task_options, .time_limit_ms = 1, .grace_ms = 1));
+    send(w, task_hangs, 0, RUN_US, MPROC_WITH(mproc_task_options, .time_limit_ms = 1, .grace_ms = 1));
     results_take(w);
 }
 
@@ -480,12 +497,12 @@ static void pool_judge(world *w, const pool_act *act)
     if (act->act == act_map || act->act == act_map_retried || act->act == act_map_variants ||
         act->act == act_map_death)
         map_judge(w);
-    if (w->losses > 1 || (w->losses == 1 && atomic_load(&start_flags_shared->killed) <= SUPERVISOR + 1))
+    if (w->losses > losses_most(w))
         blame(w, FAULT_LOSSES);
     if (w->created < 0 || act->stops)
         return;
     int rc = pool_meet(w->pool, w->ledger, w->workers, support_ms(HARD_MS));
-    if (rc < 0 && !pool_lost(rc))
+    if (rc < 0)
         blame(w, FAULT_MEETING);
     if (mproc_pool_stop(w->pool, true, hard(), NULL) < 0)
         blame(w, FAULT_STOP);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A few hundred sequences of the state-machine fuzz of pools in every check, from a seed of their own each time. */
+#include "platform/base.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "support/support.h"
+
+enum { OUTPUT_BYTES = 8192, LIMIT_MS = 100000, SEQUENCES = 75, METHODS = 4 };
+
+/* The seed of a failure is in the message. */
+START_TEST(random_sequences_end_as_the_model_says_and_leave_nothing)
+{
+    static const char *const methods[METHODS] = {"fork", "spawn", "forkserver", "thread"};
+    char command[4352], output[OUTPUT_BYTES];
+    const char *top = getenv("top_builddir");
+    snprintf(command, sizeof(command), "%s/tests/torture/pool_fuzz --sequences %d --method %s 2>&1",
+             top ? top : ".", SEQUENCES, methods[_i]);
+    FILE *run = popen(command, "re");
+    ck_assert_ptr_nonnull(run);
+    size_t length = fread(output, 1, sizeof(output) - 1, run);
+    output[length] = '\0';
+    int status = pclose(run);
+    ck_assert_msg(status == 0, "%s", output);
+    printf("%s", output);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("pool_fuzz");
+    TCase *sequences = support_case(suite, "sequences");
+    tcase_set_timeout(sequences, support_ms(LIMIT_MS) / 1000.0);
+    tcase_add_loop_test(sequences, random_sequences_end_as_the_model_says_and_leave_nothing, 0, METHODS);
+    return support_run(suite, argc, argv);
+}
