@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -305,6 +307,8 @@ static bool nothing_more(void *context)
 {
     const surroundings *before = context;
     surroundings now;
+    while (waitpid(-1, NULL, WNOHANG) > 0) /* workers of a killed supervisor */
+        ;
     surroundings_take(&now);
     return now.descriptors == before->descriptors && now.children == before->children;
 }
@@ -400,7 +404,7 @@ int main(int argc, char **argv)
     pthread_t watcher;
     asked of = {.sequences = SEQUENCES, .seed = (unsigned)time(NULL), .method = -1};
     mproc__process_main(&argc, &argv);
-    if (!options_read(argc, argv, &of)) {
+    if (!options_read(argc, argv, &of) || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
         fprintf(stderr, "usage: pool_fuzz [--sequences N] [--seed N] [--method NAME] [--say]\n");
         return 64;
     }

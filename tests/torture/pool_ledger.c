@@ -118,13 +118,13 @@ unsigned pool_children(pid_t parent, pid_t *ret_pids, unsigned most)
 
 pid_t pool_supervisor(const pid_t *before, unsigned before_count)
 {
-    pid_t now[POOL_LEDGER_PEOPLE];
+    pid_t now[POOL_LEDGER_PEOPLE], worker;
     unsigned count = pool_children(getpid(), now, POOL_LEDGER_PEOPLE);
     for (unsigned i = 0; i < count; i++) {
         bool known = false;
         for (unsigned k = 0; k < before_count; k++)
             known |= before[k] == now[i];
-        if (!known)
+        if (!known && pool_children(now[i], &worker, 1) > 0)
             return now[i];
     }
     return 0;

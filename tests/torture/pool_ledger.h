@@ -54,7 +54,7 @@ unsigned pool_letter_read(mproc_variant answer, uint32_t number, uint32_t run_us
 int pool_meet(mproc_pool *pool, pool_ledger_shared *ledger, unsigned workers, int limit_ms);
 /* All children of a process; how many. */
 unsigned pool_children(pid_t parent, pid_t *ret_pids, unsigned most);
-/* The child of this process that was none of `before`; 0: there is none. */
+/* The child of this process that was none of `before` and has children itself; 0: there is none. */
 pid_t pool_supervisor(const pid_t *before, unsigned before_count);
 
 /* ---- tasks: (bytes: a letter) -> bytes: the same ---- */
