@@ -3,14 +3,11 @@
  *
  *     k_means [--size N] [--workers N] [--start fork|spawn|forkserver|thread]
  *
- * The points are in a shared array that the workers got at their beginning, so no round copies one. A round
- * is a map over blocks of points: with it go the centres, back come sums and counts for each block. They are
- * added up in the order of the blocks, so the answer is the loop's to the last bit, whoever did which block.
- */
+ * The points are in a shared array, so no round copies one. A round is a loop over blocks of points
+ * (mproc_pool_for): with it go the centres; what it leaves in another array, sums and counts of each block, is
+ * added up in the order of the blocks, so the answer is the loop's to the last bit, whoever did which block. */
 #include "try.h"
 #include "twin.h"
-
-#include <errno.h>
 
 enum { DIMENSIONS = 8, GROUPS = 16, BLOCK = 4096, ROUNDS = 30 };
 
@@ -64,22 +61,19 @@ static size_t block_length(size_t count, size_t block)
 
 /* ---- in the workers ---- */
 
-static int worker_begin(mproc_call *call)
+/* Blocks [first, end): from the points of one array to the sums of another. The third argument is the centres. */
+static int blocks_sum(mproc_call *call)
 {
-    mproc_call_set_self(call, mproc_keep(mproc_call_array(call, 0)));
-    return mproc_call_check(call);
-}
-
-/* One item: a block's number in, its sums out. The argument is the centres. */
-static int block_of(mproc_call *call, const void *in, void *out)
-{
-    size_t bytes, block = *(const size_t *)in;
-    const centres *now = mproc_call_bytes(call, 0, &bytes);
-    mproc_array *points = mproc_call_self(call);
-    if (!now || bytes != sizeof *now)
+    mproc_array *points = mproc_call_array(call, 0), *to = mproc_call_array(call, 1);
+    size_t bytes, first, end;
+    const centres *now = mproc_call_bytes(call, 2, &bytes);
+    const point *at = mproc_array_data(points);
+    sums *of = mproc_array_data(to);
+    if (!at || !of || !now || bytes != sizeof *now)
         return MPROC_EARGUMENT;
-    block_sum((const point *)mproc_array_data(points) + block * BLOCK,
-              block_length(mproc_array_count(points), block), now, out);
+    mproc_call_range(call, &first, &end);
+    for (size_t b = first; b < end; b++)
+        block_sum(at + b * BLOCK, block_length(mproc_array_count(points), b), now, &of[b]);
     return 0;
 }
 
@@ -114,21 +108,15 @@ static double serial_rounds(const point *points, size_t count, centres *now, sum
     return error;
 }
 
-static double pool_rounds(mproc_pool *pool, size_t count, centres *now, sums *of, size_t blocks)
+static double pool_rounds(mproc_pool *pool, mproc_array *points, mproc_array *of, centres *now)
 {
     double error = 0;
-    size_t *numbers = calloc(blocks, sizeof *numbers);
-    if (!numbers)
-        return fprintf(stderr, "k_means: no memory\n"), exit(1), 0;
-    for (size_t b = 0; b < blocks; b++)
-        numbers[b] = b;
     for (int round = 0; round < ROUNDS; round++) {
-        TRY(mproc_pool_map(
-            pool, block_of, numbers, sizeof *numbers, of, sizeof *of, blocks,
-            MPROC_WITH(mproc_map_options, .retries = 3, .args = MPROC_ARGS(mproc_bytes(now, sizeof *now)))));
-        error = centres_move(now, of, blocks, count);
+        TRY(mproc_pool_for(pool, blocks_sum, mproc_array_count(of),
+                           MPROC_WITH(mproc_map_options, .retries = 3,
+                                      .args = MPROC_ARGS(points, of, mproc_bytes(now, sizeof *now)))));
+        error = centres_move(now, mproc_array_data(of), mproc_array_count(of), mproc_array_count(points));
     }
-    free(numbers);
     return error;
 }
 
@@ -157,35 +145,31 @@ int main(int argc, char **argv)
     TRY(mproc_init(&argc, &argv));
     twin_parse(&options, argc, argv);
     size_t count = (size_t)options.size, blocks = (count + BLOCK - 1) / BLOCK;
-    mproc_place *place;
-    mproc_array *points;
-    TRY(mproc_place_open(options.start == MPROC_START_THREAD ? "thread:" : "host:", NULL, &place));
-    TRY(mproc_array_create(place, MPROC_ITEM_BYTES, count,
+    mproc_array *points, *of;
+    TRY(mproc_array_create(NULL, MPROC_ITEM_BYTES, count,
                            MPROC_WITH(mproc_array_options, .item_bytes = sizeof(point), .unlocked = true),
                            &points));
-    mproc_pool *pool = twin_pool_create(&options, worker_begin, MPROC_ARGS(points));
-
-    sums *of = calloc(blocks, sizeof *of);
-    centres *twins = calloc(2, sizeof *twins);
-    if (!of || !twins)
-        return fprintf(stderr, "k_means: no memory\n"), 1;
+    TRY(mproc_array_create(NULL, MPROC_ITEM_BYTES, blocks,
+                           MPROC_WITH(mproc_array_options, .item_bytes = sizeof(sums), .unlocked = true),
+                           &of));
+    mproc_pool *pool = twin_pool_create(&options);
+    static centres twins[2];
     points_fill(mproc_array_data(points), count, &twins[0]);
     twins[1] = twins[0];
 
     double begin = twin_seconds();
-    double error = pool_rounds(pool, count, &twins[0], of, blocks);
+    double error = pool_rounds(pool, points, of, &twins[0]);
     double in_pool = twin_seconds() - begin;
     mproc_pool_close(&pool);
 
     begin = twin_seconds();
-    double serial_error = serial_rounds(mproc_array_data(points), count, &twins[1], of, blocks);
+    double serial_error =
+        serial_rounds(mproc_array_data(points), count, &twins[1], mproc_array_data(of), blocks);
     double serial = twin_seconds() - begin;
 
     bool same = memcmp(&twins[0], &twins[1], sizeof twins[0]) == 0 && error == serial_error;
     printf("%zu points in %d groups, %d rounds: mean squared distance %.6f\n", count, GROUPS, ROUNDS, error);
-    free(of);
-    free(twins);
     mproc_array_close(&points);
-    mproc_place_close(&place);
+    mproc_array_close(&of);
     return twin_report(&options, same, serial, in_pool);
 }

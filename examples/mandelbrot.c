@@ -76,7 +76,7 @@ int main(int argc, char **argv)
                             .writes_image = true};
     TRY(mproc_init(&argc, &argv));
     twin_parse(&options, argc, argv);
-    mproc_pool *pool = twin_pool_create(&options, NULL, MPROC_NONE);
+    mproc_pool *pool = twin_pool_create(&options);
 
     size_t size = (size_t)options.size;
     int64_t *rows = calloc(size, sizeof *rows);

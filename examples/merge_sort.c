@@ -114,57 +114,38 @@ static int slice_sort(mproc_call *call, const double *from, double *to, size_t c
     return 0;
 }
 
-/* What a worker keeps from its beginning to its end: the two arrays. */
-typedef struct bench {
-    mproc_array *arrays[2];
-} bench;
-
-static int worker_begin(mproc_call *call)
+/* Slices [first, end) of one step. Arguments: the array that is read, the one that is written, slices, run. */
+static int slices_make(mproc_call *call)
 {
-    bench *own = calloc(1, sizeof *own);
-    if (!own)
-        return mproc_call_fail(call, -ENOMEM, "no memory");
-    for (size_t i = 0; i < 2; i++)
-        own->arrays[i] = mproc_keep(mproc_call_array(call, i));
-    mproc_call_set_self(call, own);
-    return mproc_call_check(call);
-}
-
-/* One item: slice `in` of this step. Arguments: which array is read, how long its runs are, slices. */
-static int slice_make(mproc_call *call, const void *in, void *out)
-{
-    const bench *own = mproc_call_self(call);
-    size_t slice = *(const size_t *)in, count = mproc_array_count(own->arrays[0]);
-    int64_t which = mproc_call_int(call, 0) & 1;
-    step at = {.run = (size_t)mproc_call_int(call, 1), .slices = (size_t)mproc_call_int(call, 2)};
-    double *from = mproc_array_data(own->arrays[which]), *to = mproc_array_data(own->arrays[!which]);
-    (void)out;
-    if (at.run > 0) {
-        slice_merge(from, to, count, &at, slice);
-        return 0;
+    mproc_array *from = mproc_call_array(call, 0), *to = mproc_call_array(call, 1);
+    const step at = {.slices = (size_t)mproc_call_int(call, 2), .run = (size_t)mproc_call_int(call, 3)};
+    size_t count = mproc_array_count(from), first, end;
+    const double *in = mproc_array_data(from);
+    double *out = mproc_array_data(to);
+    int rc = mproc_call_check(call);
+    mproc_call_range(call, &first, &end);
+    for (size_t slice = first; slice < end && rc == 0; slice++) {
+        size_t begin = slice_begin(count, at.slices, slice);
+        if (at.run > 0)
+            slice_merge(in, out, count, &at, slice);
+        else
+            rc = slice_sort(call, in + begin, out + begin, slice_begin(count, at.slices, slice + 1) - begin);
     }
-    size_t begin = slice_begin(count, at.slices, slice), end = slice_begin(count, at.slices, slice + 1);
-    return slice_sort(call, from + begin, to + begin, end - begin);
+    return rc;
 }
 
 /* ---- the program ---- */
 
 /* Returns which array has the result. */
-static int sort_in_pool(mproc_pool *pool, size_t slices)
+static int sort_in_pool(mproc_pool *pool, mproc_array *arrays[2], size_t slices)
 {
-    size_t *numbers = calloc(slices, sizeof *numbers);
-    int which = 0;
-    if (!numbers)
-        return fprintf(stderr, "merge_sort: no memory\n"), exit(1), 0;
-    for (size_t i = 0; i < slices; i++)
-        numbers[i] = i;
-    for (size_t run = 0; run < slices; run = run ? 2 * run : 1, which = !which)
-        TRY(mproc_pool_map(pool, slice_make, numbers, sizeof *numbers, NULL, 0, slices,
-                           MPROC_WITH(mproc_map_options,
-                                      .args = MPROC_ARGS(which, (int64_t)run, (int64_t)slices), .chunk = 1,
-                                      .retries = 3)));
-    free(numbers);
-    return which;
+    int from = 0;
+    for (size_t run = 0; run < slices; run = run ? 2 * run : 1, from = !from)
+        TRY(mproc_pool_for(
+            pool, slices_make, slices,
+            MPROC_WITH(mproc_map_options, .chunk = 1, .retries = 3,
+                       .args = MPROC_ARGS(arrays[from], arrays[!from], (int64_t)slices, (int64_t)run))));
+    return from;
 }
 
 static void fill(double *numbers, size_t count)
@@ -188,13 +169,11 @@ int main(int argc, char **argv)
     size_t count = (size_t)options.size, slices = 2;
     while (slices < SLICES_A_WORKER * options.workers && slices < SLICES_MOST)
         slices *= 2;
-    mproc_place *place;
     mproc_array *arrays[2];
-    TRY(mproc_place_open(options.start == MPROC_START_THREAD ? "thread:" : "host:", NULL, &place));
     for (int i = 0; i < 2; i++)
-        TRY(mproc_array_create(place, MPROC_ITEM_DOUBLE, count,
+        TRY(mproc_array_create(NULL, MPROC_ITEM_DOUBLE, count,
                                MPROC_WITH(mproc_array_options, .unlocked = true), &arrays[i]));
-    mproc_pool *pool = twin_pool_create(&options, worker_begin, MPROC_ARGS(arrays[0], arrays[1]));
+    mproc_pool *pool = twin_pool_create(&options);
 
     double *numbers = malloc(count * sizeof *numbers), *scratch = malloc(count * sizeof *scratch);
     double *sorted = malloc(count * sizeof *sorted);
@@ -204,7 +183,7 @@ int main(int argc, char **argv)
     TRY(mproc_array_write(arrays[0], 0, count, numbers));
 
     double begin = twin_seconds();
-    int which = sort_in_pool(pool, slices);
+    int which = sort_in_pool(pool, arrays, slices);
     double in_pool = twin_seconds() - begin;
     mproc_pool_close(&pool);
 
@@ -219,6 +198,5 @@ int main(int argc, char **argv)
     free(sorted);
     for (int i = 0; i < 2; i++)
         mproc_array_close(&arrays[i]);
-    mproc_place_close(&place);
     return twin_report(&options, same, serial, in_pool);
 }

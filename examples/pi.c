@@ -58,7 +58,7 @@ int main(int argc, char **argv)
                             .size_most = 1000000000000};
     TRY(mproc_init(&argc, &argv));
     twin_parse(&options, argc, argv);
-    mproc_pool *pool = twin_pool_create(&options, NULL, MPROC_NONE);
+    mproc_pool *pool = twin_pool_create(&options);
 
     size_t blocks = ((size_t)options.size + BLOCK - 1) / BLOCK;
     uint64_t *numbers = calloc(blocks, sizeof *numbers), *hits = calloc(blocks, sizeof *hits);

@@ -77,13 +77,12 @@ void twin_parse(twin_options *options, int argc, char **argv)
     }
 }
 
-mproc_pool *twin_pool_create(twin_options *options, mproc_fn *initializer, mproc_variant initializer_args)
+mproc_pool *twin_pool_create(twin_options *options)
 {
     mproc_pool *pool;
     double begin = twin_seconds();
     if (mproc_pool_create(MPROC_WITH(mproc_pool_options, .workers = options->workers, .start = options->start,
-                                     .name = options->program, .initializer = initializer,
-                                     .initializer_args = initializer_args),
+                                     .name = options->program),
                           &pool) < 0) {
         fprintf(stderr, "%s: %s\n", options->program, mproc_error_text(mproc_last_error()));
         exit(1);

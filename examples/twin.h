@@ -26,7 +26,7 @@ typedef struct twin_options {
 void twin_parse(twin_options *options, int argc, char **argv);
 
 /* The pool that the options ask for; ends the program with the story if there is none. */
-mproc_pool *twin_pool_create(twin_options *options, mproc_fn *initializer, mproc_variant initializer_args);
+mproc_pool *twin_pool_create(twin_options *options);
 
 double twin_seconds(void);
 
