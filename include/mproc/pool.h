@@ -73,14 +73,17 @@ typedef struct mproc_task_options {
 typedef struct mproc_map_options {
     size_t      size;
     size_t      chunk;              /* for: items of a range; arrays: items claimed together. While they are done quickly, a
-                                     * worker takes several chunks at once; 0: adapts, to about 10 us of work */
+                                     * worker takes several chunks at once; 0: adapts, to about 10 us of work.
+                                     * Variants: items in one task, 4096 at most; 0: adapts, to half a millisecond of work */
     uint32_t    time_limit_ms;      /* per item, or range; the grace is 2000 ms */
     unsigned    retries;            /* of an item, or range, after a death; 62 at most */
     mproc_variant args;             /* further arguments, a list, the same for every item; copied. Arrays, for: from position 0;
-                                     * variants: from position 1, after the item. Arrays, for: may hold handles, see below */
+                                     * variants: after the item. Arrays, for: may hold handles, see below */
     int        *status;             /* arrays: count codes, one an item, written at the end; NULL: only the first failure is told */
     bool        unordered;          /* of mproc_results: as they finish */
-    size_t      ahead;              /* of mproc_results: items submitted and not yet read; 0: 4 a worker */
+    size_t      ahead;              /* of mproc_results: items submitted and not yet read; 0: 4 tasks a worker */
+    bool        unpack;             /* variants: each item is a list, and what it holds are the first arguments */
+    mproc_deadline deadline;        /* of mproc_results: for all of them, however they are read; zero: none */
 } mproc_map_options;
 /* Handles among the arguments of processes (arrays, locks, queues, ...): workers open them when they first need them, by
  * /proc, and keep arrays, locks, conditions and events until the caller has closed them and the pool is used again; others
@@ -124,12 +127,22 @@ MPROC_API MPROC_CHECK int mproc_pool_for(mproc_pool *pool, mproc_fn *fn, size_t 
 MPROC_API MPROC_CHECK int mproc_pool_for_start(mproc_pool *pool, mproc_fn *fn, size_t count, const mproc_map_options *options, mproc_future **ret_future);
 
 /* Items and results of any size: fn gets (item, args...). Items are copied. At most `ahead` items are submitted and not yet
- * read; reading submits more, so memory is bounded whatever the results are. */
+ * read; reading submits more, so memory is bounded whatever the results are. Small items travel in batches: one task for
+ * many. A worker's death costs the one item that it ran; what it had not begun is submitted again when it is read next. */
 MPROC_API MPROC_CHECK int mproc_pool_map_variants(mproc_pool *pool, mproc_fn *fn, const mproc_variant *items, size_t count,
                                                   const mproc_map_options *options, mproc_results **ret_results);
+/* The same over a source that is asked for one item after the other, at most `ahead` of what is read, by the thread that calls
+ * map_source and results_next, and only then: nothing else needs a lock against it. 0: an item, which is the source's again at
+ * its next call. MPROC_EEND: no more. Any other code: it failed; results_next gives the results of all items before it, then once
+ * this code with the source's story (mproc_last_error), then MPROC_EEND. It may not use the results that it feeds. */
+typedef int mproc_source_fn(void *context, mproc_variant *ret_item);
+MPROC_API MPROC_CHECK int mproc_pool_map_source(mproc_pool *pool, mproc_fn *fn, mproc_source_fn *source, void *context,
+                                                const mproc_map_options *options, mproc_results **ret_results);
 /* code 0: value. Else a failure of this item alone, error its story. Both are borrowed until the next call or close. */
 typedef struct mproc_result { size_t index; int code; mproc_variant value; const mproc_error *error; } mproc_result;
-/* 0: one result, in order of the items, or (unordered) of their ends. MPROC_EEND: all were read. -ETIMEDOUT: nothing is lost. */
+/* 0: one result, in order of the items, or (unordered) of their ends. MPROC_EEND: all were read. -ETIMEDOUT: nothing is lost.
+ * -ETIME, once: the map's own deadline has passed, what was under way is cancelled, and MPROC_EEND follows; an item that fails with
+ * such a code is a result with that code. MPROC_ESTATE: called by the source that it would call. */
 MPROC_API MPROC_CHECK int mproc_results_next(mproc_results *results, mproc_deadline deadline, mproc_result *ret_result);
 MPROC_API void mproc_results_close(mproc_results **results);         /* cancels what is left, running ones too */
 

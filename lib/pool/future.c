@@ -150,13 +150,13 @@ static void story_of_failure(const mproc_future *future, const mproc__task_share
 
 static void settle_done(mproc_future *future, mproc__task_shared *task, mproc__task_word word)
 {
-    int code = task->code;
-    if (code == 0) {
+    int code = future->batch ? 0 : task->code; /* a batch tells of its items itself */
+    if (code != 0) {
+        story_of_failure(future, task, word);
+    } else if (!future->batch) {
         code = mproc__payload_load(&future->core->view, &task->result, &future->result);
         if (future->core->view.threads)
             task->result.kind = MPROC__PAYLOAD_NONE; /* the variant itself moved */
-    } else {
-        story_of_failure(future, task, word);
     }
     mproc__future_settle(future, code == 0 ? MPROC_FUTURE_DONE : MPROC_FUTURE_FAILED, code);
 }
@@ -170,6 +170,8 @@ void mproc__future_settle_task(mproc_future *future, mproc__task_shared *task, m
     future->progress_done = atomic_load_explicit(&task->progress_done, memory_order_relaxed);
     future->progress_total = atomic_load_explicit(&task->progress_total, memory_order_relaxed);
     task_title(future, title, sizeof title);
+    if (future->batch)
+        mproc__batch_take(future->batch, &future->core->view, task, word);
     if (word.state == MPROC__TASK_DONE) {
         settle_done(future, task, word);
     } else if (word.state == MPROC__TASK_DIED) {

@@ -23,6 +23,7 @@ struct mproc_future {
     mproc__map_job *map; /* owned; NULL: a task */
     uint32_t slot;       /* of a task that is not settled */
     unsigned serial;
+    mproc__batch *batch;  /* NULL, or where what comes of a batch goes; outlives the future */
     int64_t begin_by_ns;  /* of a task; 0: any time */
     uint64_t number;      /* counted by the pool, tasks and maps alike */
     _Atomic bool settled; /* what follows is final, but for the story of a death whose reason comes later */

@@ -50,7 +50,8 @@ typedef struct mproc__payload_shared {
 typedef enum mproc__payload_kind {
     MPROC__PAYLOAD_NONE,
     MPROC__PAYLOAD_VALUE,
-    MPROC__PAYLOAD_STORY
+    MPROC__PAYLOAD_STORY,
+    MPROC__PAYLOAD_BATCH /* of arguments: batch.h; always a block, for threads too */
 } mproc__payload_kind;
 
 /* One task. `word` says whose the rest is: the submitter's while FREE or final, the claiming worker's result fields while
@@ -69,6 +70,14 @@ typedef struct mproc__task_shared {
     mproc__payload_shared args;
     mproc__payload_shared result; /* worker, before DONE */
     int32_t code;                 /* worker, before DONE */
+    /* Of a batch, else 0. Submitter, before READY: */
+    uint32_t items;
+    uint32_t packed_bytes; /* of args; the rest of them is room for results */
+    uint32_t first_attempt;
+    uint32_t unpack;
+    /* Worker: after the record that it counts, so a reader finds what it says whole, whenever the worker died. */
+    _Atomic uint64_t committed;
+    uint64_t busy_ns; /* worker, before DONE */
 } mproc__task_shared;
 
 typedef enum mproc__worker_state {

@@ -73,6 +73,22 @@ int mproc__payload_store(mproc__pool_view *view, uint32_t slot, mproc_variant va
     return rc;
 }
 
+int mproc__payload_store_batch(mproc__pool_view *view, uint32_t slot, const mproc__batch_plan *plan,
+                               mproc__payload_shared *payload)
+{
+    void *bytes;
+    size_t packed = plan->shared->size + plan->size, size = mproc__batch_room_at(packed) + plan->room;
+    payload->block = 0;
+    payload->kind = MPROC__PAYLOAD_BATCH;
+    int rc = block_make(view, slot, size, payload, &bytes);
+    if (rc < 0)
+        return rc;
+    payload->size_bytes = size;
+    memcpy(bytes, plan->shared->bytes, plan->shared->size);
+    memcpy((uint8_t *)bytes + plan->shared->size, plan->bytes, plan->size);
+    return 0;
+}
+
 void mproc__payload_store_text(mproc__payload_shared *payload, const char *text)
 {
     payload->block = 0;
@@ -82,19 +98,18 @@ void mproc__payload_store_text(mproc__payload_shared *payload, const char *text)
     payload->bytes[payload->size_bytes] = 0;
 }
 
-static const void *payload_bytes(mproc__pool_view *view, const mproc__payload_shared *payload)
+void *mproc__payload_bytes(mproc__pool_view *view, mproc__payload_shared *payload)
 {
     if (!payload->block)
         return payload->size_bytes <= MPROC__POOL_INLINE ? payload->bytes : NULL;
-    const mproc__block_shared *head = mproc__arena_data(&view->arena, payload->block - 1);
+    mproc__block_shared *head = mproc__arena_data(&view->arena, payload->block - 1);
     if (!head ||
         mproc__arena_block_bytes(&view->arena, payload->block - 1) < payload->size_bytes + sizeof *head)
         return NULL;
     return head + 1;
 }
 
-int mproc__payload_load(mproc__pool_view *view, const mproc__payload_shared *payload,
-                        mproc_variant *ret_value)
+int mproc__payload_load(mproc__pool_view *view, mproc__payload_shared *payload, mproc_variant *ret_value)
 {
     *ret_value = mproc_null();
     if (payload->kind != MPROC__PAYLOAD_VALUE)
@@ -103,7 +118,7 @@ int mproc__payload_load(mproc__pool_view *view, const mproc__payload_shared *pay
         memcpy(ret_value, payload->bytes, sizeof *ret_value);
         return 0;
     }
-    const void *bytes = payload_bytes(view, payload);
+    const void *bytes = mproc__payload_bytes(view, payload);
     if (!bytes)
         return mproc__fail(MPROC_ECORRUPT, "a task names a block that is none");
     return mproc__variant_decode(bytes, payload->size_bytes, ret_value);

@@ -4,6 +4,7 @@
 #define MPROC__POOL_PAYLOAD_H
 
 #include <mproc/variant.h>
+#include "pool/batch.h"
 #include "pool/layout.h"
 
 /* What a result block begins with, so that one whose worker died can be told from one that a finished task names. */
@@ -18,11 +19,15 @@ int mproc__payload_size(const mproc__pool_view *view, mproc_variant value, size_
 /* 0, -ENOSPC: no block free now; -EMSGSIZE: never; or as above. Threads keep a copy of the variant. */
 int mproc__payload_store(mproc__pool_view *view, uint32_t slot, mproc_variant value,
                          mproc__payload_shared *payload);
+/* Arguments of a batch: a block with these bytes and `room` more. 0, -ENOSPC, -EMSGSIZE, -ENOMEM. */
+int mproc__payload_store_batch(mproc__pool_view *view, uint32_t slot, const mproc__batch_plan *plan,
+                               mproc__payload_shared *payload);
+/* Where the bytes are; NULL: the payload names no block of that size. */
+void *mproc__payload_bytes(mproc__pool_view *view, mproc__payload_shared *payload);
 /* Text of a failure; cut to what fits. */
 void mproc__payload_store_text(mproc__payload_shared *payload, const char *text);
 /* Threads: borrowed from the payload. Else owned by the caller. Null when there is none. */
-int mproc__payload_load(mproc__pool_view *view, const mproc__payload_shared *payload,
-                        mproc_variant *ret_value);
+int mproc__payload_load(mproc__pool_view *view, mproc__payload_shared *payload, mproc_variant *ret_value);
 /* Frees what the payload holds; it is empty then. */
 void mproc__payload_clear(mproc__pool_view *view, mproc__payload_shared *payload);
 

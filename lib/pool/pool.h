@@ -11,6 +11,7 @@
 
 #include <mproc/pool.h>
 #include "data/handle.h"
+#include "pool/batch.h"
 #include "pool/layout.h"
 #include "pool/lend.h"
 #include "pool/region.h"
@@ -97,12 +98,22 @@ int mproc__core_wait(mproc__pool_core *core, uint32_t ticket, mproc_deadline dea
 /* The state is QUIT or KILL: waits until it has ended, and kills it if need be. */
 void mproc__core_supervisor_end(mproc__pool_core *core, mproc_deadline deadline);
 
+/* A task as its submitter describes it. */
+typedef struct mproc__order {
+    mproc_fn *fn;
+    const char *name; /* instead of fn: registered */
+    mproc_variant args;
+    const mproc_task_options *options; /* NULL: the defaults */
+    const mproc__batch_plan *plan;     /* instead of args: a batch, */
+    mproc__batch *batch;               /* and what is to come of it */
+} mproc__order;
+
 /* ---- slots.c; with core->lock held ---- */
 int mproc__core_function(mproc__pool_core *core, mproc_fn *fn, uint32_t *ret_number);
 /* A registered function; one that only the workers know is theirs to find. */
 int mproc__core_function_name(mproc__pool_core *core, const char *name, uint32_t *ret_number);
 /* Publishes a task in a slot. -EAGAIN: no room now. `task` has what the caller decides: function, limits. */
-int mproc__slots_put(mproc__pool_core *core, mproc_variant args, const mproc__task_shared *task,
+int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mproc__task_shared *task,
                      mproc_future *future);
 /* The outcome of a final slot goes to its future; the slot is free again. */
 void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot);
@@ -113,13 +124,6 @@ size_t mproc__slots_cancel(mproc__pool_core *core, bool even_if_running);
 uint32_t mproc__slots_busy(const mproc__pool_core *core);
 
 /* ---- submit.c ---- */
-typedef struct mproc__order {
-    mproc_fn *fn;
-    const char *name; /* instead of fn: registered */
-    mproc_variant args;
-    const mproc_task_options *options; /* NULL: the defaults */
-} mproc__order;
-
 int mproc__core_submit(mproc__pool_core *core, const mproc__order *order, mproc_future **ret_future);
 
 #endif

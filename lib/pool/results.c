@@ -1,82 +1,67 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Results of a map over variants, one after the other: a window of tasks, kept filled by whoever reads. */
+/* Results of a map over variants, one after the other. */
 #include "platform/base.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "data/parcel.h"
 #include "platform/story.h"
-#include "pool/future.h"
-#include "pool/pool.h"
+#include "pool/results.h"
 
 #define RESULTS_MAGIC 0x6d707273u /* "mprs" */
 
-/* One submitted and not yet read. */
-typedef struct entry {
-    size_t index;
-    mproc_future *future; /* NULL: submitting it failed */
-    mproc_error *error;   /* why; owned */
-    int code;
-} entry;
-
-struct mproc_results {
-    uint32_t magic;
-    mproc__pool_core *core;
-    mproc_fn *fn;
-    mproc_variant items; /* a deep copy */
-    mproc_variant args;  /* the same */
-    mproc_task_options task;
-    bool unordered;
-    size_t next; /* item to submit */
-    size_t room; /* of the window */
-    size_t count;
-    entry *window; /* in order of submission */
-    mproc_future *shown;
-    mproc_error error; /* of the result shown */
+enum {
+    BATCH_NS =
+        500 *
+        1000, /* of work in a batch: a hundred times what handing it over costs, and short to wait for */
+    GROWTH = 2
 };
 
-/* ---- begin ---- */
+/* ---- begin and end ---- */
 
 static void results_free(mproc_results *results)
 {
-    mproc_variant_clear(&results->items);
+    mproc_variant_clear(&results->feed.items);
     mproc_variant_clear(&results->args);
-    free(results->window);
+    mproc_variant_clear(&results->value);
+    mproc__packed_free(&results->packed_args);
+    mproc__packed_free(&results->spare);
     results->magic = 0;
-    if (results->core)
-        mproc__core_release(results->core);
+    mproc__core_release(results->core);
     free(results);
 }
 
-static void results_configure(mproc_results *results, const mproc_map_options *options)
+static int results_configure(mproc_results *results, const mproc_map_options *options)
 {
+    results->batch = 1;
     results->task = (mproc_task_options){.size = sizeof results->task};
-    results->room = 4 * (size_t)atomic_load(&results->core->view.shared->wanted);
-    if (!options)
-        return;
-    results->task.time_limit_ms = options->time_limit_ms;
-    results->task.retries = options->retries;
-    results->unordered = options->unordered;
-    if (options->ahead)
-        results->room = options->ahead;
+    if (options) {
+        results->task.time_limit_ms = options->time_limit_ms;
+        results->task.retries = options->retries;
+        results->unordered = options->unordered;
+        results->unpack = options->unpack;
+        results->ahead = options->ahead;
+        results->chunk = options->chunk;
+        results->deadline = options->deadline;
+    }
+    int rc = options ? mproc_variant_copy(options->args, &results->args) : 0;
+    if (rc == 0 && mproc__packed_add(&results->packed_args, results->args, MPROC__BATCH_BYTES / 4) < 0)
+        mproc__packed_free(&results->packed_args); /* every item goes alone, then */
+    return rc;
 }
 
-static int results_new(mproc__pool_core *core, const mproc_variant *items, size_t count,
-                       const mproc_map_options *options, mproc_results **ret_results)
+static int results_new(mproc_pool *pool, mproc_fn *fn, const mproc_map_options *options,
+                       mproc_results **ret_results)
 {
     mproc_results *results = calloc(1, sizeof *results);
     if (!results)
         return mproc__fail(-ENOMEM, "no memory for a map's results");
     results->magic = RESULTS_MAGIC;
-    results->core = core;
-    mproc__core_keep(core);
-    results_configure(results, options);
-    if (results->room > count)
-        results->room = count ? count : 1;
-    results->window = calloc(results->room, sizeof *results->window);
-    int rc = results->window ? mproc_variant_copy(mproc_items(items, count), &results->items)
-                             : mproc__fail(-ENOMEM, "no memory for a map's results");
-    if (rc == 0 && options)
-        rc = mproc_variant_copy(options->args, &results->args);
+    results->fn = fn;
+    results->core = pool->core;
+    mproc__core_keep(pool->core);
+    int rc = results_configure(results, options);
     if (rc < 0)
         results_free(results);
     else
@@ -84,184 +69,356 @@ static int results_new(mproc__pool_core *core, const mproc_variant *items, size_
     return rc;
 }
 
-/* ---- the window ---- */
-
-/* The item, then the arguments that all have in common. */
-static int item_args(const mproc_results *results, size_t index, mproc_variant *ret_args)
+static void spent_free(mproc_results *results)
 {
-    *ret_args = mproc_null();
-    int rc = mproc_variant_append(ret_args, mproc_variant_at(results->items, index));
-    for (size_t i = 0; rc == 0 && i < mproc_variant_count(results->args); i++)
-        rc = mproc_variant_append(ret_args, mproc_variant_at(results->args, i));
-    if (rc < 0)
-        mproc_variant_clear(ret_args);
-    return rc;
+    mproc_variant_clear(&results->value);
+    if (results->spent)
+        mproc__entry_free(results, results->spent);
+    results->spent = NULL;
 }
 
-/* -ETIMEDOUT: no room in the pool by then; any other failure is the item's outcome. */
-static int item_submit(mproc_results *results, mproc_deadline deadline)
+/* ---- what a task left ---- */
+
+/* Batches grow until one is half a millisecond of work, by no more than double, as the first ones tell least. */
+static void results_adapt(mproc_results *results, const mproc__batch *batch)
 {
-    mproc_variant args;
-    entry *to = &results->window[results->count];
-    *to = (entry){.index = results->next};
-    results->task.submit_deadline = deadline;
-    to->code = item_args(results, results->next, &args);
-    if (to->code == 0) {
-        mproc__order order = {.fn = results->fn, .args = args, .options = &results->task};
-        to->code = mproc__core_submit(results->core, &order, &to->future);
-        mproc_variant_clear(&args);
+    uint32_t done = batch->done + batch->over;
+    if (done == 0)
+        return;
+    uint64_t item_ns = batch->busy_ns / done + 1;
+    results->item_ns = results->item_ns ? (3 * results->item_ns + item_ns) / 4 : item_ns;
+    uint64_t items = BATCH_NS / results->item_ns + 1;
+    results->grown = items <= GROWTH * (uint64_t)results->batch;
+    if (!results->grown)
+        items = GROWTH * (uint64_t)results->batch;
+    results->batch = items < MPROC__BATCH_ITEMS ? (uint32_t)items : MPROC__BATCH_ITEMS;
+    size_t bytes = batch->done ? 2 * batch->size / batch->done : 0;
+    if (batch->over && bytes < 4 * results->item_bytes + MPROC__BATCH_ROOM)
+        bytes = 4 * results->item_bytes + MPROC__BATCH_ROOM; /* one did not fit */
+    results->item_bytes = bytes > results->item_bytes ? bytes : (results->item_bytes * 7 + bytes) / 8;
+}
+
+/* Items from `at` on become an entry of their own, right behind, to be given to the pool again. */
+static void entry_split(mproc_results *results, mproc__entry *entry, uint32_t at, unsigned attempt)
+{
+    uint32_t size;
+    mproc__entry *rest = calloc(1, sizeof *rest);
+    if (!rest) {
+        mproc__entry_fail(entry, mproc__fail(-ENOMEM, "no memory for a map's items"));
+        return;
     }
-    if (to->code == -ETIMEDOUT)
-        return -ETIMEDOUT;
-    if (to->code < 0 && (to->error = calloc(1, sizeof *to->error)))
-        mproc__story_copy(mproc__story(), to->error);
-    results->next++;
-    results->count++;
+    const uint8_t *cursor = entry->packed.bytes + entry->offset;
+    for (uint32_t i = 0; i < at; i++)
+        (void)mproc__packed_next(&cursor, entry->packed.bytes + entry->packed.size, &size);
+    rest->packed = entry->packed;
+    rest->offset = (size_t)(cursor - entry->packed.bytes);
+    rest->first = entry->first + at;
+    rest->count = entry->count - at;
+    rest->attempt = attempt;
+    entry->packed = (mproc__packed){.bytes = NULL};
+    entry->count = at;
+    mproc__entry_insert(results, rest, entry);
+    (void)mproc__entry_submit(results, rest, (mproc_deadline){1});
+}
+
+/* A batch that was not done to its end. Items that were cancelled, or lost with the pool, stay the entry's, which tells its
+ * future's failure for each; a death is told for one, unless that is tried again. */
+static void batch_settle(mproc_results *results, mproc__entry *entry)
+{
+    const mproc__batch *batch = &entry->batch;
+    uint32_t done = batch->done + batch->over;
+    int code = entry->future->code;
+    unsigned attempt = done == 0 ? entry->attempt : 1;
+    results_adapt(results, batch);
+    if (batch->failed)
+        mproc__entry_fail(entry, mproc__fail(batch->failed, "the results of %u items could not be taken",
+                                             (unsigned)entry->count));
+    else if (done < entry->count && code == MPROC_EDIED && attempt <= results->task.retries)
+        entry_split(results, entry, done, attempt + 1);
+    else if (done + (code != 0) < entry->count && (code == 0 || code == MPROC_EDIED || code == -ETIME))
+        entry_split(results, entry, done + (code != 0), 1);
+}
+
+/* It has ended: what there is of it can be read. */
+static bool entry_settle(mproc_results *results, mproc__entry *entry)
+{
+    if (entry->settled)
+        return true;
+    if (!entry->future || !mproc__future_look(entry->future))
+        return false;
+    entry->settled = true;
+    if (entry->batch.taken)
+        batch_settle(results, entry);
+    return true;
+}
+
+/* ---- finding one to be read ---- */
+
+/* The first that has ended; ordered: if it is the very first. What is empty, all its items being tried again, goes. */
+static mproc__entry *entry_ready(mproc_results *results)
+{
+    mproc__entry *entry = results->begin;
+    while (entry) {
+        mproc__entry *next = entry->next;
+        if (entry_settle(results, entry)) {
+            if (entry->shown < entry->count)
+                return entry;
+            next = entry->next;
+            mproc__entry_remove(results, entry);
+            mproc__entry_free(results, entry);
+        } else if (!results->unordered) {
+            return NULL;
+        } else if (!entry->future) {
+            (void)mproc__entry_submit(results, entry, (mproc_deadline){1});
+        }
+        entry = next;
+    }
+    return NULL;
+}
+
+/* Until any of them may have ended. */
+static int window_sleep(mproc_results *results, mproc_deadline deadline, mproc__entry **ret_entry)
+{
+    mproc__pool_core *core = results->core;
+    uint32_t ticket = mproc__eventcount_prepare(&core->view.shared->done);
+    if ((*ret_entry = entry_ready(results)))
+        return 0;
+    if (mproc__deadline_past(deadline))
+        return mproc__fail_plain(-ETIMEDOUT);
+    int slot = mproc__waiting_begin(core->view.segment, MPROC__WAIT_RESULT);
+    (void)mproc__core_wait(core, ticket, deadline);
+    mproc__waiting_end(core->view.segment, slot);
     return 0;
 }
 
-/* A deadline that has just passed: zero would mean for ever. */
-static mproc_deadline deadline_try(void)
+static int window_wait(mproc_results *results, mproc_deadline deadline, mproc__entry **ret_entry)
 {
-    return (mproc_deadline){1};
-}
-
-static int window_fill(mproc_results *results, mproc_deadline deadline)
-{
-    int rc = 0;
-    while (rc == 0 && results->count < results->room && results->next < mproc_variant_count(results->items)) {
-        mproc_deadline until = deadline.ns ? deadline : deadline_try();
-        rc = item_submit(results, results->count ? deadline_try() : until);
-    }
-    return results->count ? 0 : rc;
-}
-
-static bool entry_ended(const entry *of)
-{
-    return !of->future || mproc__future_look(of->future);
-}
-
-static size_t window_ready(mproc_results *results)
-{
-    size_t looked = results->unordered ? results->count : 1;
-    for (size_t i = 0; i < looked; i++)
-        if (entry_ended(&results->window[i]))
-            return i;
-    return SIZE_MAX;
-}
-
-static int window_wait(mproc_results *results, mproc_deadline deadline, size_t *ret_place)
-{
-    mproc__pool_view *view = &results->core->view;
-    for (;;) {
-        if ((*ret_place = window_ready(results)) != SIZE_MAX)
+    while (!(*ret_entry = entry_ready(results)) && results->begin) {
+        mproc__entry *first = results->begin;
+        int rc;
+        if (!first->future)
+            rc = mproc__entry_submit(results, first, deadline.ns ? deadline : (mproc_deadline){1});
+        else if (!results->unordered || results->entries == 1)
+            rc = mproc__future_await(first->future, deadline);
+        else
+            rc = window_sleep(results, deadline, ret_entry);
+        if (rc < 0)
+            return rc == -ETIMEDOUT ? mproc__fail_plain(rc) : rc;
+        if (*ret_entry)
             return 0;
-        if (!results->unordered || results->count == 1) {
-            int rc = mproc__future_await(results->window[0].future, deadline);
-            if (rc < 0)
-                return rc;
-            continue;
-        }
-        uint32_t ticket = mproc__eventcount_prepare(&view->shared->done);
-        if ((*ret_place = window_ready(results)) != SIZE_MAX)
-            return 0;
-        if (mproc__deadline_past(deadline))
-            return mproc__fail_plain(-ETIMEDOUT);
-        int slot = mproc__waiting_begin(view->segment, MPROC__WAIT_RESULT);
-        (void)mproc__core_wait(results->core, ticket, deadline);
-        mproc__waiting_end(view->segment, slot);
     }
+    return 0;
 }
 
-static entry window_take(mproc_results *results, size_t place)
-{
-    entry taken = results->window[place];
-    results->count--;
-    for (size_t i = place; i < results->count; i++)
-        results->window[i] = results->window[i + 1];
-    return taken;
-}
+/* ---- showing it ---- */
 
-/* ---- next ---- */
-
-static void entry_show(mproc_results *results, entry *of, mproc_result *ret_result)
+static void story_show(mproc_results *results, const mproc_error *story, mproc_result *ret_result)
 {
-    *ret_result = (mproc_result){.index = of->index, .code = of->code, .value = mproc_null()};
-    results->shown = of->future;
-    if (of->future)
-        ret_result->code = mproc_future_result(of->future, MPROC_FOREVER, &ret_result->value);
-    const mproc_error *story = of->future && ret_result->code ? mproc_error_of(of->future) : of->error;
-    if (ret_result->code == 0)
-        return;
     mproc__story_copy(story ? story : mproc__story(), &results->error);
     results->error.code = ret_result->code;
     ret_result->error = &results->error;
     ret_result->value = mproc_null();
-    free(of->error);
 }
+
+static void future_show(mproc_results *results, const mproc__entry *entry, mproc_result *ret_result)
+{
+    ret_result->code = mproc_future_result(entry->future, MPROC_FOREVER, &ret_result->value);
+    if (ret_result->code != 0)
+        story_show(results, mproc_error_of(entry->future), ret_result);
+}
+
+static void failure_show(mproc_results *results, const mproc__entry *entry, const char *text, size_t length,
+                         mproc_result *ret_result)
+{
+    if (length == 0)
+        length = strlen(text = mproc_strerror(ret_result->code));
+    mproc__fail(ret_result->code, "%.*s: item %zu, task %llu, in worker %u", (int)length, text,
+                ret_result->index, (unsigned long long)entry->future->number, entry->future->worker);
+    mproc__fail_number(MPROC_ERROR_TASK, (int64_t)entry->future->number);
+    mproc__fail_number(MPROC_ERROR_ITEM, (int64_t)ret_result->index);
+    story_show(results, NULL, ret_result);
+}
+
+static void record_show(mproc_results *results, mproc__entry *entry, mproc_result *ret_result)
+{
+    const uint8_t *bytes;
+    size_t size;
+    if (!mproc__batch_record(&entry->batch, &entry->cursor, &ret_result->code, &bytes, &size)) {
+        ret_result->code = mproc__fail(MPROC_ECORRUPT, "a batch's results are cut short");
+        story_show(results, NULL, ret_result);
+    } else if (ret_result->code != 0) {
+        failure_show(results, entry, (const char *)bytes, size, ret_result);
+    } else if (size && (ret_result->code = mproc__variant_decode(bytes, size, &results->value)) < 0) {
+        story_show(results, NULL, ret_result);
+    } else {
+        ret_result->value = results->value;
+    }
+}
+
+static void over_show(mproc_results *results, const mproc__entry *entry, mproc_result *ret_result)
+{
+    const mproc__batch *batch = &entry->batch;
+    ret_result->code = batch->code;
+    ret_result->value = batch->value;
+    if (batch->code != 0)
+        failure_show(results, entry, batch->text ? batch->text : "", batch->text ? strlen(batch->text) : 0,
+                     ret_result);
+}
+
+static void entry_show(mproc_results *results, mproc__entry *entry, mproc_result *ret_result)
+{
+    uint32_t place = entry->shown++;
+    *ret_result = (mproc_result){.index = entry->first + place, .value = mproc_null()};
+    results->open--;
+    if (place < entry->batch.done) {
+        record_show(results, entry, ret_result);
+    } else if (place == entry->batch.done && entry->batch.over) {
+        over_show(results, entry, ret_result);
+    } else if (entry->code) {
+        ret_result->code = entry->code;
+        story_show(results, entry->error, ret_result);
+    } else {
+        future_show(results, entry, ret_result);
+    }
+    if (entry->shown == entry->count) {
+        mproc__entry_remove(results, entry);
+        results->spent = entry;
+    }
+}
+
+/* ---- next ---- */
 
 static bool results_valid(const mproc_results *results)
 {
     return results && results->magic == RESULTS_MAGIC;
 }
 
+static void window_cancel(mproc_results *results)
+{
+    bool mine = results->core->incarnation == mproc__incarnation();
+    while (results->begin) {
+        mproc__entry *entry = results->begin;
+        if (entry->future && mine)
+            (void)mproc_future_cancel(entry->future, true);
+        mproc__entry_remove(results, entry);
+        mproc__entry_free(results, entry);
+    }
+}
+
+static bool results_late(const mproc_results *results)
+{
+    return results->deadline.ns && mproc__deadline_past(results->deadline);
+}
+
+static int results_expire(mproc_results *results)
+{
+    size_t open = results->open;
+    results->over = true;
+    window_cancel(results);
+    return mproc__fail(-ETIME, "the map's deadline has passed: %zu items under way were cancelled", open);
+}
+
+/* Nothing is under way and no item is left. */
+static int results_end(mproc_results *results)
+{
+    results->over = true;
+    if (!results->feed.code)
+        return mproc__fail_plain(MPROC_EEND);
+    mproc__story_copy(&results->feed.error, mproc__story());
+    return results->feed.code;
+}
+
+static int result_next(mproc_results *results, mproc_deadline deadline, mproc_result *ret_result)
+{
+    mproc__entry *entry = NULL;
+    bool own = results->deadline.ns && results->deadline.ns < deadline.ns;
+    if (results->over)
+        return mproc__fail_plain(MPROC_EEND);
+    if (results_late(results))
+        return results_expire(results);
+    mproc__results_fill(results);
+    int rc = window_wait(results, own ? results->deadline : deadline, &entry);
+    if (rc == -ETIMEDOUT && results_late(results))
+        return results_expire(results);
+    if (rc < 0)
+        return rc;
+    if (!entry)
+        return results_end(results);
+    entry_show(results, entry, ret_result);
+    if (!results->feed.source)
+        mproc__results_fill(results); /* the workers go on while the caller looks at this one */
+    return 0;
+}
+
 int mproc_results_next(mproc_results *results, mproc_deadline deadline, mproc_result *ret_result)
 {
-    size_t place;
     if (!results_valid(results) || !ret_result)
         return mproc__fail(-EINVAL, "mproc_results_next: no open results");
     int rc = mproc__core_check(results->core);
     if (rc < 0)
         return rc;
-    mproc_future_close(&results->shown);
-    rc = window_fill(results, deadline);
-    if (rc < 0)
-        return rc;
-    if (results->count == 0)
-        return mproc__fail_plain(MPROC_EEND);
-    rc = window_wait(results, deadline, &place);
-    if (rc < 0)
-        return rc;
-    entry taken = window_take(results, place);
-    entry_show(results, &taken, ret_result);
-    (void)window_fill(results, deadline_try()); /* the workers go on while the caller looks at this one */
-    return 0;
+    if (results->feed.calling)
+        return mproc__fail(MPROC_ESTATE, "mproc_results_next: called by the source that it calls");
+    spent_free(results);
+    return result_next(results, deadline, ret_result);
 }
 
 void mproc_results_close(mproc_results **results)
 {
-    if (!results || !results_valid(*results))
+    if (!results || !results_valid(*results) || (*results)->feed.calling)
         return;
     mproc_results *closed = *results;
     *results = NULL;
-    bool mine = closed->core->incarnation == mproc__incarnation();
-    for (size_t i = 0; i < closed->count; i++) {
-        if (closed->window[i].future && mine)
-            (void)mproc_future_cancel(closed->window[i].future, true);
-        mproc_future_close(&closed->window[i].future);
-        free(closed->window[i].error);
-    }
-    mproc_future_close(&closed->shown);
+    spent_free(closed);
+    window_cancel(closed);
     results_free(closed);
 }
 
-int mproc_pool_map_variants(mproc_pool *pool, mproc_fn *fn, const mproc_variant *items, size_t count,
-                            const mproc_map_options *options, mproc_results **ret_results)
+/* ---- begin ---- */
+
+static int map_check(mproc_pool *pool, bool complete, const mproc_map_options *options)
 {
     int rc = mproc__handle_check(pool, MPROC_TYPE_POOL);
     if (rc == 0)
         rc = mproc__core_check(pool->core);
     if (rc < 0)
         return rc;
-    if (!fn || (!items && count) || !ret_results)
-        return mproc__handle_fail(&pool->handle, -EINVAL,
-                                  "mproc_pool_map_variants: no function, items or results");
+    if (!complete)
+        return mproc__handle_fail(&pool->handle, -EINVAL, "a map without a function, items or results");
     rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_map_options");
-    if (rc == 0)
-        rc = results_new(pool->core, items, count, options, ret_results);
+    return rc < 0 ? mproc__handle_story(&pool->handle, rc) : 0;
+}
+
+int mproc_pool_map_variants(mproc_pool *pool, mproc_fn *fn, const mproc_variant *items, size_t count,
+                            const mproc_map_options *options, mproc_results **ret_results)
+{
+    mproc_results *results;
+    int rc = map_check(pool, fn && (items || !count) && ret_results, options);
+    if (rc < 0)
+        return rc;
+    rc = results_new(pool, fn, options, &results);
+    if (rc == 0 && (rc = mproc_variant_copy(mproc_items(items, count), &results->feed.items)) < 0)
+        results_free(results);
     if (rc < 0)
         return mproc__handle_story(&pool->handle, rc);
-    (*ret_results)->fn = fn;
-    (void)window_fill(*ret_results, deadline_try());
+    mproc__results_fill(results);
+    *ret_results = results;
+    return 0;
+}
+
+int mproc_pool_map_source(mproc_pool *pool, mproc_fn *fn, mproc_source_fn *source, void *context,
+                          const mproc_map_options *options, mproc_results **ret_results)
+{
+    mproc_results *results;
+    int rc = map_check(pool, fn && source && ret_results, options);
+    if (rc < 0)
+        return rc;
+    rc = results_new(pool, fn, options, &results);
+    if (rc < 0)
+        return mproc__handle_story(&pool->handle, rc);
+    results->feed.source = source;
+    results->feed.context = context;
+    mproc__results_fill(results);
+    *ret_results = results;
     return 0;
 }

@@ -178,12 +178,36 @@ static void slot_fill(mproc__task_shared *to, const mproc__task_shared *from)
     to->max_attempts = from->max_attempts;
 }
 
-int mproc__slots_put(mproc__pool_core *core, mproc_variant args, const mproc__task_shared *task,
+static int order_size(mproc__pool_core *core, const mproc__order *order, size_t *ret_block_bytes)
+{
+    if (!order->plan)
+        return mproc__payload_size(&core->view, order->args, ret_block_bytes);
+    *ret_block_bytes =
+        mproc__batch_room_at(order->plan->shared->size + order->plan->size) + order->plan->room;
+    return 0;
+}
+
+static int order_store(mproc__pool_core *core, const mproc__order *order, uint32_t slot)
+{
+    const mproc__batch_plan *plan = order->plan;
+    mproc__task_shared *to = &core->view.slots[slot];
+    to->items = plan ? plan->items : 0;
+    if (!plan)
+        return mproc__payload_store(&core->view, slot, order->args, &to->args);
+    to->packed_bytes = (uint32_t)(plan->shared->size + plan->size);
+    to->first_attempt = plan->first_attempt;
+    to->unpack = plan->unpack;
+    to->busy_ns = 0;
+    atomic_store_explicit(&to->committed, 0, memory_order_relaxed);
+    return mproc__payload_store_batch(&core->view, slot, plan, &to->args);
+}
+
+int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mproc__task_shared *task,
                      mproc_future *future)
 {
     size_t block_bytes;
     uint32_t slot = 0;
-    int rc = mproc__payload_size(&core->view, args, &block_bytes);
+    int rc = order_size(core, order, &block_bytes);
     if (rc < 0)
         return rc;
     if (block_bytes > core->bytes_limit)
@@ -200,7 +224,7 @@ int mproc__slots_put(mproc__pool_core *core, mproc_variant args, const mproc__ta
         rc = slot_take(core, &slot);
     if (rc < 0)
         return rc;
-    rc = mproc__payload_store(&core->view, slot, args, &core->view.slots[slot].args);
+    rc = order_store(core, order, slot);
     if (rc < 0) {
         core->free_slots[core->free_count++] = slot;
         return rc == -ENOSPC ? -EAGAIN : rc;

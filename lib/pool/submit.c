@@ -38,7 +38,7 @@ static int submit_try(mproc__pool_core *core, const mproc__order *order, mproc__
         return rc;
     task->number = core->next_number + 1;
     future->number = task->number;
-    rc = mproc__slots_put(core, order->args, task, future);
+    rc = mproc__slots_put(core, order, task, future);
     if (rc == 0)
         core->next_number++;
     return rc;
@@ -76,6 +76,7 @@ int mproc__core_submit(mproc__pool_core *core, const mproc__order *order, mproc_
     if (rc < 0)
         return rc;
     future->begin_by_ns = task.begin_by_ns;
+    future->batch = order->batch;
     mproc__core_guard(core);
     pthread_mutex_lock(&core->lock);
     rc = submit_try(core, order, &task, future);

@@ -57,6 +57,12 @@ void mproc__worker_maps_close(mproc__worker *worker);
 bool mproc__worker_task_waiting(const mproc__worker *worker);
 bool mproc__worker_map_waiting(const mproc__worker *worker);
 
+/* Runs a batch of items, which the worker has claimed. A failure is that of the batch as a whole, for its next item.
+ * (worker_batch.c) */
+int mproc__worker_batch(mproc__worker *worker, mproc_fn *fn);
+/* The outcome of a call goes to the task's result. (worker_task.c) */
+void mproc__worker_outcome(mproc__worker *worker, int rc, const mproc_call *call);
+
 /* For both. */
 void mproc__worker_call_init(mproc__worker *worker, mproc_call *call, mproc_variant args);
 int mproc__worker_function(mproc__worker *worker, uint32_t number, mproc_fn **ret_fn);

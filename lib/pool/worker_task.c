@@ -84,7 +84,7 @@ static int result_store(mproc__worker *worker, mproc_variant result)
     }
 }
 
-static void outcome_store(mproc__worker *worker, int rc, mproc_call *call)
+void mproc__worker_outcome(mproc__worker *worker, int rc, const mproc_call *call)
 {
     mproc__task_shared *task = worker->task;
     const char *text = call->story.text;
@@ -136,7 +136,14 @@ static int task_call(mproc__worker *worker, mproc_call *call, mproc_variant args
     return rc;
 }
 
-static void task_run(mproc__worker *worker)
+/* What failed before the function could run. */
+static void failure_store(mproc__worker *worker, int rc)
+{
+    worker->task->code = rc;
+    mproc__payload_store_text(&worker->task->result, mproc__story()->text);
+}
+
+static void single_run(mproc__worker *worker)
 {
     mproc_call call;
     mproc_variant args = mproc_null();
@@ -144,14 +151,31 @@ static void task_run(mproc__worker *worker)
     int rc = mproc__payload_load(worker->view, &worker->task->args, &args);
     if (rc == 0) {
         rc = task_call(worker, &call, args);
-        outcome_store(worker, rc, &call);
+        mproc__worker_outcome(worker, rc, &call);
         mproc__call_fini(&call);
     } else {
-        worker->task->code = rc;
-        mproc__payload_store_text(&worker->task->result, mproc__story()->text);
+        failure_store(worker, rc);
     }
     if (!worker->view->threads)
         mproc_variant_clear(&args);
+}
+
+static void batch_run(mproc__worker *worker)
+{
+    mproc_fn *fn;
+    int rc = task_begin(worker, &fn);
+    if (rc == 0)
+        rc = mproc__worker_batch(worker, fn);
+    if (rc < 0)
+        failure_store(worker, rc);
+}
+
+static void task_run(mproc__worker *worker)
+{
+    if (worker->task->args.kind == MPROC__PAYLOAD_BATCH)
+        batch_run(worker);
+    else
+        single_run(worker);
     task_end(worker);
 }
 

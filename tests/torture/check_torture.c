@@ -113,6 +113,13 @@ START_TEST(two_thousand_cancels_of_running_tasks_stop_those_and_no_other)
 }
 END_TEST
 
+/* shows: WORK-3 POOL-32 */
+START_TEST(two_hundred_thousand_items_of_an_endless_source_leave_memory_flat)
+{
+    torture("source", 200);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("torture");
@@ -131,5 +138,6 @@ int main(int argc, char **argv)
     tcase_add_test(kills, forty_cleanups_after_crashes_leave_names_and_processes_as_they_were);
     tcase_add_test(kills, two_hundred_random_deaths_of_workers_cost_a_pool_the_tasks_they_ran_and_no_other);
     tcase_add_test(kills, two_thousand_cancels_of_running_tasks_stop_those_and_no_other);
+    tcase_add_test(kills, two_hundred_thousand_items_of_an_endless_source_leave_memory_flat);
     return support_run(suite, argc, argv);
 }
