@@ -183,11 +183,14 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline)
         return thread_wait(process, deadline);
     if (process->kind == MPROC__PROCESS_CHILD)
         return mproc__guard_wait(process->pidfd, deadline);
-    /* The nursery's word first: who waits for the kernel's is woken twice. It has none of a child that outlived it. */
-    int rc = process->kind == MPROC__PROCESS_SERVED
-                 ? mproc__nursery_await(process->nursery, process->slot, &process->collected, deadline)
-                 : 0;
-    return rc < 0 ? rc : mproc__fd_poll(process->pidfd, POLLIN, deadline);
+    bool served = process->kind == MPROC__PROCESS_SERVED;
+    /* The nursery's word first: who waits for the kernel's is woken twice. It has none of a child that outlived it. The slot may be
+     * another child's when this one has been collected meanwhile, which has ended then, too. */
+    int rc =
+        served ? mproc__nursery_await(process->nursery, process->slot, &process->collected, deadline) : 0;
+    if (rc < 0 || (served && mproc__nursery_reaped(process->nursery, process->slot)))
+        return rc;
+    return mproc__fd_poll(process->pidfd, POLLIN, deadline);
 }
 
 /* Of a child whose status another has taken. The pidfd says that it has ended a moment before the kernel lets go of it, and only
