@@ -37,6 +37,11 @@ MPROC_API int  mproc_future_result(mproc_future *future, mproc_deadline deadline
 MPROC_API mproc_future_state mproc_future_get_state(const mproc_future *future);
 /* Of a task: what it last told by mproc_call_progress (0, 0: nothing). Of a map: items done, items. */
 MPROC_API int  mproc_future_progress(const mproc_future *future, uint64_t *ret_done, uint64_t *ret_total);
+/* Of an ended task, an owned list: a dict for each attempt whose worker died, oldest first, the last 8 of them. Ints: attempt,
+ * worker; and when the kernel has told, pid, exit_code (-N: signal N). MPROC_ESTATE: it has not ended. */
+MPROC_API int  mproc_future_deaths(const mproc_future *future, mproc_variant *ret_list);
+/* What an ended task without a result kept last (mproc_call_checkpoint); null: nothing. The future's. MPROC_ESTATE. */
+MPROC_API int  mproc_future_checkpoint(const mproc_future *future, mproc_variant *ret_borrowed);
 /* 0: it will not become DONE. What runs in a process is stopped as grace_ms says and is CANCELLED when it has ended; in a
  * thread when it looks at mproc_call_stopping. */
 MPROC_API int  mproc_future_cancel(mproc_future *future, bool even_if_running);
