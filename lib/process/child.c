@@ -25,7 +25,7 @@
  *
  * Who takes which: fork 1, 2, 4 to 7, 9; spawn 2, 3, 5, 7 to 9, with 4 and 6 done by the exec (launch_exec.c); a child of the
  * nursery 1, 2, its own of 4, 6, then 3, the requester's of 4, 5, 7 to 9; a spare as that, where all before 3 is done while it
- * is blank. A program is exec'd by the nursery and has steps of its own, numbered in program_exec.c. */
+ * is blank. A program is exec'd by the nursery and has steps of its own, numbered in program_child.c. */
 #include "platform/base.h"
 
 #include <fcntl.h>
