@@ -26,7 +26,8 @@ MPROC_BEGIN
 
 typedef enum mproc_future_state { MPROC_FUTURE_PENDING, MPROC_FUTURE_RUNNING, MPROC_FUTURE_DONE, MPROC_FUTURE_FAILED, MPROC_FUTURE_CANCELLED } mproc_future_state;
 
-/* 0 once it ended, however; -ETIMEDOUT. */
+/* 0 once it ended, however; -ETIMEDOUT. -EDEADLK: without a deadline, in a task of a pool of threads whose other workers all
+ * wait for tasks of that pool, too. */
 MPROC_API int  mproc_future_wait(mproc_future *future, mproc_deadline deadline);
 /* By the table. The value (null where the task returned none; NULL: not wanted) is the future's until it is closed; may be asked
  * for again. The story of a failure is mproc_error_of(future): task, attempt, item, and after a death pid, signal or exit code and

@@ -287,7 +287,10 @@ static int future_sleep(mproc_future *future, mproc_deadline deadline)
         if (mproc__deadline_past(deadline))
             return mproc__fail_plain(-ETIMEDOUT);
         bool late_first = future->begin_by_ns > mproc__now_ns() && future->begin_by_ns < deadline.ns;
-        (void)mproc__core_wait(core, ticket, late_first ? (mproc_deadline){future->begin_by_ns} : deadline);
+        int rc =
+            mproc__core_wait(core, ticket, late_first ? (mproc_deadline){future->begin_by_ns} : deadline);
+        if (rc == -EDEADLK)
+            return rc;
     }
 }
 
