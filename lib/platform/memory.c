@@ -167,6 +167,24 @@ int mproc__memory_reserve(int fd, size_t offset, size_t length)
     return code;
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+int mproc__memory_reserve_mapped(void *begin, size_t length)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = (uintptr_t)begin / page * page, end = mproc__round_up((uintptr_t)begin + length, page);
+    int code = mproc__memory_room(length), result = -1;
+
+    while (code == 0 && (result = madvise((void *)from, end - from, MADV_POPULATE_WRITE)) < 0 &&
+           errno == EINTR)
+        ;
+    if (code == 0 && result < 0)
+        code = errno == EFAULT ? -ENOMEM : -errno;
+    return code;
+}
+
 int mproc__file_reserve(int fd, uint64_t offset, uint64_t length)
 {
     int code = 0;
@@ -190,14 +208,4 @@ int mproc__memory_release(int fd, size_t offset, size_t length)
     int code = length ? fallocate_whole(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) : 0;
 
     return code == 0 ? 0 : mproc__fail(code, "giving shared memory back: %s", mproc_strerror(code));
-}
-
-void *mproc__memory_unforked(size_t size_bytes)
-{
-    void *at = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (at == MAP_FAILED)
-        return NULL;
-    (void)madvise(at, size_bytes, MADV_DONTFORK);
-    return at;
 }

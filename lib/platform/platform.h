@@ -111,14 +111,13 @@ int mproc__memfd_create(const char *name, size_t size_bytes);
 bool mproc__memory_can_shrink(int fd);
 /* Reserves (allocates) a range so that touching it cannot fail: -ENOSPC, -ENOMEM. */
 int mproc__memory_reserve(int fd, size_t offset, size_t length);
+/* The same for memory whose descriptor is gone. -ENOMEM also where there is no room; -EINVAL: Linux before 5.14. */
+int mproc__memory_reserve_mapped(void *begin, size_t length);
 /* The same on the disk of an ordinary file, which becomes as long if it was shorter; where its file system cannot, it only
  * becomes as long. -ENOSPC, -EFBIG, -EDQUOT, -EIO. */
 int mproc__file_reserve(int fd, uint64_t offset, uint64_t length);
 /* Gives a range back to the system; it reads as zeros and is no longer reserved. */
 int mproc__memory_release(int fd, size_t offset, size_t length);
-/* Zeroed memory that children by fork do not have: what is written to it costs no copy after each fork. Stays for good; NULL:
- * there is none. */
-void *mproc__memory_unforked(size_t size_bytes);
 
 /* ---- fd.c ---- */
 int mproc__fd_read_all(int fd, void *buffer, size_t size_bytes,

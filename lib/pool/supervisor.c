@@ -26,7 +26,6 @@
 
 #include "platform/story.h"
 #include "pool/death.h"
-#include "pool/extra.h"
 #include "pool/supervisor.h"
 #include "pool/task.h"
 #include "process/supervise.h"
@@ -224,10 +223,6 @@ static void worker_ended(supervisor *self, unsigned index, int exit_code, const 
         mproc__pool_bury(self->view, index, word);
         word = mproc__worker_load(desk);
     }
-    uint32_t slot =
-        atomic_load(&desk->slot); /* the burier's note of its task, if it had one, is made by now */
-    if (slot > 0 && slot <= atomic_load(&self->shared->slots_used))
-        mproc__extra_note_end(self->view, slot - 1, index, of->life, pid, exit_code);
     close(of->pidfd);
     *of = (charge){.pid = 0};
     self->alive--;
@@ -322,10 +317,18 @@ static void map_watch(supervisor *self, unsigned index, charge *of)
     stop_drive(self, of, run | 3, 0);
 }
 
+/* Buried as dead, and not ended: its task has made it another program. It may live for ever, and has the desk's place. */
+static void stranger_end(const supervisor *self, unsigned index)
+{
+    if (mproc__worker_load(&self->shared->workers[index]).state == MPROC__WORKER_DEAD)
+        (void)mproc__pidfd_signal(self->charges[index].pidfd, SIGKILL);
+}
+
 static void work_watch(supervisor *self)
 {
     for (unsigned i = 0; i < mproc__desks(self->shared); i++)
         if (self->charges[i].pid) {
+            stranger_end(self, i);
             task_watch(self, i, &self->charges[i]);
             map_watch(self, i, &self->charges[i]);
         }

@@ -110,6 +110,7 @@ static bool worker_initialize(mproc__worker *worker, mproc_fn *initializer, mpro
     }
     mproc__worker_call_init(worker, call, args);
     int rc = mproc__call_run(call, initializer);
+    mproc__worker_stay(worker);
     if (rc != 0)
         initializer_failed(worker, rc, call->story.text);
     worker->self = call->self;
@@ -181,6 +182,8 @@ void mproc__worker_serve(mproc__pool_view *view, unsigned index, unsigned life, 
     worker->borrower.view = view;
     worker->index = index;
     worker->desk = &view->shared->workers[index];
+    worker->incarnation = mproc__incarnation();
+    worker->incarnation_word = mproc__incarnation_word();
     if (worker_join(worker, life) == 0) {
         if (worker_initialize(worker, initializer, args) && worker_state_swap(worker, MPROC__WORKER_READY)) {
             atomic_fetch_add(&view->shared->ready_workers, 1);

@@ -3,6 +3,8 @@
 #ifndef MPROC__POOL_WORKER_H
 #define MPROC__POOL_WORKER_H
 
+#include <unistd.h>
+
 #include <mproc/pool.h>
 #include "data/call.h"
 #include "pool/layout.h"
@@ -26,6 +28,8 @@ typedef struct mproc__worker {
     unsigned index;
     mproc__worker_word word;
     void *self; /* what the initializer set */
+    const _Atomic uint64_t *incarnation_word;
+    uint64_t incarnation;
     bool leave;
     uint32_t rescan_seen;   /* value of rescan at the last search that came to its end */
     uint32_t rescan_under;  /* of the search under way, */
@@ -36,12 +40,19 @@ typedef struct mproc__worker {
     int64_t limit_ns; /* as on the desk */
     mproc__task_shared *task;
     mproc__task_word claimed;
-    uint32_t checkpoints[2]; /* blocks of the task's that are this worker's to free */
     mproc__map_shared *map;
     mproc__stretch stretches[MPROC__POOL_MAPS];
     mproc__borrower borrower;
     mproc_fn *functions[MPROC__POOL_FUNCTIONS];
 } mproc__worker;
+
+/* After foreign code ran: a child that it has forked, and that returns as its parent does, is no worker. It ends here. */
+static inline void mproc__worker_stay(const mproc__worker *worker)
+{
+    if (MPROC__UNLIKELY(atomic_load_explicit(worker->incarnation_word, memory_order_relaxed) !=
+                        worker->incarnation))
+        _exit(0);
+}
 
 /* Runs the initializer, then serves until the pool ends, this worker's turns are used up, or its work was stopped.
  * A failing initializer breaks the pool. `life`: for which the desk was prepared; a worker that comes too late for it, because

@@ -83,8 +83,11 @@ static int item_call(run *self, mproc_call *call, mproc_variant item, unsigned a
     int rc = arguments_fill(self, item, &list);
     mproc__worker_call_init(self->worker, call, rc == 0 ? list : mproc_null());
     call->attempt = attempt;
-    if (rc == 0)
-        return mproc__call_run(call, self->fn);
+    if (rc == 0) {
+        rc = mproc__call_run(call, self->fn);
+        mproc__worker_stay(self->worker);
+        return rc;
+    }
     mproc__story_copy(mproc__story(), &call->story);
     return rc;
 }

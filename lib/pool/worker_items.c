@@ -81,6 +81,7 @@ static bool item_run(const mproc__map_work *work, mproc_map_fn *fn, uint64_t ite
     atomic_store_explicit(&worker->desk->item, item, memory_order_release);
     int rc =
         fn(work->call, work->stretch->in + item * map->in_bytes, work->stretch->out + item * map->out_bytes);
+    mproc__worker_stay(worker);
     if (MPROC__UNLIKELY(rc != 0 || work->call->code || map->status))
         outcome_tell(work, item, item + 1, rc);
     return !work->guard_items || mproc__run_end(worker);
@@ -145,6 +146,7 @@ static bool range_run(mproc__map_work *work, uint64_t from, uint64_t to, mproc__
         mproc__run_begin(worker);
     range_tell(worker->desk, call->range_first, call->range_end);
     int rc = work->stretch->fn(call);
+    mproc__worker_stay(worker);
     if (MPROC__UNLIKELY(rc != 0 || call->code || work->map->status))
         outcome_tell(work, call->range_first, call->range_end, rc);
     if (work->guard_items && !mproc__run_end(worker))

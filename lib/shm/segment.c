@@ -49,8 +49,20 @@ static mproc__segment *segment_new(mproc__home home, mproc_type_id kind, const c
     return segment;
 }
 
+static bool file_of(int fd, uint64_t ret_file[2])
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return false;
+    ret_file[0] = status.st_dev;
+    ret_file[1] = status.st_ino;
+    return true;
+}
+
 static int segment_map(mproc__segment *segment, size_t bytes)
 {
+    if (segment->fd >= 0 && !file_of(segment->fd, segment->file))
+        return mproc__fail(-errno, "shared memory: its descriptor: %s", mproc_strerror(-errno));
     int flags = segment->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     int access = segment->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
     void *mapping = mmap(NULL, bytes, access, flags, segment->fd, 0);
@@ -367,12 +379,23 @@ static int range_check(const mproc__segment *segment, size_t offset, size_t leng
     return 0;
 }
 
+/* Code that closes descriptors it does not know of (a task of a pool, say) may have closed ours, and what it opened next has
+ * the number: nothing is written there. */
+static bool file_is_ours(const mproc__segment *segment)
+{
+    uint64_t now[2];
+    return file_of(segment->fd, now) && memcmp(now, segment->file, sizeof now) == 0;
+}
+
 int mproc__segment_reserve(mproc__segment *segment, size_t offset, size_t length)
 {
     int code = range_check(segment, offset, length);
     if (code < 0 || length == 0 || segment->fd < 0)
         return code;
-    code = mproc__memory_reserve(segment->fd, ROOT_OFFSET + offset, length);
+    code =
+        file_is_ours(segment)
+            ? mproc__memory_reserve(segment->fd, ROOT_OFFSET + offset, length)
+            : mproc__memory_reserve_mapped((unsigned char *)segment->mapping + ROOT_OFFSET + offset, length);
     if (code < 0)
         return mproc__fail(code, "no room for %zu more bytes of shared memory: %s", length,
                            mproc_strerror(code));
@@ -404,7 +427,7 @@ int mproc__segment_free_range(mproc__segment *segment, size_t offset, size_t len
     return mproc__memory_release(segment->fd, ROOT_OFFSET + offset, length);
 }
 
-MPROC__FORK_TEXT int mproc__segment_seal(mproc__segment *segment)
+int mproc__segment_seal(mproc__segment *segment)
 {
     segment->read_only = true;
     return mprotect(segment->mapping, segment->mapping_bytes, PROT_READ) == 0 ? 0 : -errno;

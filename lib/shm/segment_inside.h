@@ -97,6 +97,7 @@ struct mproc__segment {
     mproc__home home;
     _Atomic uint32_t references;
     int fd;                       /* -1 in a thread home */
+    uint64_t file[2];             /* its device and inode, to know it again */
     mproc__header_shared *shared; /* NULL in a thread home */
     void *mapping;
     size_t mapping_bytes;

@@ -271,8 +271,13 @@ static bool single_step(tree_person *person)
 {
     int status;
     if (ptrace(PTRACE_SINGLESTEP, person->pid, NULL, (void *)(uintptr_t)person->next_signal) != 0 ||
-        waitpid(person->pid, &status, __WALL) < 0 || !WIFSTOPPED(status))
+        waitpid(person->pid, &status, __WALL) < 0)
         return false;
+    if (!WIFSTOPPED(status)) { /* of that signal */
+        person->ended = true;
+        person->status = status;
+        return false;
+    }
     person->next_signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
     return true;
 }
