@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -237,6 +238,26 @@ START_TEST(too_many_dead_supervisors_break_the_pool_and_the_first_is_told)
 }
 END_TEST
 
+/* shows: EXEC-31 */
+START_TEST(a_replacement_that_cannot_be_started_fails_what_is_queued)
+{
+    const struct rlimit none = {.rlim_cur = 1, .rlim_max = 1};
+    mproc_future *dies, *queued;
+    mproc_pool *pool = pool_make(METHOD, 1);
+    ck_assert(support_until(supervisor_there, NULL, 5000));
+    ck_assert_int_eq(prlimit(supervisor_pid(), RLIMIT_NOFILE, &none, NULL), 0);
+    dies = submit(pool, task_abort, MPROC_NONE);
+    queued = submit(pool, task_square, MPROC_ARGS(2));
+    ck_assert_int_eq(result_code(dies), MPROC_EDIED);
+    ck_assert_int_lt(result_code(queued), 0);
+    ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_error_of(queued)), "cannot start worker 0"));
+    mproc_future_close(&dies);
+    mproc_future_close(&queued);
+    mproc_pool_close(&pool);
+    ck_assert(support_until(nothing_left, NULL, 5000));
+}
+END_TEST
+
 static void add(TCase *all)
 {
     tcase_add_loop_test(all, the_supervisors_death_costs_what_ran_and_nothing_else, METHODS_FIRST,
@@ -248,6 +269,8 @@ static void add(TCase *all)
     tcase_add_loop_test(all, a_stop_that_drains_goes_on_with_a_new_supervisor, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, ten_supervisors_killed_at_work_lose_nothing, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_replacement_that_cannot_be_started_fails_what_is_queued, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, too_many_dead_supervisors_break_the_pool_and_the_first_is_told, METHODS_FIRST,
                         METHODS_OF_PROCESSES);

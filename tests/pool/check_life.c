@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A pool's life where something goes wrong at an awkward moment. */
+#include "platform/base.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "platform/platform.h"
+#include "pool/pool_common.h"
+
+enum { WORKERS = 5, FIRST_LIMIT = 8, LAST_LIMIT = 64 };
+
+/* Descriptors run out at the first, the second, ... step of making a pool; in the supervisor each worker takes one. What a
+ * failure left behind, the teardown finds. */
+/* shows: POOL-27 */
+START_TEST(a_worker_that_cannot_be_started_undoes_the_others)
+{
+    struct rlimit all, few;
+    bool in_midst = false;
+    int rc = -EMFILE;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+    few = all;
+    for (few.rlim_cur = FIRST_LIMIT; rc != 0 && few.rlim_cur < LAST_LIMIT; few.rlim_cur++) {
+        mproc_pool *pool = NULL;
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+        rc = mproc_pool_create(MPROC_WITH(mproc_pool_options, .start = METHOD, .workers = WORKERS), &pool);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
+        in_midst |= rc < 0 && strstr(mproc_error_text(mproc_last_error()), "cannot start worker 3");
+        ck_assert(rc == 0 || !pool);
+        mproc_pool_close(&pool);
+    }
+    ck_assert_int_eq(rc, 0);
+    ck_assert(in_midst);
+}
+END_TEST
+
+/* shows: EXEC-09 */
+START_TEST(many_tasks_make_no_more_workers)
+{
+    enum { TASKS = 45, FEW = 3 };
+    mproc_future *futures[TASKS];
+    mproc_pool *pool = pool_make(METHOD, FEW);
+    for (int i = 0; i < TASKS; i++)
+        futures[i] = submit(pool, task_until_stopped, MPROC_NONE);
+    for (int i = 0; i < FEW; i++)
+        ck_assert(support_until(is_running, futures[i], 5000));
+    ck_assert_int_eq(stat_of(pool, "alive"), FEW);
+    ck_assert_int_eq(stat_of(pool, "running"), FEW);
+    ck_assert_int_eq(stat_of(pool, "queued"), TASKS - FEW);
+    ck_assert_int_eq(mproc_pool_stop(pool, false, mproc_after_ms(support_ms(5000)), NULL), 0);
+    for (int i = 0; i < TASKS; i++)
+        mproc_future_close(&futures[i]);
+    mproc_pool_close(&pool);
+}
+END_TEST
+
+static int task_nap(mproc_call *call)
+{
+    usleep(30000);
+    return task_square(call);
+}
+
+/* shows: EXEC-15 */
+START_TEST(a_full_queue_whose_last_task_was_cancelled_does_not_hold_up_the_end)
+{
+    mproc_pool *pool = NULL;
+    mproc_future *futures[3];
+    ck_assert_int_eq(
+        mproc_pool_create(
+            MPROC_WITH(mproc_pool_options, .start = METHOD, .workers = 1, .max_queued_tasks = 3), &pool),
+        0);
+    for (int i = 0; i < 3; i++)
+        futures[i] = submit(pool, task_nap, MPROC_ARGS(i));
+    ck_assert_int_eq(mproc_future_cancel(futures[2], false), 0);
+    ck_assert_int_eq(mproc_pool_stop(pool, true, mproc_after_ms(support_ms(10000)), NULL), 0);
+    ck_assert_int_eq(result_int(futures[0]), 0);
+    ck_assert_int_eq(result_int(futures[1]), 1);
+    ck_assert_int_eq(result_code(futures[2]), -ECANCELED);
+    mproc_future_close(&futures[2]);
+    mproc_pool_close(&pool);
+}
+END_TEST
+
+static int task_crash_later(mproc_call *call)
+{
+    (void)call;
+    usleep(100000);
+    raise(SIGKILL);
+    return 0;
+}
+
+/* shows: EXEC-26 */
+START_TEST(what_fails_after_the_end_was_asked_for_is_told)
+{
+    mproc_future *crash, *after, *none = NULL;
+    mproc_pool *pool = pool_make(METHOD, 1);
+    crash = submit(pool, task_crash_later, MPROC_NONE);
+    after = submit(pool, task_square, MPROC_ARGS(8));
+    ck_assert_int_eq(mproc_pool_submit(pool, task_echo, MPROC_ARGS(mproc_handle(pool)), NULL, &none),
+                     MPROC_ECANNOTCROSS);
+    ck_assert_int_eq(mproc_pool_stop(pool, true, mproc_after_ms(support_ms(10000)), NULL), 0);
+    ck_assert_int_eq(result_code(crash), MPROC_EDIED);
+    ck_assert_int_eq(result_int(after), 64);
+    mproc_future_close(&crash);
+    mproc_pool_close(&pool);
+}
+END_TEST
+
+static int task_size_or_crash(mproc_call *call)
+{
+    size_t size = 0;
+    (void)mproc_variant_get_bytes(mproc_call_arg(call, 1), &size);
+    if (mproc_call_int(call, 0) == 2)
+        raise(SIGKILL);
+    return mproc_call_return(call, mproc_int((int64_t)size));
+}
+
+/* shows: EXEC-27 */
+START_TEST(a_crash_among_large_arguments_blocks_nobody)
+{
+    enum { LARGE = 1 << 20, TASKS = 10, MORE = 100 };
+    static mproc_future *futures[TASKS + MORE];
+    mproc_pool *pool = pool_make(METHOD, 2);
+    char *bytes = calloc(1, LARGE);
+    for (int i = 0; i < TASKS; i++)
+        futures[i] = submit(pool, task_size_or_crash, MPROC_ARGS(i, mproc_bytes(bytes, LARGE)));
+    for (int i = TASKS; i < TASKS + MORE; i++)
+        futures[i] = submit(pool, task_square, MPROC_ARGS(i));
+    free(bytes);
+    for (int i = 0; i < TASKS + MORE; i++) {
+        if (i == 2) {
+            ck_assert_int_eq(result_code(futures[i]), MPROC_EDIED);
+            mproc_future_close(&futures[i]);
+            continue;
+        }
+        ck_assert_int_eq(result_int(futures[i]), i < TASKS ? LARGE : i * i);
+    }
+    pool_end(&pool);
+}
+END_TEST
+
+static void add(TCase *all)
+{
+    tcase_add_loop_test(all, a_worker_that_cannot_be_started_undoes_the_others, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, many_tasks_make_no_more_workers, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_full_queue_whose_last_task_was_cancelled_does_not_hold_up_the_end,
+                        METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, what_fails_after_the_end_was_asked_for_is_told, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_crash_among_large_arguments_blocks_nobody, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+}
+
+int main(int argc, char **argv)
+{
+    return pool_tests_main(argc, argv, "life", add);
+}
