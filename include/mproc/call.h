@@ -59,6 +59,10 @@ MPROC_API int  mproc_call_progress(mproc_call *call, uint64_t done, uint64_t tot
 MPROC_API void mproc_call_range(const mproc_call *call, size_t *ret_first, size_t *ret_end); /* in mproc_pool_for: items first to
                                                                       * end - 1 are this call's; elsewhere none, 0 and 0 */
 MPROC_API unsigned mproc_call_attempt(const mproc_call *call);       /* 1, or more after a retry */
+/* Of a pool's task that is tried again after a death (retries): keeps a copy of `state` for the next attempt, instead of what was
+ * kept before; a death in the middle leaves that. Elsewhere 0, and nothing is kept. -ENOMEM: no room in the pool now. */
+MPROC_API int  mproc_call_checkpoint(mproc_call *call, mproc_variant state);
+MPROC_API mproc_variant mproc_call_resume(const mproc_call *call);   /* what the attempt before kept, borrowed; null: nothing */
 MPROC_API void *mproc_call_self(const mproc_call *call);             /* in a served method: what create set */
 MPROC_API void mproc_call_set_self(mproc_call *call, void *self);    /* in create; in an initialiser: the worker's own data */
 

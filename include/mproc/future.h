@@ -26,7 +26,8 @@ MPROC_BEGIN
 
 typedef enum mproc_future_state { MPROC_FUTURE_PENDING, MPROC_FUTURE_RUNNING, MPROC_FUTURE_DONE, MPROC_FUTURE_FAILED, MPROC_FUTURE_CANCELLED } mproc_future_state;
 
-/* 0 once it ended, however; -ETIMEDOUT. */
+/* 0 once it ended, however; -ETIMEDOUT. -EDEADLK: without a deadline, in a task of a pool of threads whose other workers all
+ * wait for tasks of that pool, too. */
 MPROC_API int  mproc_future_wait(mproc_future *future, mproc_deadline deadline);
 /* By the table. The value (null where the task returned none; NULL: not wanted) is the future's until it is closed; may be asked
  * for again. The story of a failure is mproc_error_of(future): task, attempt, item, and after a death pid, signal or exit code and
@@ -37,6 +38,11 @@ MPROC_API int  mproc_future_result(mproc_future *future, mproc_deadline deadline
 MPROC_API mproc_future_state mproc_future_get_state(const mproc_future *future);
 /* Of a task: what it last told by mproc_call_progress (0, 0: nothing). Of a map: items done, items. */
 MPROC_API int  mproc_future_progress(const mproc_future *future, uint64_t *ret_done, uint64_t *ret_total);
+/* Of an ended task, an owned list: a dict for each attempt whose worker died, oldest first, the last 8 of them. Ints: attempt,
+ * worker; and when the kernel has told, pid, exit_code (-N: signal N). MPROC_ESTATE: it has not ended. */
+MPROC_API int  mproc_future_deaths(const mproc_future *future, mproc_variant *ret_list);
+/* What an ended task without a result kept last (mproc_call_checkpoint); null: nothing. The future's. MPROC_ESTATE. */
+MPROC_API int  mproc_future_checkpoint(const mproc_future *future, mproc_variant *ret_borrowed);
 /* 0: it will not become DONE. What runs in a process is stopped as grace_ms says and is CANCELLED when it has ended; in a
  * thread when it looks at mproc_call_stopping. */
 MPROC_API int  mproc_future_cancel(mproc_future *future, bool even_if_running);

@@ -32,6 +32,7 @@
  * results_next           to its deadline   one at a time                    no                   -ECHILD
  * results_close          no                one at a time                    no                   frees the copy
  * stop                   to its deadline   yes      creator only            no                   -ECHILD
+ * finish                 no                last use creator only            no                   -ECHILD
  * close                  2 s at most       last use creator only            no                   frees the copy
  * resize, stats          no                yes      creator only            no                   -ECHILD */
 #ifndef MPROC_POOL_H
@@ -54,6 +55,8 @@ typedef struct mproc_pool_options {
     mproc_variant initializer_args; /* copied; may hold handles: the way to give workers queues and locks */
     unsigned    tasks_per_worker;   /* then it is replaced (of a map: stretches of items); 0: no limit; threads: -EINVAL */
     unsigned    restarts_per_minute;/* unplanned deaths, of workers or of supervisors, after which the pool is broken; 0: 60 */
+    bool        finish_at_exit;     /* of the program, if it is not closed: as stop(drain, forever); else as close does, and the
+                                     * log warns. Before functions of mproc_at_exit with a priority of 100 or less */
     mproc_limits limits;            /* of each worker: .limits.memory_bytes = 64 << 20. Threads: cpus and nice only */
     size_t      max_queued_tasks;   /* accepted and not ended; submit blocks; 0: 65536; at most 1 Mi */
     size_t      max_queued_bytes;   /* of their arguments, if larger than 192 bytes each; results may take as much again,
@@ -149,10 +152,15 @@ MPROC_API void mproc_results_close(mproc_results **results);         /* cancels 
 /* End. New work is refused with MPROC_ECLOSED. drain: what was accepted is finished; else what has not begun is cancelled,
  * and what runs sees mproc_call_stopping. At the deadline all that is left is cancelled and its workers are killed;
  * dropped counts tasks and maps that were cancelled. Futures keep their results. Again: 0.
+ * A task of a pool of threads may stop its own pool: all but itself is waited for, and its future is CANCELLED if it is looked at
+ * before the task ends; -EDEADLK: another thread stops the pool already, and waits for this task.
  * -EBUSY: threads that do not look at mproc_call_stopping go on, and are not waited for; -ETIMEDOUT: another thread is
  * stopping it. */
 MPROC_API int  mproc_pool_stop(mproc_pool *pool, bool drain, mproc_deadline deadline, size_t *ret_dropped_tasks);
 MPROC_API void mproc_pool_close(mproc_pool **pool);          /* a running pool: as stop(no drain, 2000 ms) */
+/* Closes without waiting: as stop(drain, forever), by a thread that is there until the pool has ended; the program's exit waits
+ * for it. Futures stay. What is left of its memory goes with the next create, finish or close of a pool. -EAGAIN: no thread; nothing has changed. */
+MPROC_API int  mproc_pool_finish(mproc_pool **pool);
 /* So many workers from now on; 0: usable CPUs. Returns at once: those who are too many leave when they have ended what they
  * are at, new ones come as at creation; one that cannot be started counts as a death (threads: is told here, and nothing
  * has changed). A map that runs goes on with those who were there when it began. -EINVAL: more than a pool can have;

@@ -23,16 +23,18 @@
  *
  * The nursery is one small process of the library's own, made at the first start that is no thread: this program exec'd
  * anew, or, where mproc_init was not called, a fork of it. It kills every child with SIGKILL when this process dies for
- * any reason, and ends with it. No thread and no SIGCHLD handler is made in the program, and no child but the library's is
- * waited for. Should the nursery itself be killed, children by forkserver and programs die with it, those by fork and
- * spawn run on. The next start, join, stop, is_alive, signal, children or mproc_wait makes another nursery that watches
- * them, and one that sleeps in join or stop does it at once. That takes some ms, or longer where main is slow before
- * mproc_init, and is the one case where is_alive, signal and children wait, and where a deadline is passed; of several
- * threads one waits, the others go on; a new nursery that is stopped (SIGSTOP) on its way is killed, and made again later. A program that is killed before it makes any such call leaves them running, as
- * nothing of the library's is in it to notice. A nursery that is stopped (SIGSTOP) is not dead: what only it can do waits
- * until it goes on, which is a start that finds no spare, the end of what it started, and the killing of all when this
- * process has died; deadlines hold. A program that waits for any child, or ignores SIGCHLD, takes exit codes away: Linux
- * 6.15 on still tells them, before that join answers MPROC_EUNKNOWN.
+ * any reason, and ends with it. No thread and no SIGCHLD handler is made in the program, and no child but the library's
+ * is waited for. Should the nursery itself be killed, children by forkserver and programs die with it, those by fork
+ * and spawn run on. The next start, join, stop, is_alive, signal, children or mproc_wait makes another nursery that
+ * watches them, and one that sleeps in join or stop does it at once. That takes some ms, or longer where main is slow
+ * before mproc_init, and is the one case where is_alive, signal and children wait, and where a deadline is passed; of
+ * several threads one waits, the others go on; a new nursery that is stopped (SIGSTOP) on its way is killed, and made
+ * again later. A program that is killed before it makes any such call takes them along by the closing of its
+ * descriptors, two for each such child; a start that finds more than half of all descriptors in use does without those,
+ * and leaves a child that runs on. A nursery that is stopped (SIGSTOP) is not dead: what only it can do waits until it
+ * goes on, which is a start that finds no spare, the end of what it started, and that all it started is killed when
+ * this process has died; deadlines hold. A program that waits for any child, or ignores SIGCHLD, takes exit codes away: Linux 6.15
+ * on still tells them, before that join answers MPROC_EUNKNOWN.
  *
  * Signals. Children are in the process group of this program, by every method: Ctrl-C reaches them as it does the program, and
  * ends those that do not handle it; never the nursery, so that starts go on. The workers of a pool leave the group (pool.h). No

@@ -175,6 +175,16 @@ int mproc_call_progress(mproc_call *call, uint64_t done, uint64_t total)
     return call->progress ? call->progress(call, done, total) : 0;
 }
 
+int mproc_call_checkpoint(mproc_call *call, mproc_variant state)
+{
+    return call->checkpoint ? call->checkpoint(call, state) : 0;
+}
+
+mproc_variant mproc_call_resume(const mproc_call *call)
+{
+    return call->resume;
+}
+
 unsigned mproc_call_attempt(const mproc_call *call)
 {
     return call->attempt;

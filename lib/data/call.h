@@ -15,6 +15,8 @@ struct mproc_call {
     void *self;
     bool (*stopping)(const mproc_call *call);                         /* NULL: never */
     int (*progress)(mproc_call *call, uint64_t done, uint64_t total); /* NULL: not shown */
+    int (*checkpoint)(mproc_call *call, mproc_variant state);         /* NULL: not kept */
+    mproc_variant resume;                                             /* what the attempt before kept */
     void *runner;                                                     /* the runner's own */
     size_t range_first, range_end;                                    /* of mproc_pool_for; else 0, 0 */
     /* set by the function */

@@ -65,7 +65,8 @@ MPROC__FORK_TEXT void mproc__parcel_clear(mproc__parcel *parcel, bool received)
     for (size_t i = 0; received && i < parcel->fd_count; i++)
         if (parcel->fds[i] >= 0)
             close(parcel->fds[i]);
-    free(parcel->bytes);
+    if (parcel->bytes) /* a call less, and the page it is on, in a child that got none */
+        free(parcel->bytes);
     parcel->bytes = NULL;
     parcel->size_bytes = 0;
     parcel->fd_count = 0;

@@ -48,7 +48,8 @@ MPROC__FORK_TEXT static int fd_step_failed(int fd, short events, mproc_deadline 
     if (errno == EINTR)
         return 0;
     if (errno == EAGAIN || errno == EWOULDBLOCK)
-        return mproc__fd_poll(fd, events, deadline);
+        return deadline.ns == MPROC_NOW.ns ? mproc__fail_plain(-ETIMEDOUT)
+                                           : mproc__fd_poll(fd, events, deadline);
     return mproc__fail(-errno, "descriptor %d: %s", fd, mproc_strerror(-errno));
 }
 

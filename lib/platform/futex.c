@@ -12,6 +12,7 @@
 #ifndef SYS_futex_waitv
 #define SYS_futex_waitv 449
 #endif
+
 #ifndef FUTEX_WAITV_MAX
 #define FUTEX_WAITV_MAX 128
 #define FUTEX_32        2
@@ -22,6 +23,8 @@ struct futex_waitv {
     uint32_t __reserved;
 };
 #endif
+
+enum { WAITV_FEW = 8 };
 
 /* An absolute time for the kernel, or NULL for MPROC_FOREVER. */
 static const struct timespec *deadline_pointer(mproc_deadline deadline, struct timespec *storage)
@@ -47,13 +50,12 @@ int mproc__futex_wait(const _Atomic uint32_t *word, uint32_t expected, bool shar
     return 0;
 }
 
-int mproc__futex_waitv(const mproc__futex_word *words, unsigned count, mproc_deadline deadline)
+static int futex_waitv_in(struct futex_waitv *list, const mproc__futex_word *words, unsigned count,
+                          mproc_deadline deadline)
 {
-    struct futex_waitv list[FUTEX_WAITV_MAX];
     struct timespec storage;
     long index;
 
-    MPROC__ASSERT(count > 0 && count <= FUTEX_WAITV_MAX);
     for (unsigned i = 0; i < count; i++)
         list[i] = (struct futex_waitv){
             .val = words[i].expected, .uaddr = (uint64_t)(uintptr_t)words[i].word, .flags = FUTEX_32};
@@ -75,6 +77,24 @@ int mproc__futex_waitv(const mproc__futex_word *words, unsigned count, mproc_dea
         MPROC__ASSERT(!"futex_waitv: bad address or list");
     }
     return -ENOSYS;
+}
+
+__attribute__((noinline)) static int futex_waitv_many(const mproc__futex_word *words, unsigned count,
+                                                      mproc_deadline deadline)
+{
+    struct futex_waitv list[FUTEX_WAITV_MAX];
+
+    return futex_waitv_in(list, words, count, deadline);
+}
+
+/* A long list is nearly a page of the stack, which a process that forks would copy for each child. */
+int mproc__futex_waitv(const mproc__futex_word *words, unsigned count, mproc_deadline deadline)
+{
+    struct futex_waitv list[WAITV_FEW];
+
+    MPROC__ASSERT(count > 0 && count <= FUTEX_WAITV_MAX);
+    return count <= WAITV_FEW ? futex_waitv_in(list, words, count, deadline)
+                              : futex_waitv_many(words, count, deadline);
 }
 
 unsigned mproc__futex_wake(const _Atomic uint32_t *word, unsigned count, bool shared)

@@ -209,3 +209,13 @@ int mproc__memory_release(int fd, size_t offset, size_t length)
 
     return code == 0 ? 0 : mproc__fail(code, "giving shared memory back: %s", mproc_strerror(code));
 }
+
+void *mproc__memory_unforked(size_t size_bytes)
+{
+    void *at = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (at == MAP_FAILED)
+        return NULL;
+    (void)madvise(at, size_bytes, MADV_DONTFORK);
+    return at;
+}

@@ -118,6 +118,9 @@ int mproc__memory_reserve_mapped(void *begin, size_t length);
 int mproc__file_reserve(int fd, uint64_t offset, uint64_t length);
 /* Gives a range back to the system; it reads as zeros and is no longer reserved. */
 int mproc__memory_release(int fd, size_t offset, size_t length);
+/* Zeroed memory that children by fork do not have: what is written to it costs no copy after each fork. Stays for good; NULL:
+ * there is none. */
+void *mproc__memory_unforked(size_t size_bytes);
 
 /* ---- fd.c ---- */
 int mproc__fd_read_all(int fd, void *buffer, size_t size_bytes,

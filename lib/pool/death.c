@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "pool/death.h"
+#include "pool/extra.h"
 #include "pool/granule.h"
 #include "pool/task.h"
 
@@ -107,6 +108,7 @@ static void slot_bury(mproc__pool_view *view, unsigned index, unsigned life)
     if (slot == 0 || slot > atomic_load_explicit(&view->shared->slots_used, memory_order_acquire))
         return;
     mproc__task_shared *task = &view->slots[slot - 1];
+    mproc__extra_note_death(view, slot - 1, index, life);
     if (mproc__task_bury(&task->word, index, life, task->max_attempts) == MPROC__TASK_READY)
         mproc__ready_return(view, slot - 1);
 }

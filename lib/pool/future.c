@@ -9,6 +9,7 @@
 #include "pool/death.h"
 #include "pool/future.h"
 #include "pool/payload.h"
+#include "pool/reports.h"
 
 enum { WHY_MS = 25 }; /* how long mproc_future_result waits for the reason of a death it already knows of */
 
@@ -32,6 +33,7 @@ static void future_destroy(mproc__handle *handle)
     if (core->incarnation == mproc__incarnation())
         future_detach(future);
     mproc_variant_clear(&future->result);
+    mproc__reports_free(future->reports);
     free(future->label);
     free(future->map);
     mproc__handle_fini(&future->handle);
@@ -120,17 +122,19 @@ static void certificate_numbers(const mproc__certificate_shared *why)
 /* In two stages: dead, and when the kernel has told, why. */
 static void story_of_death(mproc_future *future)
 {
-    char title[128], end[96];
+    char title[128], end[96], before[160];
     mproc__certificate_shared why;
     bool known = mproc__certificate_read(&future->core->view, future->worker, future->life, &why);
+    (void)mproc__reports_text(future, before, sizeof before);
     task_title(future, title, sizeof title);
     if (known)
         mproc__certificate_tell(&why, end, sizeof end);
     if (known)
-        mproc__fail(MPROC_EDIED, "%s, attempt %u: worker %u (pid %d) %s", title, future->attempt,
-                    future->worker, (int)why.pid, end);
+        mproc__fail(MPROC_EDIED, "%s, attempt %u: worker %u (pid %d) %s%s", title, future->attempt,
+                    future->worker, (int)why.pid, end, before);
     else
-        mproc__fail(MPROC_EDIED, "%s, attempt %u: worker %u died", title, future->attempt, future->worker);
+        mproc__fail(MPROC_EDIED, "%s, attempt %u: worker %u died%s", title, future->attempt, future->worker,
+                    before);
     task_numbers(future);
     if (known)
         certificate_numbers(&why);
@@ -283,7 +287,10 @@ static int future_sleep(mproc_future *future, mproc_deadline deadline)
         if (mproc__deadline_past(deadline))
             return mproc__fail_plain(-ETIMEDOUT);
         bool late_first = future->begin_by_ns > mproc__now_ns() && future->begin_by_ns < deadline.ns;
-        (void)mproc__core_wait(core, ticket, late_first ? (mproc_deadline){future->begin_by_ns} : deadline);
+        int rc =
+            mproc__core_wait(core, ticket, late_first ? (mproc_deadline){future->begin_by_ns} : deadline);
+        if (rc == -EDEADLK)
+            return rc;
     }
 }
 

@@ -31,6 +31,7 @@ struct mproc_future {
     mproc_future_state state;
     int code;
     mproc_variant result;
+    struct mproc__reports *reports; /* owned; of attempts that died; NULL: none */
     uint64_t progress_done, progress_total;
     bool why_open;         /* under core->lock: died, and the kernel has not said why */
     unsigned worker, life; /* who died */

@@ -27,6 +27,7 @@ enum {
     MPROC__POOL_TEXT = 320,        /* of a failure's story */
     MPROC__POOL_LENT = 64,         /* handles of the owner that workers use at the same time */
     MPROC__POOL_BLOCK = 4096,      /* granule of the arena */
+    MPROC__POOL_DEATHS = 8,        /* of a task that are told one by one */
     MPROC__BLOCK_ORPHAN = 1        /* arena block state: its worker died */
 };
 #define MPROC__SUPERVISOR_LOST UINT32_MAX
@@ -234,6 +235,7 @@ typedef struct mproc__pool_plan_shared {
     uint32_t owner_row;
     uint32_t restarts_per_minute;
     uint32_t tasks_per_worker;
+    uint64_t extras; /* extra.h, one a slot */
     uint64_t slots, ring, arena, heads, region,
         region_bytes; /* offsets from the root; a ring for each priority */
 } mproc__pool_plan_shared;
@@ -277,6 +279,7 @@ struct mproc__pool_view {
     mproc__arena arena;
     char *root;
     bool threads;
+    uint64_t extras_reserved; /* submitter: bytes of extras that have memory */
 };
 
 static inline unsigned mproc__desks(const mproc__pool_shared *shared)

@@ -38,6 +38,8 @@ int mproc__map_cancel(mproc_future *future, bool even_if_running)
     return 0;
 }
 
+enum { ABANDON_MS = 1000 };
+
 /* ---- what came of it ---- */
 
 typedef struct map_failure {
@@ -204,5 +206,6 @@ void mproc__map_abandon(mproc_future *future)
     (void)mproc__map_cancel(future, true);
     pthread_mutex_unlock(&core->lock);
     mproc__pool_post(&core->view, &core->view.shared->command);
-    (void)mproc__future_await(future, MPROC_FOREVER);
+    while (mproc__future_await(future, mproc_after_ms(ABANDON_MS)) < 0)
+        ; /* not forever: also where all workers wait for tasks, its memory is its workers' until they leave it */
 }

@@ -29,8 +29,7 @@ static int variant_keep(mproc_variant value, mproc__payload_shared *payload)
     return 0;
 }
 
-static int block_make(mproc__pool_view *view, uint32_t slot, size_t size, mproc__payload_shared *payload,
-                      void **ret_bytes)
+int mproc__payload_block(mproc__pool_view *view, uint32_t slot, size_t size, uint32_t *ret_block)
 {
     uint32_t block;
     int rc = mproc__arena_alloc(view->segment, &view->arena, size + sizeof(mproc__block_shared),
@@ -44,8 +43,19 @@ static int block_make(mproc__pool_view *view, uint32_t slot, size_t size, mproc_
     }
     mproc__block_shared *head = mproc__arena_data(&view->arena, block);
     head->slot = slot + 1;
+    *ret_block = block;
+    return 0;
+}
+
+static int block_make(mproc__pool_view *view, uint32_t slot, size_t size, mproc__payload_shared *payload,
+                      void **ret_bytes)
+{
+    uint32_t block;
+    int rc = mproc__payload_block(view, slot, size, &block);
+    if (rc < 0)
+        return rc;
     payload->block = block + 1;
-    *ret_bytes = head + 1;
+    *ret_bytes = (mproc__block_shared *)mproc__arena_data(&view->arena, block) + 1;
     return 0;
 }
 

@@ -19,6 +19,8 @@ int mproc__payload_size(const mproc__pool_view *view, mproc_variant value, size_
 /* 0, -ENOSPC: no block free now; -EMSGSIZE: never; or as above. Threads keep a copy of the variant. */
 int mproc__payload_store(mproc__pool_view *view, uint32_t slot, mproc_variant value,
                          mproc__payload_shared *payload);
+/* A block of the arena for `size` bytes behind its head, which names the slot. -ENOSPC, -EMSGSIZE, -ENOMEM. */
+int mproc__payload_block(mproc__pool_view *view, uint32_t slot, size_t size, uint32_t *ret_block);
 /* Arguments of a batch: a block with these bytes and `room` more. 0, -ENOSPC, -EMSGSIZE, -ENOMEM. */
 int mproc__payload_store_batch(mproc__pool_view *view, uint32_t slot, const mproc__batch_plan *plan,
                                mproc__payload_shared *payload);

@@ -176,6 +176,7 @@ static int core_new(const mproc_pool_options *options, const mproc__pool_limits 
         core->crew.limits = core->limits.asked ? &core->limits : NULL;
         core->crew.name = core->name;
         core->fork_checked = limits->fork_checked;
+        core->finish_at_exit = options->finish_at_exit;
     }
     if (rc < 0)
         mproc__core_release(core);
@@ -224,9 +225,15 @@ static int core_start(mproc__pool_core *core)
 static void pool_destroy(mproc__handle *handle)
 {
     mproc_pool *pool = MPROC__CONTAINER(handle, mproc_pool, handle);
-    if (pool->core->incarnation == mproc__incarnation())
-        (void)mproc__core_stop(pool->core, false, mproc_after_ms(MPROC__POOL_GRACE_MS), NULL);
-    mproc__core_release(pool->core);
+    mproc__pool_core *core = pool->core;
+    if (core->incarnation != mproc__incarnation()) {
+        if (core->exit_id) /* a fork child begins without functions for its end */
+            mproc__core_release(core);
+    } else if (!core->finishing) {
+        (void)mproc__core_stop(core, false, mproc_after_ms(MPROC__POOL_GRACE_MS), NULL);
+        (void)mproc__core_exit_disarm(core);
+    }
+    mproc__core_release(core);
     mproc__handle_fini(&pool->handle);
     free(pool);
 }
@@ -266,6 +273,8 @@ static int pool_make(const mproc_pool_options *options, mproc_pool *pool)
     if (rc < 0)
         return rc;
     rc = core_start(core);
+    if (rc == 0)
+        rc = mproc__core_exit_arm(core);
     if (rc < 0)
         return core_undo(core, rc);
     mproc__handle_init(&pool->handle, &pool_ops);
@@ -281,6 +290,7 @@ int mproc_pool_create(const mproc_pool_options *options, mproc_pool **ret_pool)
         rc = mproc__fail(-EINVAL, "mproc_pool_create: nowhere to put the pool");
     if (rc < 0)
         return rc;
+    mproc__finished_collect();
     mproc_pool *pool = calloc(1, sizeof *pool);
     rc = pool ? pool_make(options ? options : &defaults, pool) : mproc__fail(-ENOMEM, "no memory for a pool");
     if (rc < 0)
@@ -292,5 +302,6 @@ int mproc_pool_create(const mproc_pool_options *options, mproc_pool **ret_pool)
 
 void mproc_pool_close(mproc_pool **pool)
 {
+    mproc__finished_collect();
     mproc__handle_close((void **)pool, MPROC_TYPE_POOL);
 }

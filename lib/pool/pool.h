@@ -25,9 +25,11 @@ typedef struct mproc__pool_thread {
     pthread_t id;
     mproc__pool_core *core;
     unsigned index;
-    unsigned life;      /* of its desk */
-    bool started;       /* and neither joined nor detached */
-    _Atomic bool ended; /* it will run nothing more; or swapped back, see worker_threads.c */
+    unsigned life;       /* of its desk */
+    bool blocked;        /* under `lock`: sleeps for the pool's work, without a deadline, */
+    uint32_t blocked_at; /* since `done` was this */
+    bool started;        /* and neither joined nor detached */
+    _Atomic bool ended;  /* it will run nothing more; or swapped back, see worker_threads.c */
 } mproc__pool_thread;
 
 struct mproc__pool_core {
@@ -36,8 +38,10 @@ struct mproc__pool_core {
     uint64_t incarnation;
     char *name; /* owned; NULL */
     char thread_name[16];
-    mproc__limits limits;       /* of each worker */
-    mproc__crew crew;           /* initializer_args are a copy */
+    mproc__limits limits; /* of each worker */
+    mproc__crew crew;     /* initializer_args are a copy */
+    bool finish_at_exit;
+    uint64_t exit_id;           /* of mproc_at_exit, which has a reference of its own; 0: none */
     bool fork_checked;          /* forked by default: only without other threads, its successors too */
     pthread_mutex_t renew_lock; /* taken before `lock`; the next five */
     pid_t supervisor;
@@ -49,7 +53,10 @@ struct mproc__pool_core {
     size_t tasks_limit, bytes_limit;
     _Atomic bool ended; /* written under `lock`: nothing will run any more */
 
-    pthread_mutex_t lock;   /* all that follows */
+    pthread_mutex_t lock; /* all that follows */
+    bool finishing;       /* `finisher` stops it, or has */
+    pthread_t finisher;
+    mproc__pool_core *next_finished;
     bool stopping;          /* a thread is in stop */
     bool refusing;          /* no new work */
     mproc_future **futures; /* by slot; NULL: free, or its future was closed */
@@ -90,10 +97,25 @@ int mproc__threads_start(mproc__pool_core *core);
 /* The state is QUIT: waits for them. Lock not held. 0; -EBUSY: some go on. */
 int mproc__threads_end(mproc__pool_core *core, mproc_deadline deadline);
 
+/* Whether the calling thread is a worker of this pool, and its desk. */
+mproc__worker_shared *mproc__core_own_desk(mproc__pool_core *core);
+/* The calling thread is about to sleep for the pool's work, without a deadline. -EDEADLK: it is a worker, and all others sleep
+ * so, too: no work will ever be done. 0: not; mproc__threads_unblock afterwards. */
+int mproc__threads_block(mproc__pool_core *core, uint32_t ticket);
+void mproc__threads_unblock(mproc__pool_core *core);
+
+/* ---- finish.c ---- */
+/* What happens to the pool at the program's end, unless it was closed. */
+int mproc__core_exit_arm(mproc__pool_core *core);
+/* Lets go of those that have finished meanwhile. */
+void mproc__finished_collect(void);
+/* It ends otherwise. False: it is at that. */
+bool mproc__core_exit_disarm(mproc__pool_core *core);
+
 /* ---- renew.c ---- */
 /* Replaces a supervisor that has died; a few loads when it lives. In every call, before it relies on work being done. */
 void mproc__core_guard(mproc__pool_core *core);
-/* The same, and mproc__segment_wait on `done`, for whoever waits for work to end. */
+/* The same, and mproc__segment_wait on `done`, for whoever waits for work to end. -EDEADLK: as mproc__threads_block. */
 int mproc__core_wait(mproc__pool_core *core, uint32_t ticket, mproc_deadline deadline);
 /* The state is QUIT or KILL: waits until it has ended, and kills it if need be. */
 void mproc__core_supervisor_end(mproc__pool_core *core, mproc_deadline deadline);

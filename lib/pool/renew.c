@@ -189,5 +189,12 @@ int mproc__core_wait(mproc__pool_core *core, uint32_t ticket, mproc_deadline dea
         mproc_deadline look = mproc_after_ms(WATCH_MS);
         deadline = look.ns < deadline.ns ? look : deadline;
     }
-    return mproc__segment_wait(core->view.segment, &core->view.shared->done, ticket, deadline);
+    bool forever = core->view.threads && deadline.ns == INT64_MAX;
+    int rc = forever ? mproc__threads_block(core, ticket) : 0;
+    if (rc < 0)
+        return rc;
+    rc = mproc__segment_wait(core->view.segment, &core->view.shared->done, ticket, deadline);
+    if (forever)
+        mproc__threads_unblock(core);
+    return rc;
 }

@@ -8,6 +8,7 @@
 #include "pool/future.h"
 #include "pool/payload.h"
 #include "pool/pool.h"
+#include "pool/reports.h"
 
 enum { HARVEST_AT_ONCE = 64 }; /* looked at by a submit that finds the pool full, before it looks at all */
 
@@ -85,6 +86,8 @@ static bool orphan_collect(const mproc__arena *arena, uint32_t block, mproc__blo
     bool named = slot > 0 && slot <= core->view.shared->plan.slot_count &&
                  mproc__task_load(&core->view.slots[slot - 1].word).state == MPROC__TASK_DONE &&
                  core->view.slots[slot - 1].result.block == block + 1;
+    named |= slot > 0 && slot <= core->given_count && core->busy[slot - 1] &&
+             mproc__extra_names(&core->view, slot - 1, block);
     if (!named)
         mproc__arena_free(arena, block);
     return true;
@@ -110,8 +113,11 @@ void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot)
     core->cancelled += word.state == MPROC__TASK_CANCELLED;
     core->failed +=
         word.state != MPROC__TASK_CANCELLED && (word.state != MPROC__TASK_DONE || task->code != 0);
-    if (core->futures[slot])
+    if (core->futures[slot]) {
+        mproc__reports_take(core->futures[slot], slot, word);
         mproc__future_settle_task(core->futures[slot], task, word);
+    }
+    mproc__extra_clear(&core->view, slot);
     if (task->args.block)
         core->queued_bytes -= task->args.size_bytes;
     mproc__payload_clear(&core->view, &task->args);
@@ -224,7 +230,9 @@ int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mp
         rc = slot_take(core, &slot);
     if (rc < 0)
         return rc;
-    rc = order_store(core, order, slot);
+    rc = task->max_attempts > 1 ? mproc__extra_prepare(&core->view, slot) : 0;
+    if (rc == 0)
+        rc = order_store(core, order, slot);
     if (rc < 0) {
         core->free_slots[core->free_count++] = slot;
         return rc == -ENOSPC ? -EAGAIN : rc;

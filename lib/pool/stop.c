@@ -21,20 +21,29 @@ static size_t maps_cancel(mproc__pool_core *core, bool even_if_running)
 
 static bool maps_idle(mproc__pool_core *core)
 {
+    const mproc__worker_shared *own = mproc__core_own_desk(core);
+    uint32_t inside = own ? atomic_load(&own->map) : 0;
     bool idle = true;
     for (unsigned i = 0; i < MPROC__POOL_MAPS; i++) {
         if (core->maps[i])
             mproc__map_look(core->maps[i]);
-        idle &= !core->maps[i];
+        idle &= !core->maps[i] || i + 1 == inside;
     }
     return idle;
+}
+
+/* Called by one of its own tasks, a stop does not wait for that. */
+static uint32_t own_tasks(mproc__pool_core *core)
+{
+    const mproc__worker_shared *own = mproc__core_own_desk(core);
+    return own && atomic_load(&own->slot) != 0;
 }
 
 static bool core_idle(mproc__pool_core *core)
 {
     pthread_mutex_lock(&core->lock);
     mproc__slots_harvest(core);
-    bool idle = maps_idle(core) && mproc__slots_busy(core) == 0;
+    bool idle = maps_idle(core) && mproc__slots_busy(core) == own_tasks(core);
     pthread_mutex_unlock(&core->lock);
     return idle;
 }
@@ -57,7 +66,8 @@ static bool work_await(mproc__pool_core *core, mproc_deadline deadline)
             return true;
         if (mproc__pool_broken(&core->view) || mproc__deadline_past(deadline))
             return false;
-        (void)mproc__core_wait(core, ticket, deadline);
+        if (mproc__core_wait(core, ticket, deadline) == -EDEADLK)
+            return false;
     }
 }
 
@@ -104,6 +114,8 @@ static int stop_enter(mproc__pool_core *core, mproc_deadline deadline)
         pthread_mutex_unlock(&core->lock);
         if (mine)
             return 0;
+        if (mproc__core_own_desk(core))
+            return mproc__fail(-EDEADLK, "another thread stops the pool, and waits for this task");
         if (mproc__deadline_past(deadline))
             return mproc__fail(-ETIMEDOUT, "another thread is stopping the pool");
         (void)mproc__core_wait(core, ticket, deadline);

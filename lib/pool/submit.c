@@ -60,8 +60,10 @@ static int submit_wait(mproc__pool_core *core, const mproc__order *order, mproc_
             return mproc__fail(-ETIMEDOUT,
                                "the pool is full: max_queued_tasks or max_queued_bytes is reached");
         int slot = mproc__waiting_begin(core->view.segment, MPROC__WAIT_ROOM);
-        (void)mproc__core_wait(core, ticket, deadline);
+        rc = mproc__core_wait(core, ticket, deadline);
         mproc__waiting_end(core->view.segment, slot);
+        if (rc == -EDEADLK)
+            return rc;
     }
 }
 

@@ -26,6 +26,7 @@
 
 #include "platform/story.h"
 #include "pool/death.h"
+#include "pool/extra.h"
 #include "pool/supervisor.h"
 #include "pool/task.h"
 #include "process/supervise.h"
@@ -223,6 +224,10 @@ static void worker_ended(supervisor *self, unsigned index, int exit_code, const 
         mproc__pool_bury(self->view, index, word);
         word = mproc__worker_load(desk);
     }
+    uint32_t slot =
+        atomic_load(&desk->slot); /* the burier's note of its task, if it had one, is made by now */
+    if (slot > 0 && slot <= atomic_load(&self->shared->slots_used))
+        mproc__extra_note_end(self->view, slot - 1, index, of->life, pid, exit_code);
     close(of->pidfd);
     *of = (charge){.pid = 0};
     self->alive--;

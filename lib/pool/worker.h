@@ -40,6 +40,7 @@ typedef struct mproc__worker {
     int64_t limit_ns; /* as on the desk */
     mproc__task_shared *task;
     mproc__task_word claimed;
+    uint32_t checkpoints[2]; /* blocks of the task's that are this worker's to free */
     mproc__map_shared *map;
     mproc__stretch stretches[MPROC__POOL_MAPS];
     mproc__borrower borrower;

@@ -3,8 +3,10 @@
 #include "platform/base.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "pool/death.h"
+#include "pool/extra.h"
 #include "pool/payload.h"
 #include "pool/worker.h"
 
@@ -124,12 +126,24 @@ static int task_begin(mproc__worker *worker, mproc_fn **ret_fn)
     return mproc__worker_function(worker, task->function, ret_fn);
 }
 
+static int call_checkpoint(mproc_call *call, mproc_variant state)
+{
+    mproc__worker *worker = call->runner;
+    uint32_t slot = (uint32_t)(worker->task - worker->view->slots);
+    return mproc__checkpoint_keep(worker->view, slot, state, worker->checkpoints);
+}
+
 static int task_call(mproc__worker *worker, mproc_call *call, mproc_variant args)
 {
     mproc_fn *fn;
+    uint32_t slot = (uint32_t)(worker->task - worker->view->slots);
     mproc__worker_call_init(worker, call, args);
     call->attempt = worker->claimed.attempt;
+    call->checkpoint = call_checkpoint;
+    memset(worker->checkpoints, 0, sizeof worker->checkpoints);
     int rc = task_begin(worker, &fn);
+    if (rc == 0 && call->attempt > 1)
+        rc = mproc__checkpoint_load(worker->view, slot, &call->resume);
     if (rc == 0) {
         rc = mproc__call_run(call, fn);
         mproc__worker_stay(worker);
@@ -155,6 +169,7 @@ static void single_run(mproc__worker *worker)
     if (rc == 0) {
         rc = task_call(worker, &call, args);
         mproc__worker_outcome(worker, rc, &call);
+        mproc_variant_clear(&call.resume);
         mproc__call_fini(&call);
     } else {
         failure_store(worker, rc);

@@ -13,6 +13,56 @@
 
 enum { LEAVE_MS = 100 }; /* what threads without work are given to be gone */
 
+static _Thread_local mproc__pool_thread *self_thread;
+
+/* ---- seen from inside ---- */
+
+static mproc__pool_thread *thread_inside(const mproc__pool_core *core)
+{
+    return self_thread && self_thread->core == core ? self_thread : NULL;
+}
+
+mproc__worker_shared *mproc__core_own_desk(mproc__pool_core *core)
+{
+    const mproc__pool_thread *own = thread_inside(core);
+    return own ? &core->view.shared->workers[own->index] : NULL;
+}
+
+/* One that sleeps since the word was another has been posted, and will look again. */
+static bool all_blocked(const mproc__pool_core *core, const mproc__pool_thread *own, uint32_t ticket)
+{
+    for (unsigned i = 0; i < MPROC__POOL_WORKERS; i++) {
+        const mproc__pool_thread *other = &core->threads[i];
+        if (other != own && other->started && !atomic_load(&other->ended) &&
+            !(other->blocked && other->blocked_at == ticket))
+            return false;
+    }
+    return true;
+}
+
+int mproc__threads_block(mproc__pool_core *core, uint32_t ticket)
+{
+    mproc__pool_thread *own = thread_inside(core);
+    if (!own)
+        return 0;
+    pthread_mutex_lock(&core->lock);
+    own->blocked = !all_blocked(core, own, ticket);
+    own->blocked_at = ticket;
+    pthread_mutex_unlock(&core->lock);
+    return own->blocked ? 0
+                        : mproc__fail(-EDEADLK, "all workers of the pool wait for tasks of the same pool");
+}
+
+void mproc__threads_unblock(mproc__pool_core *core)
+{
+    mproc__pool_thread *own = thread_inside(core);
+    if (!own)
+        return;
+    pthread_mutex_lock(&core->lock);
+    own->blocked = false;
+    pthread_mutex_unlock(&core->lock);
+}
+
 /* ---- a thread ---- */
 
 static bool thread_limits(mproc__pool_thread *self)
@@ -71,6 +121,7 @@ static void *thread_main(void *argument)
     mproc__pool_thread *self = argument;
     mproc__pool_core *core = self->core;
     char name[16];
+    self_thread = self;
     snprintf(name, sizeof name, "%.10s-%u", core->thread_name, self->index + 1);
     pthread_setname_np(pthread_self(), name);
     if (thread_limits(self))
@@ -132,11 +183,12 @@ static unsigned threads_running(const mproc__pool_core *core)
 {
     unsigned running = 0;
     for (unsigned i = 0; i < MPROC__POOL_WORKERS; i++)
-        running += core->threads[i].started && !atomic_load(&core->threads[i].ended);
+        running += &core->threads[i] != self_thread && core->threads[i].started &&
+                   !atomic_load(&core->threads[i].ended);
     return running;
 }
 
-/* A thread that has ended is joined; one that does not look at mproc_call_stopping keeps the core for itself. */
+/* A thread that has ended is joined; one that stops the pool itself goes on, and one that does not look at mproc_call_stopping keeps the core for itself. */
 int mproc__threads_end(mproc__pool_core *core, mproc_deadline deadline)
 {
     mproc__eventcount_shared *done = &core->view.shared->done;
@@ -155,7 +207,7 @@ int mproc__threads_end(mproc__pool_core *core, mproc_deadline deadline)
         if (atomic_load(&thread->ended)) {
             pthread_join(thread->id, NULL);
         } else {
-            running++;
+            running += thread != self_thread;
             pthread_detach(thread->id);
         }
         thread->started = false;

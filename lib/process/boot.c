@@ -93,8 +93,10 @@ int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret
 MPROC__FORK_TEXT void mproc__boot_load_clear(mproc__boot_load *load, bool received)
 {
     mproc__parcel_clear(&load->parcel, received);
-    mproc__key_clear(&load->key);
-    free(load->environment);
+    if (load->key.set)
+        mproc__key_clear(&load->key);
+    if (load->environment)
+        free(load->environment);
     load->environment = NULL;
     for (int i = 0; i < MPROC__BOOT_FDS; i++)
         if (load->fds[i] >= 0 && (received || i == MPROC__BOOT_DIRECTORY)) {

@@ -25,7 +25,7 @@
  *
  * Who takes which: fork 1, 2, 4 to 7, 9; spawn 2, 3, 5, 7 to 9, with 4 and 6 done by the exec (launch_exec.c); a child of the
  * nursery 1, 2, its own of 4, 6, then 3, the requester's of 4, 5, 7 to 9; a spare as that, where all before 3 is done while it
- * is blank. A program is exec'd by the nursery and has steps of its own, numbered in program_exec.c. */
+ * is blank. A program is exec'd by the nursery and has steps of its own, numbered in program_child.c. */
 #include "platform/base.h"
 
 #include <fcntl.h>
@@ -35,6 +35,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/single_threaded.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -47,14 +48,41 @@
 #include "process/supervise.h"
 #include "process/surroundings.h"
 
+/* ---- streams ---- */
+
+/* Whether a stream has anything to forget. libc's calls are on pages of their own, and to purge an empty stream would copy
+ * its page, too; the fields are those that its own macros read. Of wide streams it must be asked, or not at all. */
+MPROC__FORK_TEXT static bool stream_unwritten(FILE *stream)
+{
+    return stream->_mode > 0 ? __fpending(stream) > 0 : stream->_IO_write_ptr != stream->_IO_write_base;
+}
+
+MPROC__FORK_TEXT static bool stream_unread(const FILE *stream)
+{
+    return stream->_mode > 0 || stream->_IO_read_ptr != stream->_IO_read_end || stream->_IO_save_base;
+}
+
+/* libc has no call that goes through all streams but those that flush; its list of them is part of its binary interface. */
+extern FILE *_IO_list_all;
+
+MPROC__FORK_TEXT static bool any_unwritten(void)
+{
+    bool found = false;
+    for (FILE *stream = _IO_list_all; stream && !found; stream = stream->_chain)
+        found = stream_unwritten(stream);
+    return found;
+}
+
 /* ---- the end ---- */
 
 /* Exit handlers run latest first. This one was registered as the child's first: behind it are only those of
- * the process it was forked from, which belong to that process alone. */
+ * the process it was forked from, which belong to that process alone. Without other threads, which may be about to open a
+ * stream, a look spares a short child the two pages of code that find nothing to flush. */
 MPROC__FORK_TEXT static void child_leave(int status, void *unused)
 {
     (void)unused;
-    fflush(NULL);
+    if (!__libc_single_threaded || any_unwritten())
+        fflush(NULL);
     _exit(status);
 }
 
@@ -112,18 +140,6 @@ MPROC__FORK_TEXT static void step_watch_parent(int socket, pid_t parent)
         _exit(1);
 }
 
-/* Whether a stream has anything to forget. libc's calls are on pages of their own, and to purge an empty stream would copy
- * its page, too; the fields are those that its own macros read. Of wide streams it must be asked, or not at all. */
-MPROC__FORK_TEXT static bool stream_unwritten(FILE *stream)
-{
-    return stream->_mode > 0 ? __fpending(stream) > 0 : stream->_IO_write_ptr != stream->_IO_write_base;
-}
-
-MPROC__FORK_TEXT static bool stream_unread(const FILE *stream)
-{
-    return stream->_mode > 0 || stream->_IO_read_ptr != stream->_IO_read_end || stream->_IO_save_base;
-}
-
 /* Step 4. The stream forgets what it has read ahead: that is the parent's. */
 MPROC__FORK_TEXT static void step_stdin_forget(void)
 {
@@ -175,11 +191,11 @@ MPROC__FORK_TEXT static void step_go(int socket, bool die_with_parent)
     close(socket);
 }
 
-/* Of a child of the nursery, which keeps both ends of a spare's socket: that the report was sent does not say that there is
- * anybody to read it. */
-static void step_begin(mproc__child_origin origin)
+/* Of a spare: the nursery keeps both ends of its socket, and that the report was sent does not say that there is anybody to
+ * read it. */
+MPROC__FORK_TEXT static void step_begin(mproc__child_origin origin)
 {
-    if (origin != MPROC__CHILD_EXECD && mproc__supervised_orphan())
+    if (origin == MPROC__CHILD_SPARE && mproc__supervised_orphan())
         _exit(1);
 }
 
@@ -213,9 +229,7 @@ MPROC__FORK_TEXT static void step_exit_barrier(int socket)
 
 /* ---- fork ---- */
 
-/* What other threads had written to streams and not flushed at the fork comes out of the parent. libc has no call that
- * goes through all streams but those that flush; its list of them is part of its binary interface. */
-extern FILE *_IO_list_all;
+/* What other threads had written to streams and not flushed at the fork comes out of the parent. */
 MPROC__FORK_TEXT static void step_streams(void)
 {
     for (FILE *stream = _IO_list_all; stream; stream = stream->_chain)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The watch over this process's own children, taken up again when the nursery that had it was killed.
  *
- * Nobody tells this process of that death, which has no thread to be told: each call that is about children looks, and one
- * that sleeps until a child has ended sleeps on the nursery as well. What remains is a program that makes no such call between
- * the nursery's death and its own. Rejected: a second nursery that watches the first (a process and its memory for every
- * program, and two kills in a row still do it); a signal for the nursery's end (the program's dispositions are its own); a
- * parent-death signal in the children (it comes also when a mere thread of the parent ends). */
+ * Nobody tells this process of that death, which has no thread to be told: each call that is about children
+ * looks, and one that sleeps until a child has ended sleeps on the nursery as well. A program that makes no such
+ * call between the nursery's death and its own leaves its children to their leashes (leash.h). Rejected: a
+ * second nursery that watches the first (a process and its memory for every program, and two kills in a row
+ * still do it); a signal for the nursery's end (the program's dispositions are its own); a parent-death signal
+ * in the children (it comes also when a mere thread of the parent ends). */
 #include "platform/base.h"
 
 #include <poll.h>

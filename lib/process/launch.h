@@ -37,12 +37,15 @@ typedef struct mproc__launch_options {
     int stop_fd;
     size_t stop_offset_bytes;
     const struct mproc__limits *limits; /* NULL: none */
-    bool unless_stopped; /* who is found stopped (SIGSTOP) on its way is killed: -EAGAIN. Else it is waited for */
+    bool
+        unless_stopped; /* who is found stopped (SIGSTOP) on its way is killed: -EAGAIN. Else it is waited for */
     bool own_pidfd; /* the pidfd stays noted (own_fds.h); else it is an ordinary descriptor of the caller's */
     /* Runs in the parent when the child exists and before it may go on: hand its pidfd to whoever kills it
      * when this process dies, and there is no moment without a watcher. Negative: the start is undone and
      * answers that. */
     int (*before_go)(pid_t pid, int pidfd, void *context);
+    int *
+        ret_leash; /* of two, -1 before: made if it can be (leash.h), the caller's to close. NULL: not wanted */
     void *context;
 } mproc__launch_options;
 

@@ -327,13 +327,17 @@ bool mproc__nursery_gone(mproc__nursery *nursery)
     return mproc__pidfd_ended(nursery->pidfd) == 1;
 }
 
+bool mproc__nursery_reaped(mproc__nursery *nursery, unsigned slot)
+{
+    return atomic_load_explicit(&nursery->shared->slots[slot].state, memory_order_acquire) ==
+           MPROC__SLOT_ENDED;
+}
+
 bool mproc__nursery_told(mproc__nursery *nursery, unsigned slot)
 {
     /* Alive is asked before the slot is read: what it wrote in its last moment counts. */
     bool lives = mproc__nursery_lives(nursery);
-    return atomic_load_explicit(&nursery->shared->slots[slot].state, memory_order_acquire) ==
-               MPROC__SLOT_ENDED ||
-           !lives;
+    return mproc__nursery_reaped(nursery, slot) || !lives;
 }
 
 int mproc__nursery_await(mproc__nursery *nursery, unsigned slot, const _Atomic bool *collected,

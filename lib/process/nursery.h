@@ -124,6 +124,8 @@ int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int
 bool mproc__nursery_allow(mproc__nursery *nursery, int code);
 /* Whether the end of a slot's child has been told, or nobody lives who could. */
 bool mproc__nursery_told(mproc__nursery *nursery, unsigned slot);
+bool mproc__nursery_reaped(mproc__nursery *nursery,
+                           unsigned slot); /* it has been told: nothing is left of the child */
 /* Waits for that: 0, -ETIMEDOUT. `collected` (or NULL) turns true when another thread has given the slot
  * away, which may have another child by then. */
 int mproc__nursery_await(mproc__nursery *nursery, unsigned slot, const _Atomic bool *collected,

@@ -34,7 +34,7 @@ static struct {
     unsigned used; /* highest slot ever used + 1 */
     pid_t owner_pid;
     mproc_error refusal; /* code < 0: a preload failed whose failure counts, and no function is started */
-    pid_t pids[MPROC__SLOTS]; /* by slot, of children of this process; 0: none */
+    pid_t *pids;         /* MPROC__SLOTS, of children of this process; 0: none. Not there in children */
 } nursery;
 
 /* ---- commands ---- */
@@ -45,8 +45,9 @@ static void slot_refuse(int socket)
     close(socket);
 }
 
-/* Forks with everything blocked, so that no handler of this process runs in the child. */
-static void slot_start(unsigned index, int socket)
+/* Forks with everything blocked, so that no handler of this process runs in the child. The child comes back to this code: not
+ * inlined, it is where a child's other code is. */
+__attribute__((noinline)) MPROC__FORK_TEXT static void slot_start(unsigned index, int socket)
 {
     sigset_t mask;
     pid_t self = getpid();
@@ -297,11 +298,15 @@ static int nursery_begin(mproc_call *call)
     mproc_variant stop_words = mproc_call_arg(call, 4);
     int rc = stop_words.kind == MPROC_KIND_NULL ? 0 : mproc__slots_adopt((int)stop_words.number);
     mproc__fd_close_others(3, keep, 2);
+    nursery.pids = mproc__memory_unforked(MPROC__SLOTS * sizeof *nursery.pids);
+    if (rc == 0 && (!nursery.pids || !mproc__spares_begin()))
+        rc = mproc__fail_plain(-ENOMEM);
     if (rc == 0)
         rc = mproc__segment_attach(fds[0], MPROC_TYPE_PROCESS, &nursery.segment);
     if (rc < 0)
         return rc;
     nursery.shared = mproc__segment_root(nursery.segment);
+    mproc__supervise_stack();
     rc = mproc__supervise_begin(nursery.segment, &nursery.shared->command, owner_row);
     if (rc == 0)
         rc = mproc__segment_join(nursery.segment);

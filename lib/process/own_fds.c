@@ -49,7 +49,7 @@ void mproc__own_fd_note(int fd)
         own.used = (unsigned)fd / WORD_BITS + 1;
 }
 
-static void own_forget(int fd)
+MPROC__FORK_TEXT static void own_forget(int fd)
 {
     if (fd >= 0 && fd < OWN_FDS)
         *word_of((unsigned)fd / WORD_BITS) &= ~(UINT64_C(1) << fd % WORD_BITS);
@@ -63,7 +63,7 @@ void mproc__own_fd_release(int fd)
 }
 
 /* Both at once: a fork between them would find the number noted that the program has for something else by then. */
-void mproc__own_fd_close(int fd)
+MPROC__FORK_TEXT void mproc__own_fd_close(int fd)
 {
     mproc__own_fds_begin();
     own_forget(fd);

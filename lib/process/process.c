@@ -15,6 +15,7 @@
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/family.h"
+#include "process/leash.h"
 #include "process/own_fds.h"
 #include "process/program.h"
 
@@ -46,9 +47,8 @@ int mproc__process_check(const mproc_process *process)
 
 MPROC__FORK_TEXT void mproc__process_forget(mproc_process *process)
 {
-    process->pidfd = -1;
-    if (process->thread_fd >= 0)
-        process->thread_fd = -1;
+    process->pidfd = process->leash[0] = process->leash[1] = -1;
+    process->thread_fd = -1;
     if (process->nursery)
         mproc__nursery_forget_fds(process->nursery);
     mproc__program_forget(process->program);
@@ -133,7 +133,7 @@ mproc_process *mproc__process_new(mproc__process_kind kind)
     process->incarnation = mproc__incarnation();
     process->pid = mproc__pid();
     process->parent_pid = process->pid;
-    process->pidfd = -1;
+    process->pidfd = process->leash[0] = process->leash[1] = -1;
     process->thread_fd = -1;
     return process;
 }
@@ -183,11 +183,14 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline)
         return thread_wait(process, deadline);
     if (process->kind == MPROC__PROCESS_CHILD)
         return mproc__guard_wait(process->pidfd, deadline);
-    /* The nursery's word first: who waits for the kernel's is woken twice. It has none of a child that outlived it. */
-    int rc = process->kind == MPROC__PROCESS_SERVED
-                 ? mproc__nursery_await(process->nursery, process->slot, &process->collected, deadline)
-                 : 0;
-    return rc < 0 ? rc : mproc__fd_poll(process->pidfd, POLLIN, deadline);
+    bool served = process->kind == MPROC__PROCESS_SERVED;
+    /* The nursery's word first: who waits for the kernel's is woken twice. It has none of a child that outlived it. The slot may be
+     * another child's when this one has been collected meanwhile, which has ended then, too. */
+    int rc =
+        served ? mproc__nursery_await(process->nursery, process->slot, &process->collected, deadline) : 0;
+    if (rc < 0 || (served && mproc__nursery_reaped(process->nursery, process->slot)))
+        return rc;
+    return mproc__fd_poll(process->pidfd, POLLIN, deadline);
 }
 
 /* Of a child whose status another has taken. The pidfd says that it has ended a moment before the kernel lets go of it, and only
@@ -255,6 +258,7 @@ void mproc__process_collect(mproc_process *process)
     pthread_mutex_lock(&process->collect_lock);
     if (!atomic_load_explicit(&process->collected, memory_order_acquire)) {
         process->exit_lost = !exit_code_take(process);
+        mproc__leash_close(process->leash);
         atomic_store_explicit(&process->collected, true, memory_order_release);
         if (process->kind <= MPROC__PROCESS_THREAD)
             family_leave(process);

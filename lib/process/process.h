@@ -53,6 +53,7 @@ struct mproc_process {
     pid_t pid;
     pid_t parent_pid; /* who started it; 0: nobody, or nobody knows */
     int pidfd;        /* -1: a thread, or self */
+    int leash[2];     /* leash.h; -1: none */
     uint32_t grace_ms;
     bool daemon;
     unsigned slot;

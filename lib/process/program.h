@@ -5,7 +5,7 @@
  *      opens files, pipes, the directory
  *      packs the record into a memfd
  *      START slot + socket, on which there wait
- *        the record's and the other descriptors -> maps the record, vfork  ->     its first steps (program_exec.c)
+ *        the record's and the other descriptors -> maps the record, vfork  ->     its first steps (program_child.c)
  *                                                  ... its exec, or an errno  <-  exec
  *      pidfd, or the step that failed           <- hello
  *

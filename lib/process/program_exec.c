@@ -1,22 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The nursery's side of a program's start: the record, vfork, the program's first steps, exec.
- *
- * Between vfork and exec the child runs in the nursery's memory, which sleeps meanwhile: system calls only, and nothing is
- * left behind but errno. Steps, each where it is because of a hazard:
- *
- *  1  session or process group: before anything can be signalled for it.
- *  2  directory: a descriptor that the caller opened, so that a directory that was renamed, or is on a dead server, holds
- *     up nobody here.
- *  3  streams and given descriptors, from copies above all their numbers, so that none overwrites another.
- *  4  all others closed; the pipe that tells of a failure is the last of the kept.
- *  5  umask, limits and the like, behind the descriptors that a lower limit would refuse; then the caller's user.
- *  6  limits that the options ask for, with the caller's rights and no more; then the user that they ask for.
- *  7  SIGKILL for the nursery's death, behind the change of user, which clears it; a nursery killed before shows in getppid.
- *  8  default dispositions, then the empty mask: no handler of the nursery runs here.
- *  9  exec, as execvp searches, but a file that is no program is an error and not a shell's script.
- *
- * A failing step writes its name and errno into a pipe that exec closes. vfork alone would tell by memory; but the thread
- * sanitizer makes it a fork. */
+/* The nursery's side of a program's start: the record, vfork, and whether exec was reached. */
 #include "platform/base.h"
 
 #include <fcntl.h>
@@ -25,156 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "platform/story.h"
 #include "process/boot.h"
-#include "process/program.h"
+#include "process/program_child.h"
 
-typedef enum exec_step {
-    STEP_SESSION,
-    STEP_GROUP,
-    STEP_DIRECTORY,
-    STEP_STREAM,
-    STEP_DESCRIPTOR,
-    STEP_USER,
-    STEP_LIMITS,
-    STEP_PARENT_DEATH,
-    STEP_EXEC
-} exec_step;
 static const char *const step_names[] = {
-    [STEP_SESSION] = "a session of its own",
-    [STEP_GROUP] = "a process group of its own",
-    [STEP_DIRECTORY] = "its directory",
-    [STEP_STREAM] = "its standard streams",
-    [STEP_DESCRIPTOR] = "the given descriptors",
-    [STEP_USER] = "its user and groups",
-    [STEP_LIMITS] = "limits",
-    [STEP_PARENT_DEATH] = "parent-death signal",
-    [STEP_EXEC] = "running it",
+    [MPROC__STEP_SESSION] = "a session of its own",
+    [MPROC__STEP_GROUP] = "a process group of its own",
+    [MPROC__STEP_DIRECTORY] = "its directory",
+    [MPROC__STEP_STREAM] = "its standard streams",
+    [MPROC__STEP_DESCRIPTOR] = "the given descriptors",
+    [MPROC__STEP_USER] = "its user and groups",
+    [MPROC__STEP_LIMITS] = "limits",
+    [MPROC__STEP_PARENT_DEATH] = "parent-death signal",
+    [MPROC__STEP_EXEC] = "running it",
 };
-
-typedef struct exec_failure {
-    exec_step step;
-    int error;
-    mproc__limit_fault fault; /* of STEP_LIMITS */
-} exec_failure;
-
-typedef struct exec_request {
-    mproc__program_record *record; /* mapped, this process's own copy */
-    size_t mapped_bytes;
-    char **argv, **environment, **paths;
-    int fds[MPROC__PROGRAM_FIXED_FDS + MPROC_PROGRAM_FDS]; /* above all targets; -1: not there */
-    int failure_fd;                                        /* above those */
-    pid_t nursery;
-} exec_request;
-
-/* ---- in the child ---- */
-
-_Noreturn static void child_tell(const exec_request *request, const exec_failure *failure)
-{
-    while (write(request->failure_fd, failure, sizeof *failure) < 0 && errno == EINTR) {
-    }
-    _exit(127);
-}
-
-_Noreturn static void child_fail(const exec_request *request, exec_step step)
-{
-    exec_failure failure = {.step = step, .error = errno};
-    child_tell(request, &failure);
-}
-
-static void child_group(const exec_request *request)
-{
-    if (request->record->group == MPROC_GROUP_SESSION && setsid() < 0)
-        child_fail(request, STEP_SESSION);
-    if (request->record->group == MPROC_GROUP_OWN && setpgid(0, 0) < 0)
-        child_fail(request, STEP_GROUP);
-}
-
-/* What stays open for later steps lies above what the program is given, and the pipe above all. */
-static void child_fds(const exec_request *request)
-{
-    const mproc__program_record *record = request->record;
-    int keep[MPROC_PROGRAM_FDS + 2];
-    size_t kept = record->pass_count;
-    for (int i = 0; i < 3; i++)
-        if (request->fds[i] < 0)
-            close(i);
-        else if (dup2(request->fds[i], i) < 0)
-            child_fail(request, STEP_STREAM);
-    for (uint32_t i = 0; i < record->pass_count; i++) {
-        keep[i] = record->pass[i];
-        if (dup2(request->fds[MPROC__PROGRAM_FIXED_FDS + i], record->pass[i]) < 0)
-            child_fail(request, STEP_DESCRIPTOR);
-    }
-    if (request->fds[MPROC__PROGRAM_CGROUP] >= 0)
-        keep[kept++] = request->fds[MPROC__PROGRAM_CGROUP];
-    keep[kept++] = request->failure_fd;
-    mproc__fd_close_others(3, keep, kept);
-}
-
-static void child_limits(const exec_request *request)
-{
-    exec_failure failure = {.step = STEP_LIMITS};
-    failure.error = -mproc__limits_put(&request->record->limits, &failure.fault);
-    if (failure.error)
-        child_tell(request, &failure);
-}
-
-static void child_user(const mproc__program_surroundings *of, const exec_request *request)
-{
-    if (!mproc__program_user_put(&of->caller))
-        child_fail(request, STEP_USER);
-    child_limits(request);
-    if (of->user_named && !mproc__program_user_put(&of->user))
-        child_fail(request, STEP_USER);
-}
-
-static void child_watch_parent(const exec_request *request)
-{
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-        child_fail(request, STEP_PARENT_DEATH);
-    if (getppid() != request->nursery)
-        _exit(127);
-}
-
-/* What does not lie where it was looked for is looked for at the next place; what is forbidden is told if nothing better
- * comes. */
-static void child_exec(const exec_request *request)
-{
-    int error = ENOENT;
-    for (char **path = request->paths; *path; path++) {
-        execve(*path, request->argv, request->environment);
-        if (errno == EACCES)
-            error = EACCES;
-        else if (errno != ENOENT && errno != ENOTDIR && errno != ESTALE && errno != ENODEV &&
-                 errno != ETIMEDOUT) {
-            error = errno;
-            break;
-        }
-    }
-    errno = error;
-    child_fail(request, STEP_EXEC);
-}
-
-_Noreturn static void child_run(const exec_request *request)
-{
-    child_group(request);
-    if (request->fds[MPROC__PROGRAM_DIRECTORY] >= 0 && fchdir(request->fds[MPROC__PROGRAM_DIRECTORY]) < 0)
-        child_fail(request, STEP_DIRECTORY);
-    child_fds(request);
-    mproc__program_surroundings_put(&request->record->surroundings,
-                                    request->record->group != MPROC_GROUP_SAME);
-    child_user(&request->record->surroundings, request);
-    child_watch_parent(request);
-    mproc__signals_reset();
-    child_exec(request);
-    _exit(127);
-}
 
 /* ---- the record ---- */
 
@@ -194,7 +46,7 @@ static char **array_relocate(char *base, uint64_t array, uint32_t count)
     return (char **)(void *)(base + array);
 }
 
-static int record_map(exec_request *request, int memfd)
+static int record_map(mproc__program_request *request, int memfd)
 {
     struct stat status;
     if (fstat(memfd, &status) < 0)
@@ -219,7 +71,7 @@ static int record_map(exec_request *request, int memfd)
 }
 
 /* Puts the received descriptors in their places, each in a copy above all numbers that the program shall find them by. */
-static int fds_place(exec_request *request, int *received, size_t count)
+static int fds_place(mproc__program_request *request, int *received, size_t count)
 {
     const mproc__program_record *record = request->record;
     int above = 3;
@@ -250,7 +102,7 @@ static int fds_place(exec_request *request, int *received, size_t count)
 
 /* A program may be given descriptors of numbers that the caller's limit allows now and the nursery's did not when it was
  * made. */
-static void limit_raise(const exec_request *request, struct rlimit *ret_before)
+static void limit_raise(const mproc__program_request *request, struct rlimit *ret_before)
 {
     struct rlimit wanted = request->record->surroundings.limits[RLIMIT_NOFILE];
     getrlimit(RLIMIT_NOFILE, ret_before);
@@ -264,7 +116,7 @@ static void limit_raise(const exec_request *request, struct rlimit *ret_before)
 
 /* ---- the start ---- */
 
-static int failure_pipe(exec_request *request, int *ret_read_fd)
+static int failure_pipe(mproc__program_request *request, int *ret_read_fd)
 {
     int fds[2], above = 3;
     for (size_t i = 0; i < MPROC__COUNT(request->fds); i++)
@@ -289,24 +141,24 @@ static void child_reap(pid_t pid)
     }
 }
 
-static int failure_tell(const exec_request *request, const exec_failure *failure)
+static int failure_tell(const mproc__program_request *request, const mproc__program_failure *failure)
 {
     const char *name = request->argv[0], *text = mproc_strerror(-failure->error);
-    if (failure->step == STEP_EXEC && failure->error == ENOENT && request->paths[1])
+    if (failure->step == MPROC__STEP_EXEC && failure->error == ENOENT && request->paths[1])
         return mproc__fail(-ENOENT, "start_program '%s': no such program in PATH", name);
-    if (failure->step == STEP_LIMITS)
+    if (failure->step == MPROC__STEP_LIMITS)
         return mproc__limits_fail("start_program", -failure->error, &failure->fault);
     return mproc__fail(-failure->error, "start_program '%s': %s: %s", name, step_names[failure->step], text);
 }
 
 /* Everything is blocked meanwhile, so that no handler of this process runs in the child. */
-static pid_t child_fork(const exec_request *request)
+static pid_t child_fork(const mproc__program_request *request)
 {
     sigset_t mask;
     mproc__signals_block(&mask);
     pid_t pid = vfork();
     if (pid == 0)
-        child_run(request);
+        mproc__program_child_run(request);
     int error = errno;
     mproc__signals_restore(&mask);
     errno = error;
@@ -314,7 +166,7 @@ static pid_t child_fork(const exec_request *request)
 }
 
 /* 0: exec has closed the pipe; else what the child wrote. */
-static ssize_t failure_read(int fd, exec_failure *ret_failure)
+static ssize_t failure_read(int fd, mproc__program_failure *ret_failure)
 {
     ssize_t got;
     do
@@ -324,9 +176,9 @@ static ssize_t failure_read(int fd, exec_failure *ret_failure)
 }
 
 /* The child's exec, or its failure: then it is gone. */
-static int child_start(exec_request *request, pid_t *ret_pid)
+static int child_start(mproc__program_request *request, pid_t *ret_pid)
 {
-    exec_failure failure;
+    mproc__program_failure failure;
     int read_fd = -1;
     int rc = failure_pipe(request, &read_fd);
     if (rc < 0)
@@ -372,7 +224,7 @@ static int request_receive(int socket, int *received, size_t capacity, size_t *r
     return 0;
 }
 
-static int request_start(exec_request *request, int *received, size_t count, pid_t *ret_pid)
+static int request_start(mproc__program_request *request, int *received, size_t count, pid_t *ret_pid)
 {
     struct rlimit before;
     limit_raise(request, &before);
@@ -385,7 +237,7 @@ static int request_start(exec_request *request, int *received, size_t count, pid
 
 pid_t mproc__program_serve(int socket)
 {
-    exec_request request = {.failure_fd = -1};
+    mproc__program_request request = {.failure_fd = -1};
     int received[1 + MPROC__PROGRAM_FIXED_FDS + MPROC_PROGRAM_FDS];
     size_t count = 0;
     pid_t pid = 0;

@@ -58,11 +58,24 @@ static bool note_receive(mproc__nursery *nursery, mproc__spare_note *ret_note, i
     return false;
 }
 
+static unsigned count_idle(mproc__nursery *nursery)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < MPROC_SPARES_MOST; i++)
+        count += (uint32_t)atomic_load_explicit(&nursery->shared->spares[i], memory_order_relaxed) ==
+                 MPROC__SPARE_IDLE;
+    return count;
+}
+
 bool mproc__spare_take(mproc__nursery *nursery, unsigned slot, pid_t *ret_pid, int *ret_socket,
                        int *ret_pidfd)
 {
     mproc__spare_note note;
     int fds[2];
+    /* With some wanted the queue is read in any case: the notes of dead ones are in the way of others. */
+    if (atomic_load_explicit(&nursery->shared->spares_wanted, memory_order_relaxed) == 0 &&
+        count_idle(nursery) == 0)
+        return false;
     while (note_receive(nursery, &note, fds)) {
         if (word_change(nursery, &note, MPROC__SPARE_TAKEN + slot)) {
             *ret_pid = (pid_t)note.pid;
@@ -77,15 +90,6 @@ bool mproc__spare_take(mproc__nursery *nursery, unsigned slot, pid_t *ret_pid, i
 }
 
 /* ---- how many ---- */
-
-static unsigned count_idle(mproc__nursery *nursery)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < MPROC_SPARES_MOST; i++)
-        count += (uint32_t)atomic_load_explicit(&nursery->shared->spares[i], memory_order_relaxed) ==
-                 MPROC__SPARE_IDLE;
-    return count;
-}
 
 void mproc__spares_want(mproc__nursery *nursery)
 {

@@ -48,6 +48,7 @@ void mproc__spares_poke(mproc__nursery *nursery);
 void mproc__spares_forget(void);
 
 /* ---- nursery (spare_keep.c) ---- */
+bool mproc__spares_begin(void); /* false: no memory */
 /* When the next one is due, with nothing happening until then. */
 mproc_deadline mproc__spares_due(mproc__nursery_shared *shared);
 /* Makes one, in answer to that. */

@@ -37,13 +37,20 @@ typedef struct spare {
     int sockets[2];
 } spare;
 
+/* Not there in children. */
 static struct {
     spare spares[MPROC_SPARES_MOST]; /* by number */
     uint32_t generation;
     unsigned count;    /* of those with a pid */
     unsigned troubles; /* in a row */
     bool filling;      /* the last that happened was that one was made */
-} keep;
+} * keep;
+
+bool mproc__spares_begin(void)
+{
+    keep = mproc__memory_unforked(sizeof *keep);
+    return keep != NULL;
+}
 
 static uint32_t word_state(mproc__nursery_shared *shared, unsigned number)
 {
@@ -52,18 +59,18 @@ static uint32_t word_state(mproc__nursery_shared *shared, unsigned number)
 
 static void number_free(unsigned number)
 {
-    keep.spares[number].pid = -1;
-    keep.count--;
+    keep->spares[number].pid = -1;
+    keep->count--;
 }
 
 /* Not when the number is freed, when somebody waits for the word of an end. */
 static void sockets_close(void)
 {
     for (unsigned i = 0; i < MPROC_SPARES_MOST; i++)
-        if (keep.spares[i].pid < 0) {
-            close(keep.spares[i].sockets[0]);
-            close(keep.spares[i].sockets[1]);
-            keep.spares[i].pid = 0;
+        if (keep->spares[i].pid < 0) {
+            close(keep->spares[i].sockets[0]);
+            close(keep->spares[i].sockets[1]);
+            keep->spares[i].pid = 0;
         }
 }
 
@@ -80,16 +87,16 @@ static bool word_retire(mproc__nursery_shared *shared, unsigned number)
 
 bool mproc__spare_adopt(mproc__nursery_shared *shared, unsigned *ret_slot, pid_t *ret_pid)
 {
-    for (unsigned i = 0; keep.count > 0 && i < MPROC_SPARES_MOST; i++) {
-        uint32_t state = keep.spares[i].pid > 0 ? word_state(shared, i) : MPROC__SPARE_NONE;
+    for (unsigned i = 0; keep->count > 0 && i < MPROC_SPARES_MOST; i++) {
+        uint32_t state = keep->spares[i].pid > 0 ? word_state(shared, i) : MPROC__SPARE_NONE;
         if (state == MPROC__SPARE_GIVEN_UP)
-            kill(keep.spares[i].pid, SIGKILL); /* not reaped yet: no other has that pid */
+            kill(keep->spares[i].pid, SIGKILL); /* not reaped yet: no other has that pid */
         if (state < MPROC__SPARE_TAKEN || state - MPROC__SPARE_TAKEN >= MPROC__SLOTS)
             continue;
         *ret_slot = state - MPROC__SPARE_TAKEN;
-        *ret_pid = keep.spares[i].pid;
+        *ret_pid = keep->spares[i].pid;
         number_free(i);
-        keep.troubles = 0;
+        keep->troubles = 0;
         return true;
     }
     return false;
@@ -97,13 +104,13 @@ bool mproc__spare_adopt(mproc__nursery_shared *shared, unsigned *ret_slot, pid_t
 
 bool mproc__spare_lost(mproc__nursery_shared *shared, pid_t pid)
 {
-    for (unsigned i = 0; keep.count > 0 && i < MPROC_SPARES_MOST; i++) {
-        if (keep.spares[i].pid != pid)
+    for (unsigned i = 0; keep->count > 0 && i < MPROC_SPARES_MOST; i++) {
+        if (keep->spares[i].pid != pid)
             continue;
         bool idle = word_retire(shared, i);
         if (!idle && word_state(shared, i) >= MPROC__SPARE_TAKEN)
             return false;
-        keep.troubles += idle && keep.troubles < TROUBLES;
+        keep->troubles += idle && keep->troubles < TROUBLES;
         number_free(i);
         return true;
     }
@@ -115,15 +122,15 @@ bool mproc__spare_lost(mproc__nursery_shared *shared, pid_t pid)
 static unsigned count_idle(mproc__nursery_shared *shared)
 {
     unsigned count = 0;
-    for (unsigned i = 0; keep.count > 0 && i < MPROC_SPARES_MOST; i++)
-        count += keep.spares[i].pid > 0 && word_state(shared, i) == MPROC__SPARE_IDLE;
+    for (unsigned i = 0; keep->count > 0 && i < MPROC_SPARES_MOST; i++)
+        count += keep->spares[i].pid > 0 && word_state(shared, i) == MPROC__SPARE_IDLE;
     return count;
 }
 
 static bool is_full(mproc__nursery_shared *shared)
 {
     uint32_t wanted = atomic_load(&shared->spares_wanted);
-    return keep.count >= MPROC_SPARES_MOST || (keep.count >= wanted && count_idle(shared) >= wanted);
+    return keep->count >= MPROC_SPARES_MOST || (keep->count >= wanted && count_idle(shared) >= wanted);
 }
 
 /* The owner, which wants fewer, gives up those whose notes it finds. It may find none: it has no descriptors for them, or
@@ -133,30 +140,30 @@ static void surplus_retire(mproc__nursery_shared *shared)
     uint32_t wanted = atomic_load(&shared->spares_wanted);
     unsigned idle = count_idle(shared);
     for (unsigned i = 0; idle > wanted && i < MPROC_SPARES_MOST; i++)
-        if (keep.spares[i].pid > 0 && word_retire(shared, i)) {
-            kill(keep.spares[i].pid, SIGKILL); /* not reaped yet: no other has that pid */
+        if (keep->spares[i].pid > 0 && word_retire(shared, i)) {
+            kill(keep->spares[i].pid, SIGKILL); /* not reaped yet: no other has that pid */
             idle--;
         }
 }
 
 mproc_deadline mproc__spares_due(mproc__nursery_shared *shared)
 {
-    bool filling = keep.filling;
-    keep.filling = false;
+    bool filling = keep->filling;
+    keep->filling = false;
     sockets_close();
     surplus_retire(shared);
     if (is_full(shared))
         return MPROC_FOREVER;
-    if (filling && keep.troubles == 0)
+    if (filling && keep->troubles == 0)
         return MPROC_NOW;
-    return (mproc_deadline){mproc__now_ns() + ((int64_t)QUIET_NS << keep.troubles)};
+    return (mproc_deadline){mproc__now_ns() + ((int64_t)QUIET_NS << keep->troubles)};
 }
 
 static int note_send(int command_socket, unsigned number)
 {
     mproc__spare_note note = {
-        .pid = (int32_t)keep.spares[number].pid, .number = number, .generation = keep.generation};
-    int fds[2] = {keep.spares[number].sockets[0], mproc__pidfd_open(keep.spares[number].pid)};
+        .pid = (int32_t)keep->spares[number].pid, .number = number, .generation = keep->generation};
+    int fds[2] = {keep->spares[number].sockets[0], mproc__pidfd_open(keep->spares[number].pid)};
     if (fds[1] < 0)
         return fds[1];
     /* A full queue, or too many descriptors on their way, answer at once. */
@@ -166,7 +173,7 @@ static int note_send(int command_socket, unsigned number)
 }
 
 /* Forks with everything blocked, so that no handler of this process runs in the child. */
-static pid_t spare_fork(int socket)
+__attribute__((noinline)) MPROC__FORK_TEXT static pid_t spare_fork(int socket)
 {
     sigset_t mask;
     pid_t self = getpid();
@@ -198,19 +205,19 @@ static int spare_pair(int sockets[2])
 
 static int spare_make(mproc__nursery_shared *shared, unsigned number, int command_socket)
 {
-    spare *made = &keep.spares[number];
+    spare *made = &keep->spares[number];
     int rc = spare_pair(made->sockets);
     if (rc < 0)
         return rc;
     pid_t pid = spare_fork(made->sockets[1]);
     made->pid = pid > 0 ? pid : 0;
-    keep.count++;
+    keep->count++;
     if (pid < 0) {
         number_free(number);
         return -EAGAIN;
     }
     /* Before the note, from when on the owner may change it. */
-    atomic_store(&shared->spares[number], MPROC__SPARE_WORD(++keep.generation, MPROC__SPARE_IDLE));
+    atomic_store(&shared->spares[number], MPROC__SPARE_WORD(++keep->generation, MPROC__SPARE_IDLE));
     rc = note_send(command_socket, number);
     if (rc < 0 && word_retire(shared, number))
         kill(pid, SIGKILL);
@@ -222,19 +229,19 @@ void mproc__spare_add(mproc__nursery_shared *shared, int command_socket)
     unsigned number = 0;
     if (is_full(shared))
         return;
-    while (number < MPROC_SPARES_MOST - 1 && keep.spares[number].pid)
+    while (number < MPROC_SPARES_MOST - 1 && keep->spares[number].pid)
         number++;
-    keep.filling = true;
+    keep->filling = true;
     if (spare_make(shared, number, command_socket) < 0)
-        keep.troubles += keep.troubles < TROUBLES;
+        keep->troubles += keep->troubles < TROUBLES;
 }
 
 void mproc__spares_end(void)
 {
     for (unsigned i = 0; i < MPROC_SPARES_MOST; i++)
-        if (keep.spares[i].pid > 0)
-            kill(keep.spares[i].pid, SIGKILL);
+        if (keep->spares[i].pid > 0)
+            kill(keep->spares[i].pid, SIGKILL);
     for (unsigned i = 0; i < MPROC_SPARES_MOST; i++)
-        while (keep.spares[i].pid > 0 && waitpid(keep.spares[i].pid, NULL, 0) < 0 && errno == EINTR) {
+        while (keep->spares[i].pid > 0 && waitpid(keep->spares[i].pid, NULL, 0) < 0 && errno == EINTR) {
         }
 }

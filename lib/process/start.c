@@ -58,6 +58,7 @@ static int start_once(mproc_process *process, const start_target *target)
     options.own_pidfd = true;
     options.before_go = child_watch;
     options.context = process;
+    options.ret_leash = process->leash;
     return mproc__launch(&options, &process->pid, &process->pidfd);
 }
 

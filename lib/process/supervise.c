@@ -18,24 +18,22 @@
 #include "platform/story.h"
 #include "process/supervise.h"
 
-enum { LIST_AGAIN_NS = 10000000 };
+enum { LIST_AGAIN_NS = 10000000, FRAMES_BYTES = 65536 };
 
 static struct supervisor {
     mproc__segment *segment;
     mproc__eventcount_shared *command;
     unsigned owner_row;
     pid_t owner_pid;
-    bool shared;
 } supervisor;
 
-/* Only atomics and one system call: all that may stand in a signal handler. The post cancels a sleep that is
- * being prepared, so that a child's end between look and sleep is not slept over. */
+/* An atomic: all that stands in the handler. It cancels a sleep that is being prepared, so that a child's end between look
+ * and sleep is not slept over. Nobody is to be woken: the one thread that sleeps on this word is this one, and the signal has
+ * woken it. */
 static void supervisor_poke(int signal_number)
 {
     (void)signal_number;
-    int error = errno;
-    mproc__eventcount_post(supervisor.command, supervisor.shared);
-    errno = error;
+    atomic_fetch_add(&supervisor.command->word, 2);
 }
 
 /* SIGCHLD and the signal for the owner's death get through; Ctrl-C and the like are the program's to handle,
@@ -44,7 +42,7 @@ static void supervisor_poke(int signal_number)
  * the dispositions are the default ones from here on, so that no child need look: 60 calls less in each. */
 void mproc__supervise_signals(void)
 {
-    struct sigaction action = {.sa_handler = supervisor_poke};
+    struct sigaction action = {.sa_handler = supervisor_poke, .sa_flags = SA_ONSTACK};
     sigset_t handled, mask;
     sigfillset(&action.sa_mask);
     sigaction(SIGCHLD, &action, NULL);
@@ -59,10 +57,21 @@ void mproc__supervise_signals(void)
     sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
+/* A signal's frame is a page or more, on top of a stack that each fork would make it copy anew. Without room all goes on as
+ * before. */
+void mproc__supervise_stack(void)
+{
+    stack_t stack = {.ss_sp = mproc__memory_unforked(FRAMES_BYTES), .ss_size = FRAMES_BYTES};
+    if (stack.ss_sp)
+        sigaltstack(&stack, NULL);
+}
+
 MPROC__FORK_TEXT void mproc__supervised_signals(void)
 {
     struct sigaction plain = {.sa_handler = SIG_DFL};
+    const stack_t no_stack = {.ss_flags = SS_DISABLE};
     sigset_t none;
+    sigaltstack(&no_stack, NULL); /* the child does not have it */
     sigaction(SIGCHLD, &plain, NULL);
     sigaction(SIGUSR1, &plain, NULL);
     sigemptyset(&none);
@@ -70,7 +79,7 @@ MPROC__FORK_TEXT void mproc__supervised_signals(void)
 }
 
 /* What its children write is theirs: a wild pointer in one shall not reach the others, nor the owner. */
-int mproc__supervised_begin(void)
+MPROC__FORK_TEXT int mproc__supervised_begin(void)
 {
     int rc = mproc__segment_seal(supervisor.segment);
     return rc < 0 ? mproc__fail(rc, "the child's first steps: mprotect: %s", mproc_strerror(rc)) : 0;
@@ -94,8 +103,7 @@ int mproc__supervise_begin(mproc__segment *segment, mproc__eventcount_shared *co
     supervisor = (struct supervisor){.segment = segment,
                                      .command = command,
                                      .owner_row = owner_row,
-                                     .owner_pid = mproc__segment_row_pid(segment, owner_row),
-                                     .shared = mproc__segment_shared(segment)};
+                                     .owner_pid = mproc__segment_row_pid(segment, owner_row)};
     mproc__supervise_signals();
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return mproc__fail(-errno, "supervisor: subreaper: %s", mproc_strerror(-errno));

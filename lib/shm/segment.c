@@ -427,7 +427,7 @@ int mproc__segment_free_range(mproc__segment *segment, size_t offset, size_t len
     return mproc__memory_release(segment->fd, ROOT_OFFSET + offset, length);
 }
 
-int mproc__segment_seal(mproc__segment *segment)
+MPROC__FORK_TEXT int mproc__segment_seal(mproc__segment *segment)
 {
     segment->read_only = true;
     return mprotect(segment->mapping, segment->mapping_bytes, PROT_READ) == 0 ? 0 : -errno;

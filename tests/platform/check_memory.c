@@ -2,6 +2,7 @@
 /* Segments that nobody can shrink, room that is looked for before it is taken. */
 #include "platform/base.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -140,6 +141,26 @@ START_TEST(an_impossible_size_is_an_error)
 }
 END_TEST
 
+/* mincore tells of memory that is not mapped. */
+static int looks_for_the_memory(void *at)
+{
+    unsigned char there;
+    return mincore(at, 4096, &there) == -1 && errno == ENOMEM ? 0 : 1;
+}
+
+START_TEST(unforked_memory_is_zero_and_not_there_in_children)
+{
+    static const char zeros[8192];
+    char *at = mproc__memory_unforked(sizeof(zeros));
+    ck_assert_ptr_nonnull(at);
+    ck_assert_mem_eq(at, zeros, sizeof(zeros));
+    at[0] = 1;
+    ck_assert_int_eq(support_reap(support_fork(looks_for_the_memory, at), 10000), 0);
+    ck_assert_int_eq(at[0], 1);
+    ck_assert_int_eq(munmap(at, sizeof(zeros)), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("memory");
@@ -151,5 +172,6 @@ int main(int argc, char **argv)
     tcase_add_test(all, more_memory_than_there_is_is_refused_before_it_is_taken);
     tcase_add_test(all, a_group_that_is_nearly_full_refuses_and_nobody_is_killed);
     tcase_add_test(all, an_impossible_size_is_an_error);
+    tcase_add_test(all, unforked_memory_is_zero_and_not_there_in_children);
     return support_run(suite, argc, argv);
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "platform/story.h"
+#include "process/object.h"
 #include "process/process_support.h"
 
 static int hidden(mproc_call *call)
@@ -159,6 +160,26 @@ START_TEST(functions_are_found_and_started_though_another_thread_held_the_loader
 }
 END_TEST
 
+/* By what a nursery writes down for its children. */
+START_TEST(what_was_noted_of_the_program_is_what_is_found_otherwise)
+{
+    mproc__object_place place, other;
+    uintptr_t address = (uintptr_t)starts_by_all_methods;
+    ck_assert(mproc__object_at(address, &place));
+    ck_assert_uint_eq(mproc__object_noted(&place), 0);
+    mproc__object_note();
+    ck_assert_uint_eq(mproc__object_noted(&place), address);
+    other = place;
+    other.build_id[0] ^= 1;
+    ck_assert_uint_eq(mproc__object_noted(&other), 0);
+    other = place;
+    other.offset = UINT64_C(1) << 40;
+    ck_assert_uint_eq(mproc__object_noted(&other), 0);
+    other.offset = 0; /* the file's header, no code */
+    ck_assert_uint_eq(mproc__object_noted(&other), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
@@ -170,6 +191,7 @@ int main(int argc, char **argv)
     tcase_add_test(identity, another_build_is_refused_and_both_builds_are_named);
     tcase_add_test(identity, an_offset_outside_the_code_is_refused);
     tcase_add_test(identity, stories_name_exported_functions_and_place_the_others);
+    tcase_add_test(identity, what_was_noted_of_the_program_is_what_is_found_otherwise);
     tcase_add_loop_test(
         identity, functions_are_found_and_started_though_another_thread_held_the_loaders_list_at_the_fork, 0,
         LOCKED_LISTS);

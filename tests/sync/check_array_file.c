@@ -408,7 +408,10 @@ static const fault_case opening_fault = {.name = "array open_file",
 START_TEST(whatever_fails_while_it_is_opened_leaves_nothing)
 {
     fault_allocations(&opening_fault);
+    /* Not with the address sanitizer: the call that fails may be its own mmap inside an allocation. */
+#ifndef MPROC__SANITIZED
     fault_system_calls(&opening_fault);
+#endif
 }
 END_TEST
 
