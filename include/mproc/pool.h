@@ -73,6 +73,18 @@ typedef struct mproc_task_options {
     int         priority;           /* -7 to 7: higher ones begin first, equal ones in the order of submission */
     mproc_deadline begin_by;        /* not begun by then: it will not be, and fails with -ETIME; zero: any time */
 } mproc_task_options;
+/* How far a map is. */
+typedef struct mproc_progress {
+    uint64_t    done, total;        /* items; of mproc_results: read; total 0: unknown, of a source */
+    uint64_t    failed;             /* of mproc_results: of those done */
+    int64_t     elapsed_ns;
+    bool        ended;              /* the last one */
+} mproc_progress;
+/* Called by the thread that waits for the map (mproc_pool_map, mproc_pool_for, mproc_results_next), in it and under no lock. */
+typedef void mproc_progress_fn(void *context, const mproc_progress *progress);
+/* One ready made; context is its label, a text (NULL: "progress"). Writes to standard error: on a terminal a bar with the time
+ * that is left, elsewhere a line each. */
+MPROC_API void mproc_progress_bar(void *label, const mproc_progress *progress);
 typedef struct mproc_map_options {
     size_t      size;
     size_t      chunk;              /* for: items of a range; arrays: items claimed together. While they are done quickly, a
@@ -86,6 +98,9 @@ typedef struct mproc_map_options {
     bool        unordered;          /* of mproc_results: as they finish */
     size_t      ahead;              /* of mproc_results: items submitted and not yet read; 0: 4 tasks a worker */
     bool        unpack;             /* variants: each item is a list, and what it holds are the first arguments */
+    mproc_progress_fn *progress;    /* told while the map is waited for, and at its end; NULL: nobody */
+    void       *progress_context;
+    uint32_t    progress_ms;        /* not more often than this; 0: 1000 */
     mproc_deadline deadline;        /* of mproc_results: for all of them, however they are read; zero: none */
 } mproc_map_options;
 /* Handles among the arguments of processes (arrays, locks, queues, ...): workers open them when they first need them, by

@@ -7,6 +7,7 @@
 #include "platform/story.h"
 #include "pool/granule.h"
 #include "pool/map.h"
+#include "pool/progress.h"
 
 /* ---- checking ---- */
 
@@ -86,6 +87,7 @@ static int map_do(mproc_pool *pool, mproc__map_request *request)
     int rc = map_ask(pool, request, &future);
     if (rc < 0)
         return rc;
+    mproc__progress_await(future, request->options);
     rc = mproc_future_result(future, MPROC_FOREVER, NULL);
     mproc_future_close(&future);
     return rc < 0 ? mproc__handle_story(&pool->handle, rc) : rc;

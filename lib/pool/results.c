@@ -45,6 +45,7 @@ static int results_configure(mproc_results *results, const mproc_map_options *op
         results->chunk = options->chunk;
         results->deadline = options->deadline;
     }
+    mproc__teller_init(&results->teller, options);
     int rc = options ? mproc_variant_copy(options->args, &results->args) : 0;
     if (rc == 0 && mproc__packed_add(&results->packed_args, results->args, MPROC__BATCH_BYTES / 4) < 0)
         mproc__packed_free(&results->packed_args); /* every item goes alone, then */
@@ -305,6 +306,13 @@ static void window_cancel(mproc_results *results)
     }
 }
 
+static void results_tell(mproc_results *results, bool ended)
+{
+    mproc_progress progress = {.done = results->read, .failed = results->failed, .ended = ended};
+    progress.total = results->feed.source ? 0 : mproc_variant_count(results->feed.items);
+    mproc__teller_tell(&results->teller, progress);
+}
+
 static bool results_late(const mproc_results *results)
 {
     return results->deadline.ns && mproc__deadline_past(results->deadline);
@@ -314,6 +322,7 @@ static int results_expire(mproc_results *results)
 {
     size_t open = results->open;
     results->over = true;
+    results_tell(results, true);
     window_cancel(results);
     return mproc__fail(-ETIME, "the map's deadline has passed: %zu items under way were cancelled", open);
 }
@@ -322,22 +331,38 @@ static int results_expire(mproc_results *results)
 static int results_end(mproc_results *results)
 {
     results->over = true;
+    results_tell(results, true);
     if (!results->feed.code)
         return mproc__fail_plain(MPROC_EEND);
     mproc__story_copy(&results->feed.error, mproc__story());
     return results->feed.code;
 }
 
+/* Until one can be read; woken in between to tell how far the map is. */
+static int entry_await(mproc_results *results, mproc_deadline deadline, mproc__entry **ret_entry)
+{
+    for (;;) {
+        int64_t until = mproc__teller_next_ns(&results->teller);
+        if (results->deadline.ns && results->deadline.ns < until)
+            until = results->deadline.ns;
+        if (deadline.ns < until)
+            until = deadline.ns;
+        int rc = window_wait(results, (mproc_deadline){until}, ret_entry);
+        if (rc != -ETIMEDOUT || mproc__deadline_past(deadline) || results_late(results))
+            return rc;
+        results_tell(results, false);
+    }
+}
+
 static int result_next(mproc_results *results, mproc_deadline deadline, mproc_result *ret_result)
 {
     mproc__entry *entry = NULL;
-    bool own = results->deadline.ns && results->deadline.ns < deadline.ns;
     if (results->over)
         return mproc__fail_plain(MPROC_EEND);
     if (results_late(results))
         return results_expire(results);
     mproc__results_fill(results);
-    int rc = window_wait(results, own ? results->deadline : deadline, &entry);
+    int rc = entry_await(results, deadline, &entry);
     if (rc == -ETIMEDOUT && results_late(results))
         return results_expire(results);
     if (rc < 0)
@@ -345,6 +370,9 @@ static int result_next(mproc_results *results, mproc_deadline deadline, mproc_re
     if (!entry)
         return results_end(results);
     entry_show(results, entry, ret_result);
+    results->read++;
+    results->failed += ret_result->code != 0;
+    results_tell(results, false);
     if (!results->feed.source)
         mproc__results_fill(results); /* the workers go on while the caller looks at this one */
     return 0;

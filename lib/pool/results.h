@@ -12,6 +12,7 @@
 #include "pool/batch.h"
 #include "pool/future.h"
 #include "pool/pool.h"
+#include "pool/progress.h"
 
 /* One task: a single item, or a batch of them. */
 typedef struct mproc__entry {
@@ -57,6 +58,8 @@ struct mproc_results {
     bool unordered, unpack;
     size_t ahead, chunk; /* 0: not chosen */
     mproc_deadline deadline;
+    mproc__teller teller;
+    uint64_t read, failed;     /* results that the caller has seen */
     mproc__entry *begin, *end; /* the window */
     size_t entries, open;      /* in it; items in it that were not read */
     uint32_t batch;            /* items of the next one */

@@ -265,7 +265,7 @@ START_TEST(lists_are_unpacked_to_arguments)
 END_TEST
 
 /* Zero is "the library chooses" here, so there is no chunk size below 1 to refuse. */
-/* shows: EXEC-02 POOL-17 */
+/* shows: EXEC-02 */
 START_TEST(any_chunk_gives_the_same_results)
 {
     static const size_t chunks[] = {0, 1, 6, 59, 60, 61, 1000, SIZE_MAX};

@@ -193,7 +193,6 @@ START_TEST(without_retries_a_checkpoint_is_kept_nowhere)
 END_TEST
 
 /* Blocks of the dead, and those that a checkpoint outgrew, are free again: else the small pool would fill up. */
-/* shows: POOL-32 EXEC-34 */
 START_TEST(checkpoints_leave_no_blocks_behind)
 {
     mproc_pool *pool = NULL;
