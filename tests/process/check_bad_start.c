@@ -63,7 +63,6 @@ END_TEST
 
 /* ---- arguments ---- */
 
-/* shows: START-D */
 START_TEST(what_cannot_cross_is_found_deep_inside_the_arguments)
 {
     enum { LEVELS = 20 };

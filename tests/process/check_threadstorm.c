@@ -185,7 +185,6 @@ static void tick(unsigned us)
     ck_assert_int_eq(setitimer(ITIMER_REAL, &timer, NULL), 0);
 }
 
-/* shows: DEATH-9 START-B START-E */
 START_TEST(starts_joins_stops_and_signals_are_right_while_threads_and_signals_come_and_go)
 {
     int method = case_method(_i);
