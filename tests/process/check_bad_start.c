@@ -224,14 +224,6 @@ static int exits(void *context)
     exit(rc == 0 ? 0 : 1);
 }
 
-static bool nobody_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0) {
-    }
-    return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
-}
-
 /* Behind the end of everything: it works, and what it has made anew goes with the process. */
 START_TEST(a_start_in_a_late_exit_handler_works_and_leaves_nobody)
 {
@@ -241,7 +233,7 @@ START_TEST(a_start_in_a_late_exit_handler_works_and_leaves_nobody)
     ck_assert_int_eq(support_reap(support_fork(exits, &_i), LIMIT_MS), 0);
     ck_assert_int_eq(read(said.read_fd, &byte, 1), 1);
     ck_assert_int_eq(byte, 'y');
-    ck_assert(support_until(nobody_left, NULL, LIMIT_MS));
+    ck_assert(support_until(nobody_is_left, NULL, LIMIT_MS));
     late_fd = -1;
     gate_destroy(&said);
 }

@@ -131,14 +131,6 @@ static int owner_main(void *context)
         pause();
 }
 
-static bool nobody_is_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-    return waitpid(-1, NULL, WNOHANG) < 0;
-}
-
 static pid_t pid_read(const gate *from)
 {
     pid_t pid = -1;

@@ -52,14 +52,6 @@ static int dies_behind_its_nursery(void *context)
     return kill(getpid(), SIGKILL);
 }
 
-static bool nobody_is_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-    return waitpid(-1, NULL, WNOHANG) < 0;
-}
-
 /* shows: DEATH-9 */
 START_TEST(nobody_outlives_an_owner_that_is_killed_right_after_its_nursery)
 {

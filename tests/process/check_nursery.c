@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 
 #include "process/process.h"
-#include "process/process_support.h"
+#include "process/spares_support.h"
 
 enum { CHILDREN = 3 };
 
@@ -32,29 +32,6 @@ static int sleeps_quietly(mproc_call *call)
     for (;;)
         pause();
     return 0;
-}
-
-/* The program's nursery is the one child of this process of that name. */
-static pid_t nursery_pid(void)
-{
-    char path[64], name[32];
-    int pid;
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    FILE *list = fopen(path, "re");
-    while (list && fscanf(list, "%d", &pid) == 1) {
-        snprintf(path, sizeof path, "/proc/%d/comm", pid);
-        FILE *file = fopen(path, "re");
-        bool found = file && fgets(name, sizeof name, file) && !strcmp(name, "mproc-nursery\n");
-        if (file)
-            fclose(file);
-        if (found) {
-            fclose(list);
-            return (pid_t)pid;
-        }
-    }
-    if (list)
-        fclose(list);
-    return -1;
 }
 
 /* ---- its life ---- */
@@ -172,14 +149,6 @@ static int starts_for_ever(void *context)
 }
 
 /* Reaps what has come to this process, a subreaper. */
-static bool nobody_is_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-    return waitpid(-1, NULL, WNOHANG) < 0;
-}
-
 /* shows: DEATH-9 DEATH-10 */
 START_TEST(an_owner_killed_at_any_moment_of_a_start_leaves_nobody)
 {

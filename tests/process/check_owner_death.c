@@ -195,14 +195,6 @@ static bool ended(void *pidfd)
 }
 
 /* Reaps what has come to this process, a subreaper; the owner itself is left for support_kill. */
-static bool nobody_is_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-    return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
-}
-
 static unsigned family_of(const scene *of)
 {
     if (of->cause->daemons)

@@ -286,14 +286,6 @@ static int owns_a_child_meanwhile(void *context)
         pause();
 }
 
-static bool nobody_is_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0) /* they came to this process, a subreaper */
-        ;
-    return waitpid(-1, NULL, WNOHANG) < 0;
-}
-
 /* shows: DEATH-9 */
 START_TEST(an_owner_killed_while_the_nursery_preloads_leaves_nobody)
 {

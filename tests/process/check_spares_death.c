@@ -368,14 +368,6 @@ static int starts_in_bursts(void *context)
 }
 
 /* Reaps what has come to this process, a subreaper. */
-static bool nobody_is_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-    return waitpid(-1, NULL, WNOHANG) < 0;
-}
-
 /* shows: DEATH-9 DEATH-10 */
 START_TEST(an_owner_killed_while_it_takes_spares_leaves_nobody)
 {

@@ -86,14 +86,6 @@ static int starter(void *context)
     return !next_works() ? NO_NEXT : rc < 0 ? REFUSED : WELL;
 }
 
-static bool nobody_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0) {
-    }
-    return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
-}
-
 /* shows: START-27 */
 START_TEST(an_allocation_that_fails_beyond_the_caller_is_an_error_or_nothing)
 {
@@ -102,7 +94,7 @@ START_TEST(an_allocation_that_fails_beyond_the_caller_is_an_error_or_nothing)
         attempt of = {&scenes[_i], n};
         int said = support_reap(support_fork(starter, &of), 2 * LIMIT_MS);
         ck_assert_msg(said == WELL || said == REFUSED, "%s, allocation %u: %d", scenes[_i].name, n, said);
-        ck_assert(support_until(nobody_left, NULL, LIMIT_MS));
+        ck_assert(support_until(nobody_is_left, NULL, LIMIT_MS));
         works = said == WELL ? works + 1 : 0;
         refused += said == REFUSED;
         ck_assert_uint_lt(n, MOST);

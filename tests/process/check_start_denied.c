@@ -127,19 +127,11 @@ static int later(void *context)
     return support_leaks_find(left, sizeof left) > 0 ? wrong(0, left) : 0;
 }
 
-static bool nobody_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0) {
-    }
-    return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
-}
-
 /* Runs it in a process of its own, with which all that it has started must end. */
 static void ck_runs(support_fn *fn, const void *context)
 {
     ck_assert_int_eq(support_reap(support_fork(fn, (void *)(uintptr_t)context), LIMIT_MS), 0);
-    ck_assert(support_until(nobody_left, NULL, LIMIT_MS));
+    ck_assert(support_until(nobody_is_left, NULL, LIMIT_MS));
 }
 
 START_TEST(a_program_in_a_sandbox_starts_what_it_can_and_names_what_is_denied)

@@ -323,20 +323,12 @@ static int owner(void *context)
 
 /* ---- the test ---- */
 
-static bool nobody_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0) {
-    }
-    return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
-}
-
 static void owner_run(const round_of *r)
 {
     memset(r->verdict, 0, sizeof *r->verdict);
     r->verdict->answer = CANNOT;
     ck_assert_int_eq(support_reap(support_fork(owner, (void *)(uintptr_t)r), 4 * OWNER_MS), 0);
-    ck_assert(support_until(nobody_left, NULL, OWNER_MS));
+    ck_assert(support_until(nobody_is_left, NULL, OWNER_MS));
     const verdict *v = r->verdict;
     const census none = {0}, *left = &v->left, *due = r->reference ? r->reference : &none;
     ck_assert_msg(

@@ -91,18 +91,10 @@ static pid_t family_make(scene *of, pid_t *ret_nursery)
     return pid;
 }
 
-static bool nobody_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0) {
-    }
-    return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
-}
-
 static void family_is_gone(scene *of)
 {
     char byte;
-    ck_assert_msg(support_until(nobody_left, NULL, LIVE_MS), "a process is left");
+    ck_assert_msg(support_until(nobody_is_left, NULL, LIVE_MS), "a process is left");
     ck_assert_int_eq(read(of->life.read_fd, &byte, 1), 0);
     close(of->life.read_fd);
     close(of->go.write_fd);

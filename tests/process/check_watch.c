@@ -193,14 +193,6 @@ static int owner_without_lasting_names(void *context)
     return sleeps(NULL);
 }
 
-static bool nobody_is_left(void *unused)
-{
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-    return waitpid(-1, NULL, WNOHANG) < 0;
-}
-
 /* shows: DEATH-9 */
 START_TEST(without_lasting_names_nobody_outlives_the_owner_either)
 {
