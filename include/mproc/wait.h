@@ -6,7 +6,7 @@
  *
  *                  blocks           threads  processes  in a signal handler  in a fork child
  *   wait           to its deadline  any (1)  any        no                   as the handles' wait_fd
- *   wait_fd        no               any      any        no                   works; thread home, process, waitset: -ECHILD
+ *   wait_fd        no               any      any        no                   works; thread home, process, future, waitset: -ECHILD
  *   waitset_next   to its deadline  any (1)  its own    no                   -ECHILD
  *   waitset_close  no               one      its own    no                   works: the parent's stays as it is
  *   the others     no               any      its own    no                   -ECHILD
@@ -18,6 +18,7 @@
  *   connection  always                                  when something can be received, or the end
  *   listener    always                                  when a client comes, or goes on with its handshake
  *   process     always but self; threads as well        from its end on
+ *   future      always                                  from its end on, callbacks included
  *   waitset     always                                  when something in it is; not for a message that a connection kept
  *   others      no: MPROC_EPLACE
  *
@@ -48,14 +49,16 @@ typedef struct mproc_wait_item {
     uint32_t  events;               /* of fd, as for poll(2): POLLIN, POLLOUT ...; at least one */
     uint32_t  ready;                /* out: 0: not ready. A handle: POLLIN. fd: what poll says of it, errors and hang-up as well */
 } mproc_wait_item;
-typedef enum mproc_wait_mode { MPROC_WAIT_ANY, MPROC_WAIT_ALL } mproc_wait_mode;
+typedef enum mproc_wait_mode { MPROC_WAIT_ANY, MPROC_WAIT_ALL, MPROC_WAIT_FIRST_FAILURE } mproc_wait_mode;
 
-/* Waits until one of the items is ready (all: until each has been), and says of each in its `ready` and of how many in
- * *ret_count, which may be NULL. Ready: the call that the item is for would not wait; that may be an error or the end. Of a
- * connection whose message has only begun to come, of a listener, of a waitset and of a process by forkserver it may come
- * early: try with MPROC_NOW. A deadline in the past looks once. Signals do not shorten the wait. No items: ANY waits to the
- * deadline, ALL is done at once. Any number of items, descriptors of any number.
- * -ETIMEDOUT: none was ready (all: not each); `ready` and *ret_count are written all the same. Other errors leave them alone,
+/* Waits until one of the items is ready (all: until each has been; first failure: until each has been or one of them is a
+ * future that failed or a process whose exit code is not 0; a cancelled future did not fail), and says of each in its `ready`
+ * and of how many in *ret_count, which may be NULL. What stands in the list twice is told twice. Ready: the call that the item
+ * is for would not wait; that may be an error or the end. Of a connection whose message has only begun to come, of a listener, of
+ * a waitset and of a process by forkserver it may come early: try with MPROC_NOW. A deadline in the past looks once. Signals do not shorten the wait. No items: ANY waits to the
+ * deadline, the others are done at once. Any number of items, descriptors of any number.
+ * -ETIMEDOUT: none was ready (the others: not each); `ready` and *ret_count are written all the same, and the story says how
+ * many of how many are not ready. Other errors leave them alone,
  * and their story names the item: what mproc_wait_fd answers; -EINVAL: neither handle nor events, an unknown mode, or more
  * items than RLIMIT_NOFILE; -EBADF: fd is not open; -ENOMEM. */
 MPROC_API int  mproc_wait(mproc_wait_item items[], size_t count, mproc_wait_mode mode, mproc_deadline deadline,
@@ -80,8 +83,10 @@ MPROC_API int  mproc_waitset_add_fd(mproc_waitset *set, int fd, uint32_t events,
 /* -ENOENT: it is not in the set. Remove a descriptor before you close it. */
 MPROC_API int  mproc_waitset_remove(mproc_waitset *set, void *handle);
 MPROC_API int  mproc_waitset_remove_fd(mproc_waitset *set, int fd);
-/* One that is ready, each in its turn. Processes are told once and leave the set. What is not served is told again.
- * -ETIMEDOUT: none was. MPROC_EEND: the set is empty; one who sleeps already does not hear of that. */
+/* One that is ready, each in its turn. Processes and futures are told once and leave the set: a set of futures gives them as
+ * they end, those that have ended already first. What else is not served is told again. -ETIMEDOUT: none was; of processes and
+ * futures the story says how many of how many have not ended. MPROC_EEND: the set is empty; one who sleeps already does not
+ * hear of that. */
 MPROC_API MPROC_CHECK int mproc_waitset_next(mproc_waitset *set, mproc_deadline deadline, mproc_ready *ret_ready);
 
 MPROC_END_DECLS

@@ -30,6 +30,8 @@ typedef struct mproc__handle_ops {
      * poll has just said of the descriptor; false asks, cheaply, for what it does not tell of. NULL: it tells all. No: the
      * descriptor is unreadable now, unless something is on its way to it. */
     bool (*ready)(mproc__handle *handle, bool readable);
+    bool (*failed)(mproc__handle *handle); /* of one that is ready: as a failure. NULL: never */
+    bool once;                             /* a set tells of it once, and it leaves */
 } mproc__handle_ops;
 
 struct mproc__handle {

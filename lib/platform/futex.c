@@ -57,8 +57,9 @@ static int futex_waitv_in(struct futex_waitv *list, const mproc__futex_word *wor
     long index;
 
     for (unsigned i = 0; i < count; i++)
-        list[i] = (struct futex_waitv){
-            .val = words[i].expected, .uaddr = (uint64_t)(uintptr_t)words[i].word, .flags = FUTEX_32};
+        list[i] = (struct futex_waitv){.val = words[i].expected,
+                                       .uaddr = (uint64_t)(uintptr_t)words[i].word,
+                                       .flags = FUTEX_32 | (words[i].local ? FUTEX_PRIVATE_FLAG : 0)};
     index = syscall(SYS_futex_waitv, list, count, 0, deadline_pointer(deadline, &storage), CLOCK_MONOTONIC);
     if (index >= 0)
         return (int)index;

@@ -45,11 +45,13 @@ int mproc__barrier(void);
 typedef struct mproc__futex_word {
     const _Atomic uint32_t *word;
     uint32_t expected;
+    bool local; /* of this process only */
 } mproc__futex_word;
 /* Sleeps while *word == expected. 0: woken, changed before, or interrupted by a signal (look again);
  * -ETIMEDOUT. shared: the word lies in memory that other processes map. */
 int mproc__futex_wait(const _Atomic uint32_t *word, uint32_t expected, bool shared, mproc_deadline deadline);
-/* The same on up to 128 shared words: returns the index of the woken word, or -EAGAIN (one had changed, or a signal
+enum { MPROC__FUTEX_WORDS = 128 };
+/* The same on up to MPROC__FUTEX_WORDS words: returns the index of the woken word, or -EAGAIN (one had changed, or a signal
  * came: look again), -ETIMEDOUT, -ENOMEM (now), -ENOSYS (the kernel or a sandbox lacks futex_waitv). */
 int mproc__futex_waitv(const mproc__futex_word *words, unsigned count, mproc_deadline deadline);
 /* How many it woke. */

@@ -41,6 +41,7 @@ static int map_start(mproc__map_request *request, mproc_future **ret_future)
     int rc = mproc__future_new(request->core, NULL, &future);
     if (rc < 0)
         return rc;
+    future->kind = &mproc__future_map;
     future->map = calloc(1, sizeof *future->map);
     rc = future->map ? 0 : mproc__fail(-ENOMEM, "no memory for a map");
     if (rc == 0) {

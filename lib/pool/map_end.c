@@ -206,6 +206,6 @@ void mproc__map_abandon(mproc_future *future)
     (void)mproc__map_cancel(future, true);
     pthread_mutex_unlock(&core->lock);
     mproc__pool_post(&core->view, &core->view.shared->command);
-    while (mproc__future_await(future, mproc_after_ms(ABANDON_MS)) < 0)
+    while (!mproc__future_await_outcome(future, mproc_after_ms(ABANDON_MS)))
         ; /* not forever: also where all workers wait for tasks, its memory is its workers' until they leave it */
 }

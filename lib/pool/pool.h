@@ -32,6 +32,16 @@ typedef struct mproc__pool_thread {
     _Atomic bool ended;  /* it will run nothing more; or swapped back, see worker_threads.c */
 } mproc__pool_thread;
 
+/* What the service thread (service.h) keeps of a pool whose futures it watches. Its own, but for `lingers`. */
+typedef struct mproc__service_host {
+    mproc_future *first, **end; /* watched, in order of coming; NULL: the pool is not in the list */
+    mproc__pool_core *next;
+    mproc__segment_sleep sleep;
+    int64_t look_ns; /* a future is to be looked at then */
+    unsigned count;  /* under the service's lock: futures it has */
+    bool lingers;    /* under the service's lock: a need of the pool itself, until it ends */
+} mproc__service_host;
+
 struct mproc__pool_core {
     mproc__pool_view view;
     _Atomic uint32_t references;
@@ -52,6 +62,7 @@ struct mproc__pool_core {
     mproc__pool_thread *threads; /* instead: one a desk; `lock` where they are started */
     size_t tasks_limit, bytes_limit;
     _Atomic bool ended; /* written under `lock`: nothing will run any more */
+    mproc__service_host service;
 
     pthread_mutex_t lock; /* all that follows */
     bool finishing;       /* `finisher` stops it, or has */
@@ -115,6 +126,8 @@ bool mproc__core_exit_disarm(mproc__pool_core *core);
 /* ---- renew.c ---- */
 /* Replaces a supervisor that has died; a few loads when it lives. In every call, before it relies on work being done. */
 void mproc__core_guard(mproc__pool_core *core);
+/* The same; until when a sleep may last at most: one that has not joined yet is to be looked at. */
+mproc_deadline mproc__core_watch(mproc__pool_core *core, mproc_deadline deadline);
 /* The same, and mproc__segment_wait on `done`, for whoever waits for work to end. -EDEADLK: as mproc__threads_block. */
 int mproc__core_wait(mproc__pool_core *core, uint32_t ticket, mproc_deadline deadline);
 /* The state is QUIT or KILL: waits until it has ended, and kills it if need be. */

@@ -182,13 +182,18 @@ void mproc__core_guard(mproc__pool_core *core)
         renew_quietly(core);
 }
 
-int mproc__core_wait(mproc__pool_core *core, uint32_t ticket, mproc_deadline deadline)
+mproc_deadline mproc__core_watch(mproc__pool_core *core, mproc_deadline deadline)
 {
     mproc__core_guard(core);
-    if (!core->view.threads && is_supervised(core) && !is_seen(core)) {
-        mproc_deadline look = mproc_after_ms(WATCH_MS);
-        deadline = look.ns < deadline.ns ? look : deadline;
-    }
+    if (core->view.threads || !is_supervised(core) || is_seen(core))
+        return deadline;
+    mproc_deadline look = mproc_after_ms(WATCH_MS);
+    return look.ns < deadline.ns ? look : deadline;
+}
+
+int mproc__core_wait(mproc__pool_core *core, uint32_t ticket, mproc_deadline deadline)
+{
+    deadline = mproc__core_watch(core, deadline);
     bool forever = core->view.threads && deadline.ns == INT64_MAX;
     int rc = forever ? mproc__threads_block(core, ticket) : 0;
     if (rc < 0)

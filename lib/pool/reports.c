@@ -72,14 +72,12 @@ size_t mproc__reports_text(const mproc_future *future, char *buffer, size_t size
 
 static int future_ended(const mproc_future *future, const void *ret, const char *call)
 {
-    int rc = mproc__handle_check(future, MPROC_TYPE_FUTURE);
-    if (rc == 0)
-        rc = mproc__core_check(future->core);
+    int rc = mproc__future_check(future);
     if (rc < 0)
         return rc;
     if (!ret)
         return mproc__fail(-EINVAL, "%s: nowhere to put it", call);
-    return mproc__future_look((mproc_future *)future)
+    return mproc__future_ended((mproc_future *)future)
                ? 0
                : mproc__fail(MPROC_ESTATE, "%s: it has not ended", call);
 }
@@ -135,9 +133,9 @@ int mproc_future_deaths(const mproc_future *future, mproc_variant *ret_list)
     rc = mproc_variant_copy(list, ret_list);
     if (rc < 0)
         return rc;
-    pthread_mutex_lock(&future->core->lock);
+    pthread_mutex_lock(future->home.lock);
     rc = deaths_list(future, ret_list);
-    pthread_mutex_unlock(&future->core->lock);
+    pthread_mutex_unlock(future->home.lock);
     if (rc < 0)
         mproc_variant_clear(ret_list);
     return rc;

@@ -7,6 +7,7 @@
 #include "platform/story.h"
 #include "pool/future.h"
 #include "pool/pool.h"
+#include "pool/service.h"
 
 /* ---- work ---- */
 
@@ -98,6 +99,7 @@ static int core_end(mproc__pool_core *core, bool idle, mproc_deadline deadline)
     atomic_store(&core->ended, true);
     pthread_mutex_unlock(&core->lock);
     mproc__pool_post(&core->view, &core->view.shared->done);
+    mproc__service_core_ended(core, deadline);
     return rc;
 }
 

@@ -52,8 +52,16 @@ static bool thread_exits(const char *tid)
     return flags & PF_EXITING;
 }
 
-/* Counts no further than `most`. */
-static unsigned threads_running(unsigned most)
+/* The library's own thread, while it holds nothing that a copy of the process would miss; 0: none. */
+static _Atomic pid_t own_thread;
+
+void mproc__launch_thread_own(pid_t tid)
+{
+    atomic_store(&own_thread, tid);
+}
+
+/* Counts no further than `most`, and leaves out `except`. */
+static unsigned threads_running(unsigned most, pid_t except)
 {
     struct stat status;
     unsigned count = 0;
@@ -63,7 +71,8 @@ static unsigned threads_running(unsigned most)
     mproc__own_fds_begin(); /* no other thread's child gets what is open here */
     DIR *directory = opendir("/proc/self/task");
     for (struct dirent *entry; directory && count < most && (entry = readdir(directory));)
-        count += entry->d_name[0] != '.' && !thread_exits(entry->d_name);
+        count += entry->d_name[0] != '.' && (except == 0 || atoi(entry->d_name) != except) &&
+                 !thread_exits(entry->d_name);
     if (directory)
         closedir(directory);
     mproc__own_fds_end();
@@ -72,7 +81,7 @@ static unsigned threads_running(unsigned most)
 
 int mproc__launch_threads_check(void)
 {
-    unsigned count = threads_running(UINT_MAX);
+    unsigned count = threads_running(UINT_MAX, atomic_load(&own_thread));
     if (count <= 1)
         return 0;
     return mproc__fail(
@@ -89,7 +98,7 @@ static bool is_alone(void)
     if (__libc_single_threaded)
         return true;
 #endif
-    return threads_running(2) <= 1;
+    return threads_running(2, 0) <= 1;
 }
 
 /* Buffered output must not come out once per process. A thread may sleep in a read with its stream locked,

@@ -61,6 +61,9 @@ int mproc__launch_check(int pidfd);
 
 /* 0, or MPROC_ETHREADS: this process has other threads, whose locks a forked copy would hold for ever. */
 int mproc__launch_threads_check(void);
+/* The thread that is not counted there: the library's own, which holds no lock across a fork. 0: there is none, or it runs
+ * functions of the user's now. One that has ended need not be taken back. */
+void mproc__launch_thread_own(pid_t tid);
 
 /* ---- arguments.c ---- */
 /* 0, or why a child could not be given them, and which: MPROC_EARGUMENT, MPROC_ECANNOTCROSS, -EBADF, -EMSGSIZE. */

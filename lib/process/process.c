@@ -114,11 +114,20 @@ static int process_wait_fd(mproc__handle *handle)
     return fd >= 0 ? fd : mproc__thread_fd(process);
 }
 
+static bool process_failed(mproc__handle *handle)
+{
+    int exit_code;
+    mproc_process *process = MPROC__CONTAINER(handle, mproc_process, handle);
+    return mproc_process_join(process, MPROC_NOW, &exit_code) == 0 && exit_code != 0;
+}
+
 static const mproc__handle_ops process_ops = {.type = MPROC_TYPE_PROCESS,
                                               .noun = "process",
                                               .destroy = process_destroy,
                                               .describe = process_describe,
-                                              .wait_fd = process_wait_fd};
+                                              .wait_fd = process_wait_fd,
+                                              .failed = process_failed,
+                                              .once = true};
 
 mproc_process *mproc__process_new(mproc__process_kind kind)
 {

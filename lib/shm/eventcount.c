@@ -28,8 +28,12 @@ enum {
     SLICE_OF_OTHERS_MS = 5000, /* of 100 sleepers under a thousandth of a CPU */
     CROWD = 32, /* other participants: from there on their words cost a wake 0.3 of a bare futex's and more */
     WATCHED_WATCH = 2, /* index of the watch's word, or of the first life word where that is not there */
-    WATCHED_MAX = MPROC__ROWS + 2
+    WATCHED_MAX = MPROC__ROWS + 2,
+    WATCHED_OF_SEVERAL = 120 /* events and memberships of several segments; beyond, looked at in slices */
 };
+_Static_assert((int)WATCHED_MAX <= (int)MPROC__FUTEX_WORDS &&
+                   (int)WATCHED_OF_SEVERAL + 2 <= (int)MPROC__FUTEX_WORDS,
+               "fits one sleep");
 
 /* The kernel or a sandbox lacks futex_waitv; found out at the first sleep, the same for the whole process. */
 static atomic_bool waitv_missing;
@@ -48,7 +52,7 @@ void mproc__eventcount_wake(mproc__eventcount_shared *event, bool shared)
 }
 
 typedef struct watch_set {
-    mproc__futex_word words[WATCHED_MAX];
+    mproc__futex_word words[MPROC__FUTEX_WORDS];
     unsigned count;
     unsigned first_life; /* index of the first life word */
     bool sliced;         /* somebody's death would wake nobody */
@@ -58,9 +62,7 @@ typedef struct watch_set {
 
 static void watch_add(watch_set *watch, const _Atomic uint32_t *word, uint32_t expected)
 {
-    watch->words[watch->count].word = word;
-    watch->words[watch->count].expected = expected;
-    watch->count++;
+    watch->words[watch->count++] = (mproc__futex_word){.word = word, .expected = expected};
 }
 
 /* The kernel wakes a sleeper on a dead owner's word only if FUTEX_WAITERS stands in it; libc keeps the bit. */
@@ -257,4 +259,106 @@ int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event
     if (code == -ENOSYS)
         atomic_store_explicit(&waitv_missing, true, memory_order_relaxed);
     return wait_sliced(segment, event, ticket, deadline);
+}
+
+/* ---- several segments ---- */
+
+/* Whether the caller must look again before it sleeps, as look_is_old says it. */
+static bool several_look(mproc__segment_sleep *sleeps, unsigned count)
+{
+    bool again = false;
+    for (unsigned i = 0; i < count; i++) {
+        mproc__segment *segment = sleeps[i].segment;
+        if (!segment || !segment->shared)
+            continue;
+        sleeps[i].row = mproc__segment_join(segment);
+        uint32_t membership = atomic_load_explicit(&segment->shared->membership, memory_order_seq_cst);
+        again |= !sleeps[i].looked || membership != sleeps[i].membership;
+        sleeps[i].looked = true;
+        sleeps[i].membership = membership;
+        again |= mproc__segment_sweep(segment) > 0;
+    }
+    return again;
+}
+
+static void several_events(watch_set *watch, const mproc__segment_sleep *sleeps, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const mproc__segment *segment = sleeps[i].segment;
+        bool shared = segment && segment->shared;
+        if (watch->count >= WATCHED_OF_SEVERAL) {
+            watch->sliced = true;
+            return;
+        }
+        watch_add(watch, &sleeps[i].event->word, sleeps[i].ticket);
+        watch->words[watch->count - 1].local = !shared;
+        if (shared)
+            watch_add(watch, &segment->shared->membership, sleeps[i].membership);
+    }
+}
+
+/* Life words as far as there is room; this sleeper's own look in each slice finds the deaths of the rest. */
+static void several_lives(watch_set *watch, const mproc__segment_sleep *sleeps, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        mproc__segment *segment = sleeps[i].segment;
+        if (!segment || !segment->shared)
+            continue;
+        if (sleeps[i].row < 0 || watch->count + mproc__segment_rows(segment) > MPROC__FUTEX_WORDS) {
+            watch->sliced = true;
+            continue;
+        }
+        mproc__row_shared *own = &segment->shared->rows[sleeps[i].row];
+        if (!mproc__robust_is_mine(&own->life))
+            mproc__row_crowd(own);
+        watch_others(watch, segment, (unsigned)sleeps[i].row);
+    }
+}
+
+static bool several_sweep(const mproc__segment_sleep *sleeps, unsigned count, bool tell)
+{
+    unsigned dead = 0;
+    for (unsigned i = 0; i < count; i++) {
+        mproc__segment *segment = sleeps[i].segment;
+        if (!segment || !segment->shared)
+            continue;
+        dead += mproc__segment_sweep(segment);
+        if (tell)
+            mproc__membership_changed(segment->shared);
+    }
+    return dead > 0;
+}
+
+static int several_sliced(const mproc__segment_sleep *sleeps, unsigned count, mproc_deadline deadline)
+{
+    const mproc__segment *segment = sleeps[0].segment;
+    int code = mproc__futex_wait(&sleeps[0].event->word, sleeps[0].ticket, segment && segment->shared,
+                                 slice_of(deadline, SLICE_MS));
+    (void)several_sweep(sleeps, count, false);
+    return look_code(code == 0 ? -EAGAIN : code, deadline);
+}
+
+int mproc__segments_wait(mproc__segment_sleep sleeps[], unsigned count, mproc_deadline deadline)
+{
+    watch_set watch;
+    watch.count = watch.first_life = 0;
+    watch.sliced = watch.watching = watch.look_again = false;
+    if (several_look(sleeps, count))
+        return 0;
+    if (atomic_load_explicit(&waitv_missing, memory_order_relaxed))
+        return several_sliced(sleeps, count, deadline);
+    several_events(&watch, sleeps, count);
+    watch.first_life = watch.count;
+    several_lives(&watch, sleeps, count);
+    if (watch.look_again)
+        return several_sweep(sleeps, count, false) ? 0 : several_sliced(sleeps, count, deadline);
+    mproc_deadline until = watch.sliced ? slice_of(deadline, SLICE_OF_WATCH_MS) : deadline;
+    int code = mproc__futex_waitv(watch.words, watch.count, until);
+    if (code == -ENOSYS)
+        atomic_store_explicit(&waitv_missing, true, memory_order_relaxed);
+    if (code == -ENOSYS || code == -ENOMEM)
+        return several_sliced(sleeps, count, deadline);
+    if (code >= (int)watch.first_life)
+        (void)several_sweep(sleeps, count, true);
+    return code >= 0 ? 0 : look_code(code, deadline);
 }

@@ -61,6 +61,23 @@ static void life_unlink(mproc__life *life, mproc__segment *segment)
     atomic_store_explicit(&segment->joined, 0, memory_order_release);
 }
 
+/* What other threads released last goes with this thread's next call of the kind, not only at its end: else a thread
+ * that makes one object after the other would keep the memory of all. */
+static void life_collect(mproc__life *life)
+{
+    mproc__segment **link = &life->first;
+    while (*link) {
+        mproc__segment *segment = *link;
+        if (!segment->orphan) {
+            link = &segment->holder_next;
+            continue;
+        }
+        life_unlink(life, segment);
+        mproc__row_leave(segment);
+        mproc__segment_destroy(segment);
+    }
+}
+
 /* The thread ends. */
 static void life_end(void *argument)
 {
@@ -106,6 +123,7 @@ static int life_take(mproc__segment *segment, mproc__life *life)
 {
     if (life->incarnation != mproc__incarnation())
         life_forget(life);
+    life_collect(life);
     bool have_row = segment->row_incarnation == mproc__incarnation();
     if (!have_row || !mproc__row_retake(segment)) {
         int code = mproc__row_take(segment);
@@ -145,6 +163,7 @@ bool mproc__life_leave(mproc__segment *segment)
     if (life_of_thread.incarnation != mproc__incarnation())
         life_forget(
             &life_of_thread); /* a fork child's list still holds this segment, which is about to be freed */
+    life_collect(&life_of_thread);
     if (segment->row_incarnation != mproc__incarnation()) {
         /* never joined, or a fork child's copy: nothing of ours is in the table */
     } else if (segment->holder == &life_of_thread) {

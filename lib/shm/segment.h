@@ -168,6 +168,18 @@ void mproc__segment_unannounce(mproc__segment *segment, unsigned row, pid_t pid,
 int mproc__segment_wait(mproc__segment *segment, mproc__eventcount_shared *event, uint32_t ticket,
                         mproc_deadline deadline);
 
+/* The same for events of several segments, and of none. `looked` is false at the first sleep of a caller; then the struct is
+ * kept from one sleep to the next, with a new ticket. */
+typedef struct mproc__segment_sleep {
+    mproc__segment *segment; /* NULL: the event is of this process only */
+    mproc__eventcount_shared *event;
+    uint32_t ticket;
+    uint32_t membership; /* of the caller's latest look */
+    int row;
+    bool looked;
+} mproc__segment_sleep;
+int mproc__segments_wait(mproc__segment_sleep sleeps[], unsigned count, mproc_deadline deadline);
+
 /* ---- waiting.c: who waits, for explain ---- */
 typedef enum mproc__wait_kind {
     MPROC__WAIT_ACQUIRE = 1, /* a lock, a permit, a writer's turn */

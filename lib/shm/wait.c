@@ -20,6 +20,7 @@ typedef struct wait_list {
     mproc_wait_item *items;
     struct pollfd *polls; /* of an item that was ready: -1 */
     size_t count, ready;
+    bool failed; /* one of those that are ready */
 } wait_list;
 
 /* ---- what to wait for ---- */
@@ -67,6 +68,12 @@ static uint32_t item_ready(const mproc_wait_item *item, short revents)
     return ready ? POLLIN : 0;
 }
 
+static bool item_failed(const mproc_wait_item *item)
+{
+    mproc__handle *handle = item->handle;
+    return handle && handle->ops->failed && handle->ops->failed(handle);
+}
+
 /* After poll: -EBADF, or counts who has become ready. */
 static int list_look(wait_list *list)
 {
@@ -80,14 +87,16 @@ static int list_look(wait_list *list)
         if (list->items[i].ready) {
             list->polls[i].fd = -1;
             list->ready++;
+            list->failed |= item_failed(&list->items[i]);
         }
     }
     return 0;
 }
 
 /* The first poll does not sleep: a handle may hold something that its descriptor does not tell. */
-static int list_wait(wait_list *list, size_t enough, mproc_deadline deadline)
+static int list_wait(wait_list *list, mproc_wait_mode mode, mproc_deadline deadline)
 {
+    size_t enough = mode == MPROC_WAIT_ANY ? 1 : list->count;
     mproc_deadline until = MPROC_NOW;
     for (;;) {
         bool last = mproc__deadline_past(deadline);
@@ -97,10 +106,11 @@ static int list_wait(wait_list *list, size_t enough, mproc_deadline deadline)
         if (polled < 0)
             return mproc__fail(-errno, "%zu items cannot be polled: %s", list->count, mproc_strerror(-errno));
         int code = list_look(list);
-        if (code < 0 || list->ready >= enough)
+        if (code < 0 || list->ready >= enough || (mode == MPROC_WAIT_FIRST_FAILURE && list->failed))
             return code;
         if (last)
-            return mproc__fail_plain(-ETIMEDOUT);
+            return mproc__fail(-ETIMEDOUT, "%zu of %zu are not ready", list->count - list->ready,
+                               list->count);
         until = deadline; /* not after EINTR: the first look must not sleep */
     }
 }
@@ -111,7 +121,7 @@ static int wait_check(const mproc_wait_item *items, size_t count, mproc_wait_mod
         return mproc__fail(-EINVAL, "no items");
     if (count > INT32_MAX)
         return mproc__fail(-EINVAL, "no process has %zu items to wait for", count);
-    if (mode != MPROC_WAIT_ANY && mode != MPROC_WAIT_ALL)
+    if (mode != MPROC_WAIT_ANY && mode != MPROC_WAIT_ALL && mode != MPROC_WAIT_FIRST_FAILURE)
         return mproc__fail(-EINVAL, "no way of waiting has number %d", (int)mode);
     return 0;
 }
@@ -130,7 +140,7 @@ int mproc_wait(mproc_wait_item items[], size_t count, mproc_wait_mode mode, mpro
         return mproc__fail(-ENOMEM, "no memory to wait for %zu items", count);
     code = list_polls(&list);
     if (code == 0)
-        code = list_wait(&list, mode == MPROC_WAIT_ALL ? count : 1, deadline);
+        code = list_wait(&list, mode, deadline);
     if (ret_count && (code == 0 || code == -ETIMEDOUT))
         *ret_count = list.ready;
     if (list.polls != few)

@@ -34,11 +34,18 @@ struct mproc_waitset {
     pthread_mutex_t lock; /* guards what follows */
     set_member *members;
     size_t count, capacity;
-    size_t cursor;         /* where to look next for what a member keeps */
+    size_t once,
+        once_ever; /* those that leave when they are told of: in the set, and added since there was none */
+    size_t cursor; /* where to look next for what a member keeps */
     _Atomic uint32_t turn; /* odd: look for that before the epoll. Without the lock */
 };
 
 /* ---- members; all with the lock held ---- */
+
+static bool member_once(const set_member *member)
+{
+    return member->handle && member->handle->ops->once;
+}
 
 static uint64_t member_key(const mproc_waitset *set, size_t place)
 {
@@ -97,6 +104,10 @@ static int member_add(mproc_waitset *set, mproc__handle *handle, int fd, uint32_
     member->context = context;
     if (handle)
         mproc__handle_keep(handle);
+    if (member_once(member)) {
+        set->once_ever = set->once ? set->once_ever + 1 : 1;
+        set->once++;
+    }
     set->count++;
     return 0;
 }
@@ -105,6 +116,7 @@ static int member_add(mproc_waitset *set, mproc__handle *handle, int fd, uint32_
 static mproc__handle *member_leave(mproc_waitset *set, set_member *member)
 {
     mproc__handle *handle = member->handle;
+    set->once -= member_once(member);
     (void)epoll_ctl(set->epoll, EPOLL_CTL_DEL, member->fd, NULL);
     *member = (set_member){.fd = -1, .generation = member->generation + 1};
     set->count--;
@@ -269,8 +281,7 @@ static mproc__handle *member_tell(mproc_waitset *set, set_member *member, uint32
                                .fd = member->handle ? -1 : member->fd,
                                .events = member->handle ? EPOLLIN : events,
                                .context = member->context};
-    bool once = member->handle && member->handle->type == MPROC_TYPE_PROCESS;
-    return once ? member_leave(set, member) : NULL;
+    return member_once(member) ? member_leave(set, member) : NULL;
 }
 
 /* Whether there was one that keeps something. */
@@ -331,6 +342,15 @@ static int next_now(mproc_waitset *set, mproc_ready *ret_ready)
     return told == 0 && !kept_first ? next_kept(set, ret_ready) : told;
 }
 
+static int set_late(mproc_waitset *set)
+{
+    pthread_mutex_lock(&set->lock);
+    size_t once = set->once, ever = set->once_ever;
+    pthread_mutex_unlock(&set->lock);
+    return once ? mproc__fail(-ETIMEDOUT, "%zu of %zu have not ended", once, ever)
+                : mproc__fail_plain(-ETIMEDOUT);
+}
+
 int mproc_waitset_next(mproc_waitset *set, mproc_deadline deadline, mproc_ready *ret_ready)
 {
     int code = waitset_check(set);
@@ -353,6 +373,6 @@ int mproc_waitset_next(mproc_waitset *set, mproc_deadline deadline, mproc_ready 
         if (code == 1)
             return 0;
         if (last)
-            return mproc__fail_plain(-ETIMEDOUT);
+            return set_late(set);
     }
 }

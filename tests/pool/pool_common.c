@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "platform/base.h"
 
+#include <dirent.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -170,11 +172,36 @@ int set_up_abort(mproc_call *call)
     abort();
 }
 
+static bool service_gone(void *unused)
+{
+    char path[300], name[32] = "";
+    bool gone = true;
+    DIR *directory = opendir("/proc/self/task");
+    (void)unused;
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
+        FILE *file = fopen(path, "re");
+        gone &= !(file && fgets(name, sizeof name, file) && strncmp(name, "mproc-service", 13) == 0);
+        if (file)
+            fclose(file);
+    }
+    if (directory)
+        closedir(directory);
+    return gone;
+}
+
+/* It ends by itself when nobody needs it any more, and nobody waits for its last steps but the hunter of leaks. */
+static void service_await(void)
+{
+    ck_assert(support_until(service_gone, NULL, 5000));
+}
+
 int pool_tests_main(int argc, char **argv, const char *name, void (*add)(TCase *))
 {
     mproc__process_main(&argc, &argv);
     Suite *suite = suite_create(name);
     TCase *all = support_case(suite, name);
+    tcase_add_checked_fixture(all, NULL, service_await);
     add(all);
     return support_run(suite, argc, argv);
 }

@@ -313,7 +313,7 @@ START_TEST(items_that_make_no_sense_are_refused_by_their_number)
     ck_assert_int_eq(refused(bad_fd, 2, MPROC_WAIT_ALL, "item 1"), -EBADF);
     ck_assert_int_eq(refused(shut, 2, MPROC_WAIT_ANY, "item 1"), -EBADF);
     ck_assert_int_eq(refused(deaf, 2, MPROC_WAIT_ANY, "item 1: a deaf toy"), MPROC_EPLACE);
-    ck_assert_int_eq(refused(&good, 1, 2, "number 2"), -EINVAL);
+    ck_assert_int_eq(refused(&good, 1, 3, "number 3"), -EINVAL);
     uint64_t no_handle[8] = {0};
     mproc_wait_item foreign = {.handle = no_handle, .ready = 5};
     ck_assert_int_eq(refused(&foreign, 1, MPROC_WAIT_ANY, "item 0"), -EINVAL);

@@ -50,7 +50,8 @@ static bool toy_ready(mproc__handle *handle, bool readable)
 
 #define TOY_OPS(number)                                                                                      \
     {                                                                                                        \
-        .type = number, .noun = "toy", .destroy = toy_destroy, .wait_fd = toy_wait_fd, .ready = toy_ready    \
+        .type = number, .noun = "toy", .destroy = toy_destroy, .wait_fd = toy_wait_fd, .ready = toy_ready,   \
+        .once = (number) == MPROC_TYPE_PROCESS                                                               \
     }
 static const mproc__handle_ops toy_ops = TOY_OPS(MPROC_TYPE_OBJECT);
 static const mproc__handle_ops ending_ops = TOY_OPS(MPROC_TYPE_PROCESS);
