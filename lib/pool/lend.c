@@ -200,7 +200,7 @@ bool mproc__lend_trim(mproc__lender *lender)
 
 void mproc__lend_return(mproc__lender *lender, mproc__lease lease)
 {
-    for (unsigned i = 0; lease >> i && i < MPROC__POOL_LENT; i++) {
+    for (unsigned i = 0; i < MPROC__POOL_LENT && lease >> i; i++) {
         if (!(lease >> i & 1) || --lender->uses[i] > 0)
             continue;
         const mproc__handle *handle = lender->handles[i];
