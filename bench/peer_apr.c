@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The thread pool of APR-util: peer_apr COUNT, a push for each item, to the end of all; prints ns an item. */
+#include "platform/base.h"
+
 #include <apr_general.h>
 #include <apr_thread_pool.h>
 #include <sched.h>

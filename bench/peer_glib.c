@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* GThreadPool of GLib: peer_glib COUNT, a push for each item, to the end of all; prints ns an item. */
+#include "platform/base.h"
+
 #include <glib.h>
 #include <stdio.h>
 #include <stdlib.h>

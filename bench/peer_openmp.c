@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* OpenMP, schedule(dynamic): peer_openmp trivial|long COUNT CHUNK, prints ns an item. */
+#include "platform/base.h"
+
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
