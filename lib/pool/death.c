@@ -113,17 +113,6 @@ static void slot_bury(mproc__pool_view *view, unsigned index, unsigned life)
         mproc__ready_return(view, slot - 1);
 }
 
-/* A block of a dead worker may be named by a task that is done. Who frees results decides (the submitter); here it is
- * only marked, so that the row's next owner is not taken for it. */
-static bool block_orphan(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context)
-{
-    mproc__block_state orphan = state;
-    orphan.state = MPROC__BLOCK_ORPHAN;
-    if (state.owner == *(const unsigned *)context && state.state == 0)
-        (void)mproc__arena_swap(arena, block, state, orphan);
-    return true;
-}
-
 /* ---- the worker ---- */
 
 void mproc__pool_bury_work(mproc__pool_view *view, unsigned index, mproc__worker_word self)
@@ -150,14 +139,32 @@ void mproc__pool_bury(mproc__pool_view *view, unsigned index, mproc__worker_word
     mproc__worker_word buried = dead;
     buried.state = dead.state == MPROC__WORKER_LEAVING ? MPROC__WORKER_LEFT : MPROC__WORKER_DEAD;
     mproc__pool_bury_work(view, index, dead);
-    if (dead.row && !view->threads) {
-        unsigned row = dead.row - 1;
-        mproc__arena_each(&view->arena, block_orphan, &row);
-        atomic_fetch_add(&view->shared->burials, 1);
-    }
     (void)mproc__worker_swap(&view->shared->workers[index], dead, buried);
     mproc__pool_post(view, &view->shared->done);
     mproc__pool_post(view, &view->shared->command);
+}
+
+/* ---- the row ---- */
+
+/* A block of a dead worker may be named by a task that is done. Who frees results decides (the submitter); here it is
+ * only marked, so that the row's next owner is not taken for it. */
+static bool block_orphan(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context)
+{
+    mproc__block_state orphan = state;
+    orphan.state = MPROC__BLOCK_ORPHAN;
+    if (state.owner == *(const unsigned *)context && state.state == 0)
+        (void)mproc__arena_swap(arena, block, state, orphan);
+    return true;
+}
+
+/* Only with the row's life word held, which is why it is not done where a desk is buried: a row that was left is at once
+ * another worker's, whose blocks these would be. */
+static void blocks_orphan(mproc__pool_view *view, unsigned row)
+{
+    if (view->threads)
+        return;
+    mproc__arena_each(&view->arena, block_orphan, &row);
+    atomic_fetch_add(&view->shared->burials, 1);
 }
 
 /* The owner, whom this or the life word wakes, starts another (renew.c). */
@@ -173,6 +180,7 @@ int mproc__pool_on_sweep(mproc__segment *segment, unsigned row, void *context)
     (void)segment;
     mproc__pool_view *view = context;
     supervisor_bury(view, row);
+    blocks_orphan(view, row);
     for (unsigned i = 0; i < mproc__desks(view->shared); i++) {
         mproc__worker_word worker = mproc__worker_load(&view->shared->workers[i]);
         if (worker.row == row + 1 && mproc__worker_unburied(worker.state))

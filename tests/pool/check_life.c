@@ -10,6 +10,9 @@
 #include <unistd.h>
 
 #include "platform/platform.h"
+#include "pool/death.h"
+#include "pool/payload.h"
+#include "pool/pool.h"
 #include "pool/pool_common.h"
 
 enum { WORKERS = 5, FIRST_LIMIT = 8, LAST_LIMIT = 64 };
@@ -143,6 +146,24 @@ START_TEST(a_crash_among_large_arguments_blocks_nobody)
 }
 END_TEST
 
+/* Its row is another worker's at once, whose blocks are not the dead one's. */
+START_TEST(burying_one_that_left_takes_no_block_from_its_rows_next_owner)
+{
+    uint32_t block;
+    mproc__block_state state;
+    mproc_pool *pool = pool_make(METHOD, 1);
+    mproc__pool_view *view = &pool->core->view;
+    mproc__worker_word left = {.state = MPROC__WORKER_LEAVING, .life = 7, .pid = mproc__pid()};
+    left.row = (unsigned)mproc__segment_join(view->segment) + 1;
+    ck_assert_int_eq(mproc__payload_block(view, 0, 100000, &block), 0);
+    mproc__pool_bury(view, MPROC__POOL_WORKERS - 1, left);
+    ck_assert(mproc__arena_get(&view->arena, block, &state));
+    ck_assert_int_eq(state.state, 0);
+    mproc__arena_free(&view->arena, block);
+    pool_end(&pool);
+}
+END_TEST
+
 static void add(TCase *all)
 {
     tcase_add_loop_test(all, a_worker_that_cannot_be_started_undoes_the_others, METHODS_FIRST,
@@ -153,6 +174,8 @@ static void add(TCase *all)
     tcase_add_loop_test(all, what_fails_after_the_end_was_asked_for_is_told, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_crash_among_large_arguments_blocks_nobody, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, burying_one_that_left_takes_no_block_from_its_rows_next_owner, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
 }
 
