@@ -198,6 +198,9 @@ static int order_store(mproc__pool_core *core, const mproc__order *order, uint32
     const mproc__batch_plan *plan = order->plan;
     mproc__task_shared *to = &core->view.slots[slot];
     to->items = plan ? plan->items : 0;
+    to->result.block =
+        0; /* a worker that died left one here, perhaps; a batch that fits its room stores none */
+    to->result.kind = MPROC__PAYLOAD_NONE;
     if (!plan)
         return mproc__payload_store(&core->view, slot, order->args, &to->args);
     to->packed_bytes = (uint32_t)(plan->shared->size + plan->size);

@@ -164,6 +164,29 @@ START_TEST(burying_one_that_left_takes_no_block_from_its_rows_next_owner)
 }
 END_TEST
 
+/* As a worker leaves it that is killed while it hands over a large result. */
+START_TEST(a_batch_does_not_free_what_a_dead_worker_left_in_its_slot)
+{
+    uint32_t block;
+    mproc__block_state state;
+    mproc_results *results;
+    mproc_result result;
+    mproc_pool *pool = pool_make(METHOD, 1);
+    mproc__pool_view *view = &pool->core->view;
+    mproc_variant items[] = {mproc_int(0), mproc_int(1), mproc_int(2), mproc_int(3)};
+    ck_assert_int_eq(result_int(submit(pool, task_square, MPROC_ARGS(7))), 49);
+    ck_assert_int_eq(mproc__payload_block(view, 0, 100000, &block), 0);
+    view->slots[0].result.block = block + 1;
+    ck_assert_int_eq(mproc_pool_map_variants(pool, task_square, items, 4, NULL, &results), 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(mproc_results_next(results, mproc_after_ms(support_ms(10000)), &result), 0);
+    mproc_results_close(&results);
+    ck_assert(mproc__arena_get(&view->arena, block, &state));
+    mproc__arena_free(&view->arena, block);
+    pool_end(&pool);
+}
+END_TEST
+
 static void add(TCase *all)
 {
     tcase_add_loop_test(all, a_worker_that_cannot_be_started_undoes_the_others, METHODS_FIRST,
@@ -174,6 +197,8 @@ static void add(TCase *all)
     tcase_add_loop_test(all, what_fails_after_the_end_was_asked_for_is_told, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_crash_among_large_arguments_blocks_nobody, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_batch_does_not_free_what_a_dead_worker_left_in_its_slot, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, burying_one_that_left_takes_no_block_from_its_rows_next_owner, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
