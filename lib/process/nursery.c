@@ -22,7 +22,7 @@
 #include "process/spare.h"
 #include "process/surroundings.h"
 
-enum { NURSERY_LEAVE_MS = 2000 };
+enum { NURSERY_LEAVE_MS = 2000, NURSERY_LOOK_MS = 10 };
 
 /* Held while it is made or ended, which takes as long as a program that is slow before mproc_init. Neither is taken by
  * forks, which happen under it (a program without mproc_init): a fork child makes both anew. */
@@ -256,7 +256,7 @@ void mproc__nursery_doom(mproc__nursery *nursery, unsigned slot)
 static void program_undo(mproc__nursery *nursery, unsigned slot)
 {
     mproc__nursery_doom(nursery, slot);
-    (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
+    mproc__nursery_await_undone(nursery, slot);
 }
 
 int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int socket, pid_t *ret_pid,
@@ -336,8 +336,29 @@ bool mproc__nursery_reaped(mproc__nursery *nursery, unsigned slot)
 bool mproc__nursery_told(mproc__nursery *nursery, unsigned slot)
 {
     /* Alive is asked before the slot is read: what it wrote in its last moment counts. */
-    bool lives = mproc__nursery_lives(nursery);
-    return mproc__nursery_reaped(nursery, slot) || !lives;
+    bool gone = mproc__nursery_gone(nursery);
+    return mproc__nursery_reaped(nursery, slot) || gone;
+}
+
+/* An end may be told while the nursery has yet to see that the slot is doomed. */
+static bool nursery_undone(mproc__nursery *nursery, unsigned slot)
+{
+    return mproc__nursery_told(nursery, slot) &&
+           (!atomic_load_explicit(&nursery->shared->slots[slot].doomed, memory_order_acquire) ||
+            mproc__nursery_gone(nursery));
+}
+
+/* The death of a nursery that has no row yet wakes nobody: until it has one, its pidfd is looked at. */
+void mproc__nursery_await_undone(mproc__nursery *nursery, unsigned slot)
+{
+    for (;;) {
+        uint32_t ticket = mproc__eventcount_prepare(&nursery->shared->ended);
+        if (nursery_undone(nursery, slot))
+            return;
+        bool has_row = atomic_load_explicit(&nursery->shared->row, memory_order_acquire) > 0;
+        (void)mproc__segment_wait(nursery->segment, &nursery->shared->ended, ticket,
+                                  has_row ? MPROC_FOREVER : mproc_after_ms(NURSERY_LOOK_MS));
+    }
 }
 
 int mproc__nursery_await(mproc__nursery *nursery, unsigned slot, const _Atomic bool *collected,

@@ -32,7 +32,9 @@ enum {
  *             was a spare leaves FREE for ENDED), by the owner only while no child has the slot.
  *             A reader that sees RUNNING for ever has outlived the nursery: its row is dead then.
  * doomed:     set by the owner when a start has failed whose child only the nursery can end, if there is one; cleared by
- *             the nursery before it kills. Who dies there is everybody's end, or the child's.
+ *             the nursery (release) after it has sent the SIGKILL or told the end, and until then the owner gives the
+ *             slot to nobody: what is done for the failed start never meets the slot's next child. Dies the owner
+ *             there, it is everybody's end; dies the nursery, so do its children, and the next has slots of its own.
  * watched_pid, watched_id: of a child that the owner has forked itself, and its lasting name (watch.c), 0: there is none.
  *             Written by the thread of the owner that starts it or has collected it, the id last when it comes
  *             and first when it goes; read by the nursery when the owner is dead. An owner that dies before the
@@ -107,8 +109,10 @@ int mproc__nursery_died(const mproc__nursery *nursery);
 /* One command with its socket. MPROC_EDIED: the nursery has died. */
 int mproc__nursery_command_send(mproc__nursery *nursery, uint32_t verb, unsigned slot, int socket);
 /* For a start whose answer did not arrive: SIGKILL to the slot's child, and its end is told in any case. No message, which the
- * system could refuse. */
+ * system could refuse. To be awaited by: */
 void mproc__nursery_doom(mproc__nursery *nursery, unsigned slot);
+/* Waits until the nursery has no more to do for a start that has failed, or is gone: the slot can be given to another. */
+void mproc__nursery_await_undone(mproc__nursery *nursery, unsigned slot);
 /* watch.c: a child of this process has the slot, and shall die with it; it is collected. MPROC_EDIED: as above. Neither waits. */
 int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, pid_t pid, int pidfd);
 void mproc__nursery_unwatch(mproc__nursery *nursery, unsigned slot);

@@ -51,7 +51,7 @@ __attribute__((noinline)) MPROC__FORK_TEXT static void slot_start(unsigned index
 {
     sigset_t mask;
     pid_t self = getpid();
-    atomic_store_explicit(&nursery.shared->slots[index].state, MPROC__SLOT_RUNNING, memory_order_relaxed);
+    atomic_store_explicit(&nursery.shared->slots[index].state, MPROC__SLOT_RUNNING, memory_order_release);
     mproc__signals_block(&mask);
     pid_t pid = fork();
     if (pid == 0) {
@@ -96,12 +96,10 @@ static void spares_adopt(void)
 
 static void slot_kill(unsigned index)
 {
-    if (nursery.pids[index] > 0) {
+    if (nursery.pids[index] > 0)
         kill(nursery.pids[index], SIGKILL); /* not reaped yet: no other has that pid */
-        return;
-    }
-    atomic_store_explicit(&nursery.shared->slots[index].state, MPROC__SLOT_ENDED, memory_order_release);
-    mproc__eventcount_post(&nursery.shared->ended, true);
+    else
+        atomic_store_explicit(&nursery.shared->slots[index].state, MPROC__SLOT_ENDED, memory_order_release);
 }
 
 static void command_run(const mproc__nursery_command *command, int fd)
@@ -135,21 +133,30 @@ static bool commands_run(void)
     }
 }
 
-/* The command of a doomed slot was sent before it was doomed, so it goes first: after it there is a child, or will be none.
- * False: it cannot be had now. */
-static bool doomed_kill(void)
+/* The command of a doomed slot was sent before it was doomed, so it goes first, and is looked for when the word has been
+ * read: after it there is a child, or will be none. False: it cannot be had now. */
+static bool slot_undo(unsigned index)
+{
+    _Atomic uint32_t *doomed = &nursery.shared->slots[index].doomed;
+    if (!atomic_load_explicit(doomed, memory_order_acquire))
+        return true;
+    if (!commands_run())
+        return false;
+    spares_adopt();
+    slot_kill(index);
+    atomic_store_explicit(doomed, 0, memory_order_release); /* last: from now on the slot is another's */
+    mproc__eventcount_post(&nursery.shared->ended, true);
+    return true;
+}
+
+static bool doomed_undo(void)
 {
     if (!atomic_exchange_explicit(&nursery.shared->doom, 0, memory_order_acquire))
         return true;
-    if (!commands_run()) {
-        atomic_store_explicit(&nursery.shared->doom, 1, memory_order_relaxed);
-        return false;
-    }
-    spares_adopt();
     for (unsigned i = 0; i < MPROC__SLOTS; i++)
-        if (atomic_load_explicit(&nursery.shared->slots[i].doomed, memory_order_acquire)) {
-            atomic_store_explicit(&nursery.shared->slots[i].doomed, 0, memory_order_relaxed);
-            slot_kill(i);
+        if (!slot_undo(i)) {
+            atomic_store_explicit(&nursery.shared->doom, 1, memory_order_relaxed);
+            return false;
         }
     return true;
 }
@@ -329,7 +336,7 @@ int mproc__nursery_main(mproc_call *call)
     for (;;) {
         uint32_t ticket = mproc__supervise_prepare();
         children_reap(); /* first: somebody may wait for the word */
-        bool all = commands_run() && doomed_kill();
+        bool all = commands_run() && doomed_undo();
         spares_adopt();
         if (atomic_load_explicit(&nursery.shared->stop, memory_order_acquire)) {
             mproc__spares_end(); /* all others have been joined */

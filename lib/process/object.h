@@ -31,8 +31,8 @@ uintptr_t mproc__object_program(const mproc__object_place *place);
 uintptr_t mproc__object_noted(const mproc__object_place *place);
 
 /* ---- by the list ---- */
-/* For the children that this process will fork: where the program's code is, which stays as long as the process. Before it has
- * other threads. */
+/* For the children that this process will fork: where the program's code is, which stays as long as the process. By the
+ * thread that forks them, before the first; others, which a preloaded library may have begun, may run. */
 void mproc__object_note(void);
 /* How often anything was unloaded when it was looked at: what was found is good while that stands still. */
 unsigned long long mproc__object_unloads(void);

@@ -29,7 +29,7 @@ static void served_undo(mproc__nursery *nursery, unsigned slot, int pidfd)
     int killed = pidfd >= 0 ? mproc__pidfd_signal(pidfd, SIGKILL) : -EBADF;
     if (killed < 0 && killed != -ESRCH)
         mproc__nursery_doom(nursery, slot);
-    (void)mproc__nursery_await(nursery, slot, NULL, MPROC_FOREVER);
+    mproc__nursery_await_undone(nursery, slot);
     if (pidfd >= 0)
         mproc__own_fd_close(pidfd);
     mproc__story_copy(&story, mproc__story());
@@ -81,8 +81,14 @@ static int fork_talk(mproc__nursery *nursery, unsigned slot, const mproc__boot_l
     int rc = mproc__boot_send(socket, nursery->pidfd, load);
     if (rc == 0 || rc == MPROC_EDIED) /* which may have said why before */
         rc = mproc__boot_await_pidfd(socket, nursery->pidfd, ret_pid, ret_pidfd);
-    if (rc < 0)
-        served_undo(nursery, slot, -1);
+    if (rc == 0)
+        return 0;
+    /* Still FREE: the nursery has taken the command without its descriptor, for which it had no room. */
+    bool begun =
+        atomic_load_explicit(&nursery->shared->slots[slot].state, memory_order_acquire) != MPROC__SLOT_FREE;
+    served_undo(nursery, slot, -1);
+    if (rc == MPROC_EDIED && !begun && mproc__nursery_lives(nursery))
+        rc = mproc__fail(-EMFILE, "start: the nursery has no room for descriptors");
     return rc;
 }
 

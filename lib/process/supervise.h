@@ -16,9 +16,9 @@
  * `owner_row`: the row to watch. Children inherit the blocked mask and two handlers: their first steps
  * (child.c) undo both. */
 int mproc__supervise_begin(mproc__segment *segment, mproc__eventcount_shared *command, unsigned owner_row);
+/* Before that, for those that fork often: their signals have a stack of their own, which children lack. */
+void mproc__supervise_stack(void);
 /* The dispositions and the mask again, after foreign code ran here. */
-void mproc__supervise_stack(
-    void); /* for those that fork often: their signals have a stack of their own, which children lack */
 void mproc__supervise_signals(void);
 /* In a child: the two handlers go, the mask is empty. */
 void mproc__supervised_signals(void);

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Starts that fail half-way are undone, and what undoes them meets nobody else. */
+#include "platform/base.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "process/process.h"
+#include "process/spares_support.h"
+
+/* ---- a slot's next child ---- */
+
+enum { UNDO_ROUNDS = 60, UNDO_TEXT_BYTES = 200000, UNDO_EXIT_CODE = 7 };
+
+static int lives_for_a_moment(mproc_call *call)
+{
+    (void)call;
+    usleep(2000);
+    return UNDO_EXIT_CODE;
+}
+
+/* A forkserver child that says what fails in its first steps, and goes. */
+static int fail_to_start(void)
+{
+    static char text[UNDO_TEXT_BYTES];
+    mproc_process *process = NULL;
+    memset(text, 'a', sizeof text - 1);
+    return mproc_process_start(
+        lives_for_a_moment, MPROC_ARGS(text),
+        MPROC_WITH(mproc_process_options, .start = MPROC_START_FORKSERVER, .limits.memory_bytes = 1),
+        &process);
+}
+
+/* shows: START-27 */
+START_TEST(what_undoes_a_failed_start_never_meets_the_next_child_of_its_slot)
+{
+    warm_spares(0);
+    for (unsigned spares = 0; spares <= 2; spares += 2) {
+        ck_assert_int_eq(mproc_set_spares(spares), 0);
+        for (int i = 0; i < (_i == MPROC_START_SPAWN ? UNDO_ROUNDS / 4 : UNDO_ROUNDS); i++) {
+            ck_assert_int_lt(fail_to_start(), 0);
+            ck_assert_int_eq(run(_i, lives_for_a_moment, MPROC_NONE), UNDO_EXIT_CODE);
+        }
+    }
+}
+END_TEST
+
+static void *fails_to_start(void *unused)
+{
+    intptr_t started = 0;
+    (void)unused;
+    for (int i = 0; i < UNDO_ROUNDS; i++)
+        started += fail_to_start() == 0;
+    return (void *)started;
+}
+
+/* How many did not come to their end. */
+static void *starts_well(void *unused)
+{
+    intptr_t bad = 0;
+    (void)unused;
+    for (int i = 0; i < UNDO_ROUNDS; i++) {
+        mproc_process *process = NULL;
+        int exit_code = 0;
+        int rc =
+            mproc_process_start(lives_for_a_moment, MPROC_NONE,
+                                MPROC_WITH(mproc_process_options, .start = MPROC_START_FORKSERVER), &process);
+        if (rc == 0)
+            rc = mproc_process_join(process, mproc_after_ms(support_ms(LIMIT_MS)), &exit_code);
+        bad += rc < 0 || exit_code != UNDO_EXIT_CODE;
+        mproc_process_close(&process);
+    }
+    return (void *)bad;
+}
+
+START_TEST(failing_and_good_starts_of_many_threads_do_not_meet_in_a_slot)
+{
+    pthread_t threads[4];
+    warm_spares((unsigned)_i);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, i < 2 ? fails_to_start : starts_well, NULL), 0);
+    for (int i = 0; i < 4; i++) {
+        void *bad = NULL;
+        ck_assert_int_eq(pthread_join(threads[i], &bad), 0);
+        ck_assert_int_eq((intptr_t)bad, 0);
+    }
+}
+END_TEST
+
+/* ---- a nursery on its way, or without descriptors ---- */
+
+START_TEST(a_first_start_that_fails_leaves_its_slot_only_when_the_nursery_is_done_with_it)
+{
+    enum { NO_DESCRIPTOR = 900 };
+    mproc_process *process;
+    ck_assert_int_eq(mproc_set_spares(0), 0);
+    int rc =
+        mproc_process_start(nothing, MPROC_ARGS(mproc_fd(NO_DESCRIPTOR)),
+                            MPROC_WITH(mproc_process_options, .start = MPROC_START_FORKSERVER), &process);
+    ck_assert_int_lt(rc, 0);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(run(MPROC_START_FORKSERVER, lives_for_a_moment, MPROC_NONE), UNDO_EXIT_CODE);
+    support_leaks_begin(); /* the nursery stays */
+}
+END_TEST
+
+static void nursery_limit(rlim_t soft, rlim_t hard)
+{
+    const struct rlimit limit = {soft, hard};
+    ck_assert_int_eq(prlimit(nursery_pid(), RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
+/* shows: START-27 */
+START_TEST(a_nursery_without_room_for_descriptors_is_given_more_or_says_so)
+{
+    struct rlimit ours;
+    mproc_process *process;
+    warm_spares(0);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &ours), 0);
+    nursery_limit(0, ours.rlim_max);
+    ck_assert_int_eq(run(MPROC_START_FORKSERVER, lives_for_a_moment, MPROC_NONE), UNDO_EXIT_CODE);
+    nursery_limit(0, 0);
+    ck_assert_int_eq(mproc_process_start(nothing, MPROC_NONE,
+                                         MPROC_WITH(mproc_process_options, .start = MPROC_START_FORKSERVER),
+                                         &process),
+                     -EMFILE);
+    kill(nursery_pid(), SIGKILL); /* its limit cannot be raised again */
+    ck_assert_int_eq(run(MPROC_START_FORKSERVER, nothing, MPROC_NONE), 0);
+    support_leaks_begin(); /* the next one stays */
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    mproc__process_main(&argc, &argv);
+    Suite *suite = suite_create("start undone");
+    TCase *undone = support_case(suite, "undone");
+    tcase_add_loop_test(undone, what_undoes_a_failed_start_never_meets_the_next_child_of_its_slot,
+                        FIRST_METHOD, PROCESS_METHODS);
+    tcase_add_loop_test(undone, failing_and_good_starts_of_many_threads_do_not_meet_in_a_slot, 0, 3);
+    TCase *nursery = support_case(suite, "nursery");
+    tcase_add_test(nursery, a_first_start_that_fails_leaves_its_slot_only_when_the_nursery_is_done_with_it);
+    tcase_add_test(nursery, a_nursery_without_room_for_descriptors_is_given_more_or_says_so);
+    return support_run(suite, argc, argv);
+}
