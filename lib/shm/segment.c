@@ -73,18 +73,26 @@ static int segment_map(mproc__segment *segment, size_t bytes)
     return 0;
 }
 
+/* Code that closes descriptors it does not know of (a task of a pool, say) may have closed ours, and what it opened next has
+ * the number: nothing is written there, and it is not closed. */
+static bool file_is_ours(const mproc__segment *segment)
+{
+    uint64_t now[2];
+    return file_of(segment->fd, now) && memcmp(now, segment->file, sizeof now) == 0;
+}
+
+/* One that is not mapped has not come so far as to know its file, and nobody else has seen it. */
 void mproc__segment_destroy(mproc__segment *segment)
 {
-    struct stat status;
     uint32_t kind;
     mproc__segment_unlist(segment);
-    bool ours = segment->published && fstat(segment->fd, &status) == 0;
-    if (segment->mapping)
+    bool mapped = segment->mapping != NULL;
+    if (mapped)
         munmap(segment->mapping, segment->mapping_bytes);
-    if (segment->fd >= 0)
+    if (segment->fd >= 0 && (!mapped || file_is_ours(segment)))
         close(segment->fd);
-    if (ours)
-        mproc__named_reap(segment->label, status.st_dev, status.st_ino, &kind);
+    if (mapped && segment->published)
+        mproc__named_reap(segment->label, segment->file[0], segment->file[1], &kind);
     if (segment->temporary)
         mproc__named_unlink(segment->temporary);
     free(segment->temporary);
@@ -379,14 +387,6 @@ static int range_check(const mproc__segment *segment, size_t offset, size_t leng
     return 0;
 }
 
-/* Code that closes descriptors it does not know of (a task of a pool, say) may have closed ours, and what it opened next has
- * the number: nothing is written there. */
-static bool file_is_ours(const mproc__segment *segment)
-{
-    uint64_t now[2];
-    return file_of(segment->fd, now) && memcmp(now, segment->file, sizeof now) == 0;
-}
-
 int mproc__segment_reserve(mproc__segment *segment, size_t offset, size_t length)
 {
     int code = range_check(segment, offset, length);
@@ -402,8 +402,8 @@ int mproc__segment_reserve(mproc__segment *segment, size_t offset, size_t length
     return 0;
 }
 
-/* Private memory: whole pages inside the range go back, the rest is zeroed, as a hole punched in a file reads. */
-static int private_release(unsigned char *start, size_t length)
+/* Memory without a descriptor: whole pages inside the range go back, the rest is zeroed, as a hole punched in a file reads. */
+static int mapped_release(unsigned char *start, size_t length, int advice)
 {
     size_t page = page_bytes();
     size_t head = mproc__round_up((uintptr_t)start, page) - (uintptr_t)start;
@@ -414,7 +414,7 @@ static int private_release(unsigned char *start, size_t length)
     size_t whole = (length - head) / page * page;
     memset(start, 0, head);
     memset(start + head + whole, 0, length - head - whole);
-    return whole && madvise(start + head, whole, MADV_DONTNEED) < 0 ? -errno : 0;
+    return whole && madvise(start + head, whole, advice) < 0 ? -errno : 0;
 }
 
 int mproc__segment_free_range(mproc__segment *segment, size_t offset, size_t length)
@@ -422,8 +422,10 @@ int mproc__segment_free_range(mproc__segment *segment, size_t offset, size_t len
     int code = range_check(segment, offset, length);
     if (code < 0 || length == 0)
         return code;
-    if (segment->fd < 0)
-        return private_release(segment->root + offset, length);
+    if (!segment->shared)
+        return mapped_release(segment->root + offset, length, MADV_DONTNEED);
+    if (segment->fd < 0 || !file_is_ours(segment))
+        return mapped_release(segment->root + offset, length, MADV_REMOVE);
     return mproc__memory_release(segment->fd, ROOT_OFFSET + offset, length);
 }
 

@@ -151,6 +151,34 @@ START_TEST(private_memory_given_back_reads_as_zeros_and_its_neighbours_stay)
 }
 END_TEST
 
+/* As after close_range(3, ~0), when the program then opens a file of its own. */
+START_TEST(a_file_that_has_the_number_of_the_segments_by_now_is_left_alone)
+{
+    enum { LARGE = 1 << 20, PART = 1 << 18 };
+    static char theirs[LARGE], read_back[LARGE];
+    ck_assert_int_eq(mproc__segment_create(MPROC__HOME_HOST, MPROC_TYPE_QUEUE, "t", LARGE, 0, &segment), 0);
+    int number = mproc__segment_fd(segment), file = mproc__memfd_create("theirs", LARGE);
+    memset(theirs, 7, LARGE);
+    ck_assert_int_eq(pwrite(file, theirs, LARGE, 0), LARGE);
+    int memory = dup(number);
+    ck_assert_int_eq(dup2(file, number), number);
+    char *root = mproc__segment_root(segment);
+    memset(root, 9, LARGE);
+    ck_assert_int_eq(mproc__segment_free_range(segment, PART, PART), 0);
+    ck_assert_int_eq(pread(file, read_back, LARGE, 0), LARGE);
+    ck_assert_mem_eq(read_back, theirs, LARGE);
+    ck_assert(root[PART - 1] == 9 && root[PART] == 0 && root[2 * PART - 1] == 0 && root[2 * PART] == 9);
+    struct stat status;
+    ck_assert_int_eq(fstat(memory, &status), 0);
+    ck_assert_int_le(status.st_blocks * 512, LARGE - PART + 32768); /* it went back to the system */
+    mproc__segment_release(segment);
+    ck_assert_int_ge(fcntl(number, F_GETFD), 0);
+    close(number);
+    close(file);
+    close(memory);
+}
+END_TEST
+
 /* Attaching must fail with this code and leave the descriptor open; it is closed here. */
 static void refuses(int fd, int wanted)
 {
@@ -276,6 +304,7 @@ int main(int argc, char **argv)
     tcase_add_test(use, no_room_is_an_error_at_creation);
     tcase_add_test(use, the_rest_is_reserved_later_and_given_back);
     tcase_add_test(use, private_memory_given_back_reads_as_zeros_and_its_neighbours_stay);
+    tcase_add_test(use, a_file_that_has_the_number_of_the_segments_by_now_is_left_alone);
     TCase *foreign = support_case(suite, "foreign");
     tcase_add_test(foreign, foreign_descriptors_are_refused_at_attach);
     tcase_add_test(foreign, a_damaged_header_is_found_at_attach);
