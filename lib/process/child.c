@@ -201,10 +201,16 @@ MPROC__FORK_TEXT static void step_begin(mproc__child_origin origin)
 
 /* The same of a child that the nursery has forked for a requester: with the report the requester gets a descriptor of it,
  * while it certainly lives. A message before, by itself, would wake the requester twice. */
-MPROC__FORK_TEXT static void step_go_served(int socket, int pidfd)
+MPROC__FORK_TEXT static void step_go_served(int socket, int pidfd, const mproc__limits *limits)
 {
-    if (mproc__boot_report_pidfd(socket, getpid(), pidfd) < 0)
-        _exit(1);
+    int rc = mproc__limits_descriptors(limits, false);
+    if (rc == 0)
+        rc = mproc__boot_report_pidfd(socket, getpid(), pidfd);
+    if (rc < 0)
+        child_fail(socket,
+                   mproc__fail(rc, "the child's first steps: sending its pidfd: %s", mproc_strerror(rc)));
+    if (mproc__limits_descriptors(limits, true) < 0)
+        _exit(1); /* it only goes down, as it did before */
     close(pidfd);
     close(socket);
 }
@@ -340,11 +346,12 @@ MPROC__FORK_TEXT static int step_become(mproc__boot_load *load)
 }
 
 /* Step 7. */
-MPROC__FORK_TEXT static int step_limits_received(mproc__boot_load *load)
+MPROC__FORK_TEXT static int step_limits_received(mproc__boot_load *load, bool soft_descriptors)
 {
     if (!load->boot.limits.asked)
         return 0;
     load->boot.limits.cgroup_fd = load->fds[MPROC__BOOT_CGROUP];
+    load->boot.limits.soft_descriptors = soft_descriptors;
     return mproc__limits_step(&load->boot.limits);
 }
 
@@ -428,7 +435,7 @@ MPROC__FORK_TEXT _Noreturn void mproc__child_received(int socket, pid_t parent, 
     if (rc == 0)
         rc = step_pidfd(origin, &pidfd);
     if (rc == 0)
-        rc = step_limits_received(&load);
+        rc = step_limits_received(&load, pidfd >= 0);
     if (rc == 0)
         rc = mproc__function_unpack(&load.boot.function, &fn);
     if (rc == 0)
@@ -436,7 +443,7 @@ MPROC__FORK_TEXT _Noreturn void mproc__child_received(int socket, pid_t parent, 
     if (rc < 0)
         child_fail(socket, rc);
     if (pidfd >= 0)
-        step_go_served(socket, pidfd);
+        step_go_served(socket, pidfd, &load.boot.limits);
     else
         step_go(socket, load.boot.die_with_parent);
     mproc__boot_load_clear(&load, true);

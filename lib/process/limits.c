@@ -203,6 +203,29 @@ static int cpu_time_put(const mproc__limits *limits)
     return rlimit_put(RLIMIT_CPU, soft, hard);
 }
 
+/* The soft mark is what counts; the hard one stays where it is until nothing is to be sent any more. A limit above that needs
+ * rights, and no exception. */
+static int descriptors_put(const mproc__limits *limits)
+{
+    struct rlimit now;
+    rlim_t soft = limits->descriptors, hard = soft;
+    if (limits->soft_descriptors && getrlimit(RLIMIT_NOFILE, &now) == 0 && soft < now.rlim_max)
+        hard = now.rlim_max;
+    return rlimit_put(RLIMIT_NOFILE, soft, hard);
+}
+
+int mproc__limits_descriptors(const mproc__limits *limits, bool on)
+{
+    struct rlimit now;
+    if (!asked(limits, MPROC__LIMIT_DESCRIPTORS))
+        return 0;
+    if (on)
+        return rlimit_put(RLIMIT_NOFILE, limits->descriptors, limits->descriptors);
+    if (getrlimit(RLIMIT_NOFILE, &now) < 0)
+        return -errno;
+    return rlimit_put(RLIMIT_NOFILE, now.rlim_max, now.rlim_max);
+}
+
 static int limit_put(const mproc__limits *limits, mproc__limit limit, mproc__limit_fault *ret_fault)
 {
     switch (limit) {
@@ -217,7 +240,7 @@ static int limit_put(const mproc__limits *limits, mproc__limit limit, mproc__lim
     case MPROC__LIMIT_CORE:
         return rlimit_put(RLIMIT_CORE, 0, 0);
     case MPROC__LIMIT_DESCRIPTORS:
-        return rlimit_put(RLIMIT_NOFILE, limits->descriptors, limits->descriptors);
+        return descriptors_put(limits);
     default:
         return rlimit_put(RLIMIT_DATA, limits->memory_bytes, limits->memory_bytes);
     }

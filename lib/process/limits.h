@@ -31,6 +31,8 @@ typedef struct mproc__limits {
     uint32_t cpu_seconds, descriptors;
     uint64_t memory_bytes;
     uint8_t cpus[MPROC__LIMIT_CPUS / 8];
+    bool
+        soft_descriptors; /* the child's: it has one to send, and calls mproc__limits_descriptors about that */
 } mproc__limits;
 
 /* What went wrong. */
@@ -46,6 +48,9 @@ void mproc__limits_clear(mproc__limits *limits); /* closes the group */
 int mproc__limits_put(const mproc__limits *limits, mproc__limit_fault *ret_fault);
 /* The same with a story, and a look whether the memory suffices to go on. */
 int mproc__limits_step(const mproc__limits *limits);
+/* The kernel compares what all processes of the user have under way in sockets with the limit of descriptors of who sends one.
+ * Not `on`: as much as this process may have, for as long as that takes; `on`: the limit, for good. 0 or -errno. */
+int mproc__limits_descriptors(const mproc__limits *limits, bool on);
 /* The story for a fault: "`step`: limits.nice: ...". */
 int mproc__limits_fail(const char *step, int code, const mproc__limit_fault *fault);
 

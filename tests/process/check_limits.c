@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "process/program_support.h"
@@ -179,6 +180,44 @@ START_TEST(a_stronger_priority_is_not_for_everybody)
     int method = _i;
     int status = support_reap(support_fork(wants_to_be_strong, &method), LIMIT_MS);
     support_children_kill(); /* its nursery, which is on its way */
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+/* ---- descriptors that the user has under way ---- */
+
+static int has_sixteen(mproc_call *call)
+{
+    struct rlimit limit;
+    (void)call;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == 16 && limit.rlim_max == 16 ? 0 : 1;
+}
+
+/* More than the child may have open, of the same user. Without a spare it sends a descriptor of itself. */
+static int starts_beside_many_under_way(void *unused)
+{
+    int pair[2], status = -1;
+    mproc_process *process = NULL;
+    (void)unused;
+    if (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0))
+        return 2;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+        return 3;
+    for (int i = 0; i < 40; i++)
+        if (mproc__fd_send(pair[0], "x", 1, &pair[0], 1, MPROC_FOREVER) < 0)
+            return 4;
+    mproc_set_spares(0);
+    if (start_limited(MPROC_START_FORKSERVER, has_sixteen, MPROC_NONE, LIMITS(.descriptors = 16), &process) <
+        0)
+        return 5;
+    int rc = mproc_process_join(process, mproc_after_ms(support_ms(LIMIT_MS)), &status);
+    return rc < 0 ? 6 : status;
+}
+
+START_TEST(what_others_of_the_user_have_under_way_does_not_count_against_a_childs_descriptors)
+{
+    int status = support_reap(support_fork(starts_beside_many_under_way, NULL), LIMIT_MS);
+    support_children_kill();
     ck_assert_int_eq(status, 0);
 }
 END_TEST
@@ -406,6 +445,7 @@ int main(int argc, char **argv)
                         ALL_METHODS);
     tcase_add_test(each, one_that_has_used_up_its_time_is_ended_by_the_signal_for_it);
     tcase_add_loop_test(each, a_stronger_priority_is_not_for_everybody, FIRST_METHOD, ALL_METHODS);
+    tcase_add_test(each, what_others_of_the_user_have_under_way_does_not_count_against_a_childs_descriptors);
     tcase_add_loop_test(each, cpu_time_descriptors_and_core_files_are_limited, FIRST_METHOD, PROCESS_METHODS);
     TCase *groups = support_case(suite, "groups");
     tcase_add_loop_test(groups, a_child_joins_the_group_before_its_function_runs, FIRST_METHOD,
