@@ -31,7 +31,8 @@
  * several threads one waits, the others go on; a new nursery that is stopped (SIGSTOP) on its way is killed, and made
  * again later. A program that is killed before it makes any such call takes them along by the closing of its
  * descriptors, two for each such child; a start that finds more than half of all descriptors in use does without those,
- * and leaves a child that runs on. A nursery that is stopped (SIGSTOP) is not dead: what only it can do waits until it
+ * and leaves a child that runs on. Who closes descriptors that are not his, as by close_range(3, ~0), kills his children
+ * by fork and spawn with those. A nursery that is stopped (SIGSTOP) is not dead: what only it can do waits until it
  * goes on, which is a start that finds no spare, the end of what it started, and that all it started is killed when
  * this process has died; deadlines hold. A program that waits for any child, or ignores SIGCHLD, takes exit codes away: Linux 6.15
  * on still tells them, before that join answers MPROC_EUNKNOWN.

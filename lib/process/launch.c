@@ -135,6 +135,7 @@ typedef struct launch {
     pid_t pid;
     int pidfd;
     int sockets[2]; /* ours; the child's, which only a leash keeps open here, else -1 */
+    bool tied;      /* they can become a leash */
 } launch;
 
 /* Whether the kernel drops ended children at once, so that a pid may be another's by now. */
@@ -181,6 +182,8 @@ static int launch_finish(const mproc__launch_options *options, const mproc__boot
     int rc = launch_identify(child);
     if (rc < 0)
         return launch_undo(child, rc);
+    /* It may have ended, and its pid may be another's: then it will not report, and nothing is asked for. */
+    child->tied = options->ret_leash && mproc__leash_tie(child->sockets, child->pid);
     rc = options->before_go ? options->before_go(child->pid, child->pidfd, options->context) : 0;
     if (rc < 0) /* also MPROC_EDIED, which is not this child's death but its watcher's: it has said nothing */
         return launch_undo(child, rc);
@@ -195,7 +198,7 @@ static int launch_finish(const mproc__launch_options *options, const mproc__boot
     }
     if (rc < 0)
         return launch_undo(child, rc);
-    if (options->ret_leash && mproc__leash_make(child->sockets, child->pid))
+    if (child->tied && mproc__leash_make(child->sockets))
         memcpy(options->ret_leash, child->sockets, sizeof child->sockets);
     else
         mproc__leash_close(child->sockets);

@@ -7,6 +7,10 @@
  * promise says which goes first. It is late, where much memory is freed first; the nursery, which wakes by the life word, is
  * what ends the children as a rule.
  *
+ * A living owner that closes both ends itself, as by close_range(3, ~0), does the same to the kernel as its death does, and kills
+ * the child. Rejected against that, as each has another process hold an end: a copy with the nursery (a message at each start,
+ * and it is the nursery's death that the leash is for), one in the child (it would end with the child's own close_range).
+ *
  * The pair is the one of the start's conversation, so it costs six system calls a start, 1.5 to 3 us, and two descriptors while
  * the child runs. Those a program may need for itself: a start that has to take them from the upper half does without. */
 #include "platform/base.h"
@@ -18,19 +22,24 @@
 #include "process/leash.h"
 #include "process/own_fds.h"
 
-static bool ask_for_signals(int socket, pid_t pid)
+/* Whose signals, before anything is asked for: the socket keeps the process, whatever becomes of its pid. */
+static bool socket_tie(int socket, pid_t pid)
 {
-    return fcntl(socket, F_SETOWN, pid) == 0 && fcntl(socket, F_SETSIG, SIGKILL) == 0 &&
-           fcntl(socket, F_SETFL, O_ASYNC) == 0;
+    return fcntl(socket, F_SETOWN, pid) == 0 && fcntl(socket, F_SETSIG, SIGKILL) == 0;
 }
 
-/* Half made, it is harmless: the end that asks is closed first. */
-bool mproc__leash_make(const int sockets[2], pid_t pid)
+bool mproc__leash_tie(const int sockets[2], pid_t pid)
 {
     struct rlimit limit;
     int high = sockets[0] > sockets[1] ? sockets[0] : sockets[1];
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)high < limit.rlim_cur / 2 &&
-           ask_for_signals(sockets[0], pid) && ask_for_signals(sockets[1], pid);
+           socket_tie(sockets[0], pid) && socket_tie(sockets[1], pid);
+}
+
+/* Half made, it is harmless: the end that asks is closed first. */
+bool mproc__leash_make(const int sockets[2])
+{
+    return fcntl(sockets[0], F_SETFL, O_ASYNC) == 0 && fcntl(sockets[1], F_SETFL, O_ASYNC) == 0;
 }
 
 void mproc__leash_close(int sockets[2])
