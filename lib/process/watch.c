@@ -21,12 +21,15 @@
 
 #define NAMED_BY_TIME (UINT64_C(1) << 63)
 
+/* -ESRCH: it has ended. The time is that of whoever has the pid at the look: its own, if it has not ended after that. */
 static int lasting_name(pid_t pid, int pidfd, uint64_t *ret_name)
 {
     mproc__process_view view;
     if (mproc__pidfd_id(pidfd, ret_name) == 0)
         return 0;
     int rc = mproc__process_view_get(pid, &view);
+    if (mproc__pidfd_ended(pidfd) == 1)
+        return -ESRCH;
     if (rc == 0)
         *ret_name = view.start_ticks | NAMED_BY_TIME;
     return rc;
@@ -37,10 +40,12 @@ int mproc__nursery_watch(mproc__nursery *nursery, unsigned slot, pid_t pid, int 
     mproc__slot_shared *shared = &nursery->shared->slots[slot];
     uint64_t name;
     int rc = lasting_name(pid, pidfd, &name);
-    if (rc < 0)
+    if (rc < 0 && rc != -ESRCH)
         return mproc__fail(rc, "start: when the child (pid %d) began: %s", (int)pid, mproc_strerror(rc));
-    atomic_store_explicit(&shared->watched_pid, (int32_t)pid, memory_order_relaxed);
-    atomic_store_explicit(&shared->watched_id, name, memory_order_release);
+    if (rc == 0) {
+        atomic_store_explicit(&shared->watched_pid, (int32_t)pid, memory_order_relaxed);
+        atomic_store_explicit(&shared->watched_id, name, memory_order_release);
+    }
     if (mproc__pidfd_ended(nursery->pidfd) == 1) /* it does not look any more */
         return mproc__nursery_died(nursery);
     return 0;

@@ -164,6 +164,35 @@ END_TEST
 
 /* ---- kernels before 6.9 ---- */
 
+/* A program that ignores SIGCHLD: a child that has ended leaves no pid behind, or one that is another's. */
+static int watches_one_that_has_ended(void *unused)
+{
+    mproc__nursery *nursery;
+    (void)unused;
+    signal(SIGCHLD, SIG_IGN);
+    if (!forbid_fstatfs() || names_last() || mproc__nursery_get(&nursery) < 0)
+        return 1;
+    pid_t pid = fork();
+    if (pid == 0)
+        sleeps(NULL);
+    int pidfd = mproc__pidfd_open(pid);
+    if (mproc__pidfd_signal(pidfd, SIGKILL) < 0 || !support_until(ended, &pidfd, LIMIT_MS))
+        return 2;
+    const pid_t pids[] = {pid, getpid()};
+    for (size_t i = 0; i < MPROC__COUNT(pids); i++)
+        if (mproc__nursery_watch(nursery, SLOT, pids[i], pidfd) != 0 ||
+            atomic_load(&nursery->shared->slots[SLOT].watched_id) != 0)
+            return 11 + (int)i;
+    return 0;
+}
+
+START_TEST(one_that_has_ended_is_not_watched_and_nobody_in_its_stead)
+{
+    ck_assert_int_eq(support_reap(support_fork(watches_one_that_has_ended, NULL), LIMIT_MS), 0);
+    ck_assert(support_until(nobody_is_left, NULL, LIMIT_MS)); /* its nursery */
+}
+END_TEST
+
 static int says_and_sleeps(mproc_call *call)
 {
     gate_say(call, 0);
@@ -218,6 +247,7 @@ int main(int argc, char **argv)
     TCase *cost = support_case(suite, "cost");
     tcase_add_test(cost, a_start_by_fork_does_not_wake_the_nursery);
     TCase *older = support_case(suite, "older kernels");
+    tcase_add_test(older, one_that_has_ended_is_not_watched_and_nobody_in_its_stead);
     tcase_add_loop_test(older, without_lasting_names_nobody_outlives_the_owner_either, MPROC_START_FORK,
                         MPROC_START_SPAWN + 1);
     return support_run(suite, argc, argv);
