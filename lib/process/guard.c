@@ -36,7 +36,7 @@ static mproc__nursery *guard_renew(unsigned *ret_later_ms)
     *ret_later_ms = 0;
     if (rc == -EBUSY || (rc == 0 && mproc__family_stray()))
         *ret_later_ms = GUARD_LATER_MS;
-    else if (rc == -EAGAIN)
+    else if (rc < 0 && rc != MPROC_ENOINIT)
         *ret_later_ms = GUARD_REFUSED_MS;
     mproc__story_copy(&story, mproc__story()); /* the call that looked has its own result */
     return nursery;
