@@ -93,6 +93,8 @@ struct mproc_future {
     mproc_future *served_next;
     bool watched; /* the service has it; it frees what has become an orphan */
     bool orphan;  /* the last handle is gone */
+    bool
+        closing; /* it is, its callbacks run, and who closed it has not come to say so: the service holds it until then */
 };
 
 /* Of a pool; takes a reference to the core. */

@@ -109,21 +109,19 @@ static bool core_give(mproc__pool_core *core)
     return false;
 }
 
-/* A future that it has no longer to watch is freed if it is nobody's. Whoever stops the pool waits for that, so that the
- * pool's memory goes in that thread: in this one it would have to stay mapped, see life.c. */
-static void future_leave(mproc_future *future, bool mine)
+/* A future that it has no longer to watch loses the reference it had while its callbacks ran. Whoever stops the pool waits for
+ * that, so that the pool's memory goes in that thread: in this one it would have to stay mapped, see life.c. */
+static void future_leave(mproc_future *future)
 {
     mproc__pool_core *core = future->core;
     if (core)
         mproc__core_keep(core);
     pthread_mutex_lock(&service.lock);
-    bool gone = future->orphan;
-    future->watched = future->orphan = false;
+    bool closing = future->closing;
+    future->watched = false;
     pthread_mutex_unlock(&service.lock);
-    if (mine)
+    if (!closing) /* else it is released by who comes */
         mproc__handle_release(&future->handle);
-    else if (gone)
-        future->handle.ops->destroy(&future->handle);
     pthread_mutex_lock(&service.lock);
     service.needs--;
     if (core)
@@ -135,20 +133,32 @@ static void future_leave(mproc_future *future, bool mine)
     mproc__eventcount_post(&service.let_go, false);
 }
 
-/* An orphan has a reference again while its callbacks run: they may keep it. False: this is a fork child. */
+/* Callbacks may keep the future, and the program may close it meanwhile: so there is a reference for as long. Where the last
+ * one is gone, and who gave it up has not come to have it adopted, it stays until that one has come. */
+static void future_hold(mproc_future *future)
+{
+    uint32_t references = atomic_load(&future->handle.references);
+    pthread_mutex_lock(&service.lock);
+    while (references > 0 &&
+           !atomic_compare_exchange_weak(&future->handle.references, &references, references + 1))
+        ;
+    if (references == 0) {
+        future->closing = !future->orphan;
+        future->orphan = false;
+        atomic_store(&future->handle.references, 1);
+    }
+    pthread_mutex_unlock(&service.lock);
+}
+
+/* False: this is a fork child. */
 static bool future_finish(mproc_future *future)
 {
-    pthread_mutex_lock(&service.lock);
-    bool mine = future->orphan;
-    future->orphan = false;
-    pthread_mutex_unlock(&service.lock);
-    if (mine)
-        atomic_store(&future->handle.references, 1);
+    future_hold(future);
     mproc__launch_thread_own(0);
     if (!mproc__callbacks_run(future))
         return false;
     mproc__launch_thread_own(mproc__tid());
-    future_leave(future, mine);
+    future_leave(future);
     return true;
 }
 
@@ -421,12 +431,16 @@ void mproc__service_watch(mproc_future *future)
 bool mproc__service_adopts(mproc_future *future)
 {
     pthread_mutex_lock(&service.lock);
-    bool watched = future->watched;
-    future->orphan = watched;
+    bool adopts = future->watched;
+    if (!future->closing)
+        future->orphan = adopts;
+    else if (!adopts) /* it was held for this call only, unless a callback has kept it */
+        adopts = atomic_fetch_sub(&future->handle.references, 1) > 1;
+    future->closing = false;
     pthread_mutex_unlock(&service.lock);
-    if (watched)
+    if (adopts)
         service_wake();
-    return watched;
+    return adopts;
 }
 
 static bool core_let_go(mproc__pool_core *core)

@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,43 @@ START_TEST(callbacks_run_in_order_before_waiters_go_on)
         mproc_future_close(&future);
     }
     pool_end(&pool);
+}
+END_TEST
+
+typedef struct latecomer {
+    _Atomic bool inside, closed;
+    mproc_future *_Atomic kept;
+} latecomer;
+
+static int keep_when_closed(mproc_future *future, void *context)
+{
+    latecomer *of = context;
+    atomic_store(&of->inside, true);
+    while (!atomic_load(&of->closed))
+        sched_yield();
+    atomic_store(&of->kept, mproc_keep(future));
+    return 0;
+}
+
+/* Closed as its callback runs: the callback's is the only reference then. */
+START_TEST(a_callback_keeps_a_future_that_was_closed_meanwhile)
+{
+    mproc_pool *pool = pool_make(METHOD, 1);
+    latecomer of = {.inside = false};
+    mproc_future *future = submit(pool, task_until_stopped, MPROC_NONE);
+    on_done(future, keep_when_closed, &of);
+    ck_assert_int_eq(mproc_future_cancel(future, true), 0);
+    while (!atomic_load(&of.inside))
+        sched_yield();
+    mproc_future_close(&future);
+    atomic_store(&of.closed, true);
+    while (!atomic_load(&of.kept))
+        sched_yield();
+    mproc_future *kept = atomic_load(&of.kept);
+    wait_for(kept);
+    pool_end(&pool); /* waits for the service, too, to have left it */
+    ck_assert_int_eq(mproc_future_get_state(kept), MPROC_FUTURE_CANCELLED);
+    mproc_future_close(&kept);
 }
 END_TEST
 
@@ -598,6 +636,7 @@ static void add(TCase *all)
     tcase_add_loop_test(all, a_task_of_one_pool_follows_one_of_another, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, a_callback_may_close_its_future_and_its_pool, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, a_closed_future_calls_back_all_the_same, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, a_callback_keeps_a_future_that_was_closed_meanwhile, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, a_long_callback_holds_nobody_else, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, a_callback_may_wait_for_a_future_with_callbacks, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, a_callback_adds_a_callback_behind_the_others, METHODS_FIRST, METHODS);
