@@ -23,7 +23,6 @@
 enum {
     LEAVE_MS = 100, /* what workers without work, and the supervisor after SIGKILL, are given to be gone */
     WATCH_MS = 20, /* one that dies before it has joined the segment wakes nobody: hence looks at its pidfd */
-    GONE_MS = 1000, /* from the mark of a dead one's life word until all its memory is freed */
     WINDOW_S = 60
 };
 
@@ -137,13 +136,14 @@ static int successor_start(mproc__pool_core *core)
     return rc < 0 ? rc : mproc__supervisor_start(&core->crew, &core->supervisor, &core->pidfd);
 }
 
-/* The first death is the one that is told when there are too many: what comes after it is often its echo. */
+/* The first death is the one that is told when there are too many: what comes after it is often its echo. A dead one can be
+ * reaped when all its memory is freed, some time after its life word was marked: until then whoever waits looks again. */
 static void renew(mproc__pool_core *core)
 {
     char end[96];
     int exit_code;
     pid_t pid = core->supervisor;
-    if (!supervisor_reap(core, mproc_after_ms(GONE_MS), &exit_code))
+    if (!supervisor_reap(core, MPROC_NOW, &exit_code))
         return;
     mproc__certificate_text(exit_code, end, sizeof end);
     if (too_many(core)) {
