@@ -54,7 +54,8 @@ typedef struct mproc_pool_options {
                                      * what tasks get from mproc_call_self; that lives as long as the worker */
     mproc_variant initializer_args; /* copied; may hold handles: the way to give workers queues and locks */
     unsigned    tasks_per_worker;   /* then it is replaced (of a map: stretches of items); 0: no limit; threads: -EINVAL */
-    unsigned    restarts_per_minute;/* unplanned deaths, of workers or of supervisors, after which the pool is broken; 0: 60 */
+    unsigned    restarts_per_minute;/* unplanned deaths, of workers or of supervisors, after which the pool is broken; 0: 60;
+                                     * 65536 at most, more is -EINVAL: each is remembered for a minute */
     bool        finish_at_exit;     /* of the program, if it is not closed: as stop(drain, forever); else as close does, and the
                                      * log warns. Before functions of mproc_at_exit with a priority of 100 or less */
     mproc_limits limits;            /* of each worker: .limits.memory_bytes = 64 << 20. Threads: cpus and nice only */

@@ -114,6 +114,9 @@ static int limits_choose(const mproc_pool_options *options, mproc__pool_limits *
     if (ret_limits->workers > MPROC__POOL_WORKERS)
         return mproc__fail(-EINVAL, "mproc_pool_options.workers: %u; %d are the most", ret_limits->workers,
                            (int)MPROC__POOL_WORKERS);
+    if (ret_limits->restarts_per_minute > MPROC__POOL_RESTARTS)
+        return mproc__fail(-EINVAL, "mproc_pool_options.restarts_per_minute: %u; %d are the most",
+                           ret_limits->restarts_per_minute, (int)MPROC__POOL_RESTARTS);
     if (start == MPROC_START_THREAD && options->tasks_per_worker)
         return mproc__fail(-EINVAL, "mproc_pool_options.tasks_per_worker: threads are not replaced");
     return 0;

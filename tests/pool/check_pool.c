@@ -2,6 +2,7 @@
 /* Pools: made, used, described, closed, over all start methods. */
 #include "platform/base.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,10 @@ START_TEST(a_pool_has_the_workers_asked_for)
         -EINVAL);
     ck_assert_int_eq(mproc_pool_create(MPROC_WITH(mproc_pool_options, .start = (mproc_start)77), &pool),
                      -EINVAL);
+    ck_assert_int_eq(
+        mproc_pool_create(MPROC_WITH(mproc_pool_options, .restarts_per_minute = UINT_MAX, .start = METHOD),
+                          &pool),
+        -EINVAL);
     ck_assert_int_eq(mproc_pool_create(NULL, NULL), -EINVAL);
 }
 END_TEST
