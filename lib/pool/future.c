@@ -202,16 +202,6 @@ bool mproc__future_ended(mproc_future *future)
 
 /* ---- waiting ---- */
 
-/* A worker with a large result waits for a block: take what has ended out of the arena. */
-static void room_serve(mproc__pool_core *core)
-{
-    if (!core || !atomic_load_explicit(&core->view.shared->room_wanted, memory_order_relaxed))
-        return;
-    pthread_mutex_lock(&core->lock);
-    mproc__slots_harvest(core);
-    pthread_mutex_unlock(&core->lock);
-}
-
 /* Not for a map, which may have a use for every CPU, nor for what a person may be asked for. */
 static bool future_spin(mproc_future *future)
 {
@@ -232,7 +222,8 @@ static int future_sleep(mproc_future *future, bool (*over)(mproc_future *), mpro
 {
     for (;;) {
         uint32_t ticket = mproc__eventcount_prepare(future->home.done);
-        room_serve(future->core);
+        if (future->core)
+            mproc__slots_make_room(future->core);
         if (over(future))
             return 0;
         if (mproc__deadline_past(deadline))

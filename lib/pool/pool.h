@@ -154,6 +154,9 @@ int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mp
 void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot);
 /* All that are final. */
 void mproc__slots_harvest(mproc__pool_core *core);
+/* Where a worker with a large result waits for a block: takes what has ended out of the arena. Without the lock; by whoever
+ * is about to sleep until something is done, after it has prepared for that. */
+void mproc__slots_make_room(mproc__pool_core *core);
 /* Cancels what is ready (and what runs); returns how many will not end as done. */
 size_t mproc__slots_cancel(mproc__pool_core *core, bool even_if_running);
 uint32_t mproc__slots_busy(const mproc__pool_core *core);

@@ -182,6 +182,7 @@ static int window_sleep(mproc_results *results, mproc_deadline deadline, mproc__
 {
     mproc__pool_core *core = results->core;
     uint32_t ticket = mproc__eventcount_prepare(&core->view.shared->done);
+    mproc__slots_make_room(core); /* also of what others have not read yet */
     if ((*ret_entry = entry_ready(results)))
         return 0;
     if (mproc__deadline_past(deadline))

@@ -286,6 +286,9 @@ static void service_prepare(mproc__pool_core *hosts)
         sleep->segment = core->view.segment;
         sleep->event = &core->view.shared->done;
         sleep->ticket = mproc__eventcount_prepare(sleep->event);
+        pthread_mutex_lock(&service.quiet);
+        mproc__slots_make_room(core);
+        pthread_mutex_unlock(&service.quiet);
     }
 }
 

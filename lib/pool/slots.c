@@ -75,6 +75,13 @@ int mproc__core_function_name(mproc__pool_core *core, const char *name, uint32_t
 
 /* ---- blocks of the dead ---- */
 
+/* After a block was freed. */
+static void room_tell(mproc__pool_core *core)
+{
+    if (atomic_exchange(&core->view.shared->room_wanted, 0))
+        mproc__pool_post(&core->view, &core->view.shared->room);
+}
+
 /* Under the lock nobody else frees result blocks, so what no finished task names is nobody's. */
 static bool orphan_collect(const mproc__arena *arena, uint32_t block, mproc__block_state state, void *context)
 {
@@ -100,6 +107,7 @@ static void orphans_collect(mproc__pool_core *core)
         return;
     core->burials_seen = burials;
     mproc__arena_each(&core->view.arena, orphan_collect, core);
+    room_tell(core);
 }
 
 /* ---- harvest ---- */
@@ -127,8 +135,7 @@ void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot)
     core->busy[slot] = false;
     mproc__task_clear(&task->word);
     core->free_slots[core->free_count++] = slot;
-    if (atomic_exchange(&core->view.shared->room_wanted, 0))
-        mproc__pool_post(&core->view, &core->view.shared->room);
+    room_tell(core);
 }
 
 /* A part of the slots, round and round: where many run, the next look finds some that have ended. */
@@ -144,6 +151,15 @@ static void slots_harvest_some(mproc__pool_core *core, uint32_t count)
 void mproc__slots_harvest(mproc__pool_core *core)
 {
     slots_harvest_some(core, core->given_count);
+}
+
+void mproc__slots_make_room(mproc__pool_core *core)
+{
+    if (!atomic_load_explicit(&core->view.shared->room_wanted, memory_order_relaxed))
+        return;
+    pthread_mutex_lock(&core->lock);
+    mproc__slots_harvest(core);
+    pthread_mutex_unlock(&core->lock);
 }
 
 uint32_t mproc__slots_busy(const mproc__pool_core *core)

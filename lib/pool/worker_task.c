@@ -70,7 +70,8 @@ static bool task_stopped(const mproc__worker *worker)
            atomic_load(&worker->view->shared->state) >= MPROC__POOL_QUIT;
 }
 
-/* Results wait for room as arguments do; callers that wait for anything make room (submit.c). */
+/* Results wait for room as arguments do; callers that wait for anything make room (mproc__slots_make_room). Who frees a block
+ * looks at room_wanted after it: hence tried again once that is said. */
 static int result_store(mproc__worker *worker, mproc_variant result)
 {
     mproc__pool_shared *shared = worker->view->shared;
@@ -78,9 +79,12 @@ static int result_store(mproc__worker *worker, mproc_variant result)
     for (;;) {
         uint32_t ticket = mproc__eventcount_prepare(&shared->room);
         int rc = mproc__payload_store(worker->view, slot, result, &worker->task->result);
+        if (rc == -ENOSPC) {
+            atomic_store(&shared->room_wanted, 1);
+            rc = mproc__payload_store(worker->view, slot, result, &worker->task->result);
+        }
         if (rc != -ENOSPC || task_stopped(worker))
             return rc;
-        atomic_store(&shared->room_wanted, 1);
         mproc__pool_post(worker->view, &shared->done);
         (void)mproc__segment_wait(worker->view->segment, &shared->room, ticket, MPROC_FOREVER);
     }

@@ -205,6 +205,73 @@ START_TEST(an_item_that_cannot_cross_fails_in_its_place)
 }
 END_TEST
 
+enum { UNREAD = 8, LARGE = 500000 };
+
+/* Results that nobody reads fill the pool's memory: workers with one more wait for some. */
+static mproc_pool *full_pool(mproc_start start, mproc_future **unread)
+{
+    mproc_pool *pool;
+    const mproc_pool_options *small =
+        MPROC_WITH(mproc_pool_options, .start = start, .workers = 2, .max_queued_bytes = 1 << 20);
+    ck_assert_int_eq(mproc_pool_create(small, &pool), 0);
+    for (int i = 0; i < UNREAD; i++)
+        unread[i] = submit(pool, task_large, MPROC_ARGS(LARGE));
+    return pool;
+}
+
+static void full_pool_end(mproc_pool **pool, mproc_future **unread)
+{
+    for (int i = 0; i < UNREAD; i++)
+        mproc_future_close(&unread[i]);
+    pool_end(pool);
+}
+
+START_TEST(unread_results_of_others_hold_up_no_reader)
+{
+    enum { READ = 10 };
+    mproc_future *unread[UNREAD];
+    mproc_variant items[READ];
+    mproc_result result;
+    mproc_pool *pool = full_pool(METHOD, unread);
+    for (int i = 0; i < READ; i++)
+        items[i] = mproc_int(LARGE / 5);
+    mproc_results *results =
+        results_make(pool, task_large, items, READ, MPROC_WITH(mproc_map_options, .unordered = true));
+    for (int i = 0; i < READ; i++) {
+        ck_assert_int_eq(mproc_results_next(results, soon(), &result), 0);
+        ck_assert_int_eq(result.code, 0);
+    }
+    mproc_results_close(&results);
+    full_pool_end(&pool, unread);
+}
+END_TEST
+
+static int called(mproc_future *future, void *context)
+{
+    (void)future;
+    atomic_store((_Atomic bool *)context, true);
+    return 0;
+}
+
+static bool is_called(void *context)
+{
+    return atomic_load((_Atomic bool *)context);
+}
+
+START_TEST(unread_results_of_others_hold_up_no_callback)
+{
+    static _Atomic bool over;
+    mproc_future *unread[UNREAD];
+    mproc_pool *pool = full_pool(METHOD, unread);
+    mproc_future *future = submit(pool, task_square, MPROC_ARGS(3));
+    atomic_store(&over, false);
+    ck_assert_int_eq(mproc_future_on_done(future, called, (void *)&over), 0);
+    ck_assert(support_until(is_called, (void *)&over, 10000));
+    mproc_future_close(&future);
+    full_pool_end(&pool, unread);
+}
+END_TEST
+
 static void add(TCase *all)
 {
     tcase_add_loop_test(all, results_come_in_order_then_the_end, METHODS_FIRST, METHODS);
@@ -215,6 +282,9 @@ static void add(TCase *all)
     tcase_add_loop_test(all, a_deadline_loses_nothing, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, no_more_than_ahead_are_submitted, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, closing_early_cancels_the_rest, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, unread_results_of_others_hold_up_no_reader, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, unread_results_of_others_hold_up_no_callback, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, no_items_are_at_their_end, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, an_item_that_cannot_cross_fails_in_its_place, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
