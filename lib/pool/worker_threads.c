@@ -188,7 +188,8 @@ static unsigned threads_running(const mproc__pool_core *core)
     return running;
 }
 
-/* A thread that has ended is joined; one that stops the pool itself goes on, and one that does not look at mproc_call_stopping keeps the core for itself. */
+/* A thread that has ended is joined; one that stops the pool itself goes on, and one that does not look at
+ * mproc_call_stopping keeps the core for itself. */
 int mproc__threads_end(mproc__pool_core *core, mproc_deadline deadline)
 {
     mproc__eventcount_shared *done = &core->view.shared->done;

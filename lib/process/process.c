@@ -193,8 +193,8 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline)
     if (process->kind == MPROC__PROCESS_CHILD)
         return mproc__guard_wait(process->pidfd, deadline);
     bool served = process->kind == MPROC__PROCESS_SERVED;
-    /* The nursery's word first: who waits for the kernel's is woken twice. It has none of a child that outlived it. The slot may be
-     * another child's when this one has been collected meanwhile, which has ended then, too. */
+    /* The nursery's word first: who waits for the kernel's is woken twice. It has none of a child that outlived it. The
+     * slot may be another child's when this one has been collected meanwhile, which has ended then, too. */
     int rc =
         served ? mproc__nursery_await(process->nursery, process->slot, &process->collected, deadline) : 0;
     if (rc < 0 || (served && mproc__nursery_reaped(process->nursery, process->slot)))

@@ -250,7 +250,7 @@ static int task_stop_itself(mproc_call *call)
     return mproc_call_return(call, mproc_int(7));
 }
 
-/* shows: WORK-1 DEATH-11 */
+/* shows: WORK-1 */
 START_TEST(a_stopped_task_is_not_dead_and_can_be_cancelled)
 {
     mproc_pool *pool = pool_make(METHOD, WORKERS);

@@ -258,7 +258,8 @@ START_TEST(too_many_deaths_break_the_pool_and_say_so)
     }
     ck_assert_int_eq(rc, MPROC_EDIED);
     ck_assert_int_eq(mproc_pool_submit(pool, task_square, MPROC_ARGS(1), NULL, &future), MPROC_EDIED);
-    ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_last_error()), "too many workers died within a minute, the first one: worker 0"));
+    ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_last_error()),
+                                 "too many workers died within a minute, the first one: worker 0"));
     mproc_pool_close(&pool);
 }
 END_TEST
