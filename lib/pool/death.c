@@ -75,15 +75,15 @@ static void map_bury(burial *at)
         granule_bury(at, granule);
 }
 
-bool mproc__map_complete(const mproc__pool_view *view, const mproc__map_shared *map)
+bool mproc__map_complete(const mproc__pool_view *view, const mproc__map_shared *map, uint64_t *final)
 {
     if (atomic_load_explicit(&map->finished_granules, memory_order_acquire) >= map->granules)
         return true;
     if (atomic_load_explicit(&map->deaths, memory_order_acquire) == 0)
         return false;
-    for (uint64_t granule = 0; granule < map->granules; granule++)
+    for (; *final < map->granules; ++*final)
         if (!mproc__granule_unpack(
-                 atomic_load_explicit(mproc__map_word(view, map, granule), memory_order_acquire))
+                 atomic_load_explicit(mproc__map_word(view, map, *final), memory_order_acquire))
                  .final)
             return false;
     return true;

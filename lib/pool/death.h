@@ -26,8 +26,9 @@ void mproc__certificate_text(int exit_code, char *buffer, size_t size_bytes);
 /* The same, and what else is known. */
 void mproc__certificate_tell(const mproc__certificate_shared *certificate, char *buffer, size_t size_bytes);
 
-/* Nothing of the map is left to do. Counting is quick; after a death, which may have cut a count short, by looking. */
-bool mproc__map_complete(const mproc__pool_view *view, const mproc__map_shared *map);
+/* Nothing of the map is left to do. Counting is quick; after a death, which may have cut a count short, by looking, from
+ * the caller's *final on: granules below it were found final, and stay so. 0 at first. */
+bool mproc__map_complete(const mproc__pool_view *view, const mproc__map_shared *map, uint64_t *final);
 
 /* The loss word of a map (layout.h). */
 static inline uint64_t mproc__loss_pack(uint64_t item, unsigned life, mproc__run_state reason)

@@ -18,6 +18,7 @@ typedef struct mproc__map_job {
     unsigned index;          /* in shared->maps */
     uint64_t offset, length; /* of its range in the region; length 0: none */
     mproc__lease lease;      /* what its arguments and arrays name */
+    uint64_t final;          /* of mproc__map_complete */
     void *out;
     int *status;
     mproc_variant args; /* threads: the copy that workers borrow */

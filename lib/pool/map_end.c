@@ -177,7 +177,7 @@ void mproc__map_look(mproc_future *future)
 {
     mproc__pool_core *core = future->core;
     mproc__map_shared *map = map_of(future);
-    bool complete = mproc__map_complete(&core->view, map);
+    bool complete = mproc__map_complete(&core->view, map, &future->map->final);
     bool over = complete || atomic_load(&map->state) == MPROC__MAP_CANCELLED || atomic_load(&core->ended) ||
                 mproc__pool_broken(&core->view);
     if (!over)
@@ -188,7 +188,8 @@ void mproc__map_look(mproc_future *future)
         return;
     atomic_fetch_and(&core->view.shared->active_maps, ~(1u << future->map->index));
     /* What was under way meanwhile may have been all; but a cancel has promised that it will not be done. */
-    complete = atomic_load(&map->state) != MPROC__MAP_CANCELLED && mproc__map_complete(&core->view, map);
+    complete = atomic_load(&map->state) != MPROC__MAP_CANCELLED &&
+               mproc__map_complete(&core->view, map, &future->map->final);
     mproc__map_progress(future, &future->progress_done, &future->progress_total);
     if (complete) /* a death cuts the count short */
         future->progress_done = future->progress_total;

@@ -15,6 +15,9 @@
 typedef struct mproc__stretch {
     uint64_t number;   /* of the map that this is about */
     uint64_t seen;     /* value of map->holes at the last look that found nothing */
+    uint64_t under;    /* value of map->holes at the search under way, */
+    uint64_t cursor;   /* which goes on here */
+    uint64_t final;    /* of mproc__map_complete */
     uint64_t granules; /* how many to take at once */
     bool open;         /* the rest has been found */
     mproc_fn *fn;      /* or a mproc_map_fn */

@@ -155,13 +155,19 @@ static uint64_t stretch_next(const mproc__worker *worker, const mproc__stretch *
     return take < share ? take : share;
 }
 
-/* Granules that the counter will not name again; at most one of them is taken. */
+/* Granules that the counter will not name again; at most one of them is taken. The search goes on behind it, lest a million
+ * of them cost a search each; what becomes free behind that has changed the count of holes. */
 static bool holes_work(mproc__map_work *work, mproc__stretch *stretch)
 {
     uint64_t holes = atomic_load(&work->map->holes);
-    bool going = true;
-    for (uint64_t granule = 0; holes != stretch->seen && granule < work->map->granules; granule++) {
-        going = mproc__map_granules(work, granule, granule + 1);
+    if (holes == stretch->seen)
+        return true;
+    if (holes != stretch->under)
+        stretch->cursor = 0;
+    stretch->under = holes;
+    while (stretch->cursor < work->map->granules) {
+        uint64_t granule = stretch->cursor++;
+        bool going = mproc__map_granules(work, granule, granule + 1);
         if (work->any || !going)
             return going;
     }
@@ -212,7 +218,7 @@ static bool map_stretch(mproc__worker *worker, mproc__stretch *stretch)
         run_stopped(worker);
     mproc__call_fini(&call);
     stretch->granules = stretch_next(worker, stretch, mproc__now_ns() - began);
-    if (mproc__map_complete(worker->view, map))
+    if (mproc__map_complete(worker->view, map, &stretch->final))
         mproc__pool_post(worker->view, &worker->view->shared->done);
     return work.any;
 }
