@@ -26,8 +26,11 @@ static int file_open(const mproc__borrower *borrower, const mproc__lent_file_sha
     snprintf(path, sizeof path, "/proc/%d/fd/%d",
              (int)mproc__segment_row_pid(view->segment, view->shared->plan.owner_row), (int)file->fd);
     int fd = open(path, (int)file->access | O_CLOEXEC);
-    if (fd < 0)
-        return mproc__fail(MPROC_ECANNOTCROSS, "a worker cannot open %s: %s", path, mproc_strerror(-errno));
+    int rc = fd < 0 ? -errno : 0;
+    if (rc == -EMFILE || rc == -ENOMEM) /* the worker's own trouble: the handle could cross */
+        return mproc__fail(rc, "a worker cannot open %s: %s", path, mproc_strerror(rc));
+    if (rc < 0)
+        return mproc__fail(MPROC_ECANNOTCROSS, "a worker cannot open %s: %s", path, mproc_strerror(rc));
     if (fstat(fd, &status) == 0 && (uint64_t)status.st_dev == file->device &&
         (uint64_t)status.st_ino == file->inode)
         return fd;

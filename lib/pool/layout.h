@@ -142,12 +142,15 @@ typedef enum mproc__map_state {
     MPROC__MAP_FREE,
     MPROC__MAP_ACTIVE,
     MPROC__MAP_CANCELLED,
-    MPROC__MAP_ENDED
+    MPROC__MAP_ENDED,
+    MPROC__MAP_REFUSED /* a worker cannot do it, and its report says why, unless it died before it said so */
 } mproc__map_state;
+
+#define MPROC__REPORT_OF_ALL UINT64_MAX
 
 /* The earliest failing item a worker has met in a map. The worker's alone, `item` last; readers come when the map ended. */
 typedef struct mproc__report_shared {
-    _Atomic uint64_t item; /* + 1; 0: none */
+    _Atomic uint64_t item; /* + 1; 0: none; or MPROC__REPORT_OF_ALL */
     int32_t code;
     uint32_t attempt;
     char text[MPROC__POOL_TEXT];
@@ -156,7 +159,7 @@ typedef struct mproc__report_shared {
 /* A map. The submitter writes all but the counters while the state is FREE. Offsets are from the root of the segment
  * (threads: arrays of the caller, by wrapping arithmetic). */
 typedef struct mproc__map_shared {
-    _Atomic uint32_t state; /* submitter */
+    _Atomic uint32_t state; /* submitter; worker: ACTIVE to REFUSED */
     uint32_t function;
     uint32_t time_limit_ms;
     uint32_t max_attempts;

@@ -124,11 +124,37 @@ static void status_copy(const mproc_future *future, const mproc__map_shared *map
         future->map->status[i] = status[i] == INT32_MIN ? open_code : status[i];
 }
 
+/* No worker is in it any more: who refused it has said why, or is dead. */
+static int refusal_story(const mproc_future *future, const mproc__map_shared *map)
+{
+    const mproc__report_shared *reports = mproc__view_at(&future->core->view, map->reports);
+    for (unsigned i = 0; i < atomic_load(&map->desks); i++)
+        if (atomic_load(&reports[i].item) == MPROC__REPORT_OF_ALL) {
+            int rc = mproc__fail(reports[i].code, "map %llu cannot be done by worker %u: %s",
+                                 (unsigned long long)future->number, i, reports[i].text);
+            mproc__fail_number(MPROC_ERROR_TASK, (int64_t)future->number);
+            return rc;
+        }
+    return mproc__fail(MPROC_EDIED, "map %llu: a worker died as it could not do it",
+                       (unsigned long long)future->number);
+}
+
+static void refused_outcome(mproc_future *future, const mproc__map_shared *map)
+{
+    int code = refusal_story(future, map);
+    status_copy(future, map, code);
+    mproc__future_settle(future, MPROC_FUTURE_FAILED, code);
+}
+
 static void map_outcome(mproc_future *future, const mproc__map_shared *map, bool complete)
 {
     mproc__pool_view *view = &future->core->view;
     if (!view->threads && !map->out_lent && future->map->out && map->out_bytes && map->count)
         memcpy(future->map->out, mproc__view_at(view, map->out), map->count * map->out_bytes);
+    if (atomic_load(&map->state) == MPROC__MAP_REFUSED) {
+        refused_outcome(future, map);
+        return;
+    }
     bool cancelled = atomic_load(&map->state) == MPROC__MAP_CANCELLED;
     status_copy(future, map, complete || !cancelled ? MPROC_EDIED : -ECANCELED);
     map_failure failure = failure_first(view, map);
@@ -178,7 +204,7 @@ void mproc__map_look(mproc_future *future)
     mproc__pool_core *core = future->core;
     mproc__map_shared *map = map_of(future);
     bool complete = mproc__map_complete(&core->view, map, &future->map->final);
-    bool over = complete || atomic_load(&map->state) == MPROC__MAP_CANCELLED || atomic_load(&core->ended) ||
+    bool over = complete || atomic_load(&map->state) != MPROC__MAP_ACTIVE || atomic_load(&core->ended) ||
                 mproc__pool_broken(&core->view);
     if (!over)
         return;
@@ -188,7 +214,7 @@ void mproc__map_look(mproc_future *future)
         return;
     atomic_fetch_and(&core->view.shared->active_maps, ~(1u << future->map->index));
     /* What was under way meanwhile may have been all; but a cancel has promised that it will not be done. */
-    complete = atomic_load(&map->state) != MPROC__MAP_CANCELLED &&
+    complete = atomic_load(&map->state) == MPROC__MAP_ENDED &&
                mproc__map_complete(&core->view, map, &future->map->final);
     mproc__map_progress(future, &future->progress_done, &future->progress_total);
     if (complete) /* a death cuts the count short */

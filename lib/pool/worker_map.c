@@ -49,12 +49,27 @@ static void stretch_close(const mproc__worker *worker, mproc__stretch *stretch)
     stretch->open = false;
 }
 
-static void map_impossible(const mproc__worker *worker, int code)
+/* The map fails as a whole, and nothing else does. Where the worker may have used up what is missing, by what it ran before, it
+ * leaves instead, and the next one has a clean start: that one fails the map. The state before the report: one worker's
+ * counts, and while that is in the map nobody looks at it. */
+static void map_refuse(mproc__worker *worker, int code)
 {
-    mproc__breakage_shared reason = {.code = code, .worker = worker->index, .pid = worker->word.pid};
+    mproc__map_shared *map = worker->map;
+    uint32_t active = MPROC__MAP_ACTIVE;
+    if ((code == -EMFILE || code == -ENOMEM) && worker->turns > 0 && !worker->view->threads) {
+        worker->leave = true;
+        return;
+    }
+    if (!atomic_compare_exchange_strong(&map->state, &active, MPROC__MAP_REFUSED))
+        return;
+    mproc__report_shared *report =
+        (mproc__report_shared *)mproc__view_at(worker->view, map->reports) + worker->index;
     const char *story = mproc__story()->text;
-    memcpy(reason.text, story, strnlen(story, sizeof reason.text - 1)); /* the rest is zero */
-    mproc__pool_break(worker->view, &reason);
+    size_t length = strnlen(story, sizeof report->text - 1);
+    report->code = code;
+    memcpy(report->text, story, length);
+    report->text[length] = 0;
+    atomic_store_explicit(&report->item, MPROC__REPORT_OF_ALL, memory_order_release);
 }
 
 static bool map_open(mproc__worker *worker, mproc__stretch *stretch)
@@ -72,7 +87,7 @@ static bool map_open(mproc__worker *worker, mproc__stretch *stretch)
         rc = args_find(worker, map, &stretch->args);
     stretch->open = rc == 0;
     if (rc < 0)
-        map_impossible(worker, rc);
+        map_refuse(worker, rc);
     return rc == 0;
 }
 

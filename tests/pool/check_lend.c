@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "pool/pool_common.h"
@@ -47,6 +48,58 @@ START_TEST(shared_arrays_are_used_in_place)
     }
     pool_end(&pool);
     mproc_array_close(&array);
+}
+END_TEST
+
+static int no_descriptors(mproc_call *call)
+{
+    (void)call;
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = 0;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? 0 : -errno;
+}
+
+static int triple_all(mproc_pool *pool, mproc_array *array)
+{
+    int64_t *items = mproc_array_data(array);
+    return mproc_pool_map(pool, item_triple, items, sizeof *items, items, sizeof *items, COUNT, NULL);
+}
+
+/* A task has used up its worker's descriptors: the worker leaves, the next one opens the array. */
+START_TEST(a_worker_without_descriptors_leaves_a_map_to_the_next)
+{
+    mproc_pool *pool = pool_make(METHOD, 1);
+    mproc_array *array = array_make(COUNT);
+    int64_t pid = result_int(submit(pool, task_pid, MPROC_NONE));
+    mproc_future *future = submit(pool, no_descriptors, MPROC_NONE);
+    ck_assert_int_eq(mproc_future_wait(future, mproc_after_ms(support_ms(10000))), 0);
+    mproc_future_close(&future);
+    int rc = triple_all(pool, array);
+    ck_assert_msg(rc == 0, "%s", mproc_error_text(mproc_last_error()));
+    ck_assert_int_ne(result_int(submit(pool, task_pid, MPROC_NONE)), pid);
+    ck_assert_int_eq(stat_of(pool, "died"), 0);
+    mproc_array_close(&array);
+    pool_end(&pool);
+}
+END_TEST
+
+/* Every worker is without: the map fails, and what needs none goes on. */
+START_TEST(a_map_that_no_worker_can_open_fails_alone)
+{
+    mproc_pool *pool = NULL;
+    int rc = mproc_pool_create(
+        MPROC_WITH(mproc_pool_options, .start = METHOD, .workers = 1, .initializer = no_descriptors), &pool);
+    ck_assert_msg(rc == 0, "%s", mproc_error_text(mproc_last_error()));
+    int64_t items[COUNT] = {1};
+    mproc_array *array = array_make(COUNT);
+    for (int round = 0; round < 2; round++)
+        ck_assert_int_eq(triple_all(pool, array), -EMFILE);
+    ck_assert_int_eq(
+        mproc_pool_map(pool, item_triple, items, sizeof *items, items, sizeof *items, COUNT, NULL), 0);
+    ck_assert_int_eq(items[0], 3);
+    mproc_array_close(&array);
+    pool_end(&pool);
 }
 END_TEST
 
@@ -258,6 +311,9 @@ END_TEST
 
 static void add(TCase *all)
 {
+    tcase_add_loop_test(all, a_worker_without_descriptors_leaves_a_map_to_the_next, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_map_that_no_worker_can_open_fails_alone, METHODS_FIRST, METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, shared_arrays_are_used_in_place, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, results_appear_where_they_are_written, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, handles_are_arguments_of_loops, METHODS_FIRST, METHODS_OF_PROCESSES);
