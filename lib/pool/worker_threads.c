@@ -128,6 +128,7 @@ static void *thread_main(void *argument)
         thread_serve(self);
     else
         desk_leave(self);
+    self_thread = NULL; /* its place may be another's by now */
     mproc__pool_post(&core->view, &core->view.shared->done);
     mproc__core_release(core);
     return NULL;
@@ -151,6 +152,7 @@ static int thread_start(mproc__pool_core *core, unsigned index)
         return 0;
     mproc__core_release(core);
     thread->started = false;
+    desk_leave(thread);
     return mproc__fail(rc, "cannot start worker thread %u: %s", index, mproc_strerror(rc));
 }
 
@@ -162,7 +164,7 @@ static int thread_provide(mproc__pool_core *core, unsigned index)
     if (thread->started) {
         if (!atomic_compare_exchange_strong(&thread->ended, &ended, false))
             return 0;
-        pthread_join(thread->id, NULL);
+        pthread_detach(thread->id); /* the lock is held, which its last destructors may want */
         thread->started = false;
     }
     return thread_start(core, index);
