@@ -81,7 +81,8 @@ typedef struct mproc_progress {
     int64_t     elapsed_ns;
     bool        ended;              /* the last one */
 } mproc_progress;
-/* Called by the thread that waits for the map (mproc_pool_map, mproc_pool_for, mproc_results_next), in it and under no lock. */
+/* Called by the thread that waits for the map (mproc_pool_map, mproc_pool_for, mproc_results_next), in it and under no lock. The
+ * results that it is told of are not its to read or close. */
 typedef void mproc_progress_fn(void *context, const mproc_progress *progress);
 /* One ready made; context is its label, a text (NULL: "progress"). Writes to standard error: on a terminal a bar with the time
  * that is left, elsewhere a line each. */
@@ -105,7 +106,7 @@ typedef struct mproc_map_options {
     mproc_deadline deadline;        /* of mproc_results: for all of them, however they are read; zero: none */
 } mproc_map_options;
 /* Handles among the arguments of processes (arrays, locks, queues, ...): workers open them when they first need them, by
- * /proc, and keep arrays, locks, conditions and events until the caller has closed them and the pool is used again; others
+ * /proc, and keep arrays, locks, conditions and events until the caller has closed them and another map begins; others
  * until they have nothing to do. Refused with MPROC_ECANNOTCROSS: what lives in this process (thread:), is pollable, or is a
  * connection; those go to workers by initializer_args. MPROC_ELIMIT: 64 different ones are in use. */
 /* One item: reads in, writes out, returns 0 or a failure. */
@@ -147,7 +148,8 @@ MPROC_API MPROC_CHECK int mproc_pool_for_start(mproc_pool *pool, mproc_fn *fn, s
 
 /* Items and results of any size: fn gets (item, args...). Items are copied. At most `ahead` items are submitted and not yet
  * read; reading submits more, so memory is bounded whatever the results are. Small items travel in batches: one task for
- * many. A worker's death costs the one item that it ran; what it had not begun is submitted again when it is read next. */
+ * many. A worker's death costs the one item that it ran; what it had not begun is submitted again when it is read next:
+ * after a stop that is refused, and those items have failed with MPROC_ECLOSED. */
 MPROC_API MPROC_CHECK int mproc_pool_map_variants(mproc_pool *pool, mproc_fn *fn, const mproc_variant *items, size_t count,
                                                   const mproc_map_options *options, mproc_results **ret_results);
 /* The same over a source that is asked for one item after the other, at most `ahead` of what is read, by the thread that calls
@@ -161,9 +163,10 @@ MPROC_API MPROC_CHECK int mproc_pool_map_source(mproc_pool *pool, mproc_fn *fn, 
 typedef struct mproc_result { size_t index; int code; mproc_variant value; const mproc_error *error; } mproc_result;
 /* 0: one result, in order of the items, or (unordered) of their ends. MPROC_EEND: all were read. -ETIMEDOUT: nothing is lost.
  * -ETIME, once: the map's own deadline has passed, what was under way is cancelled, and MPROC_EEND follows; an item that fails with
- * such a code is a result with that code. MPROC_ESTATE: called by the source that it would call. */
+ * such a code is a result with that code. MPROC_ESTATE: called by the source, or the progress function, that it would call. */
 MPROC_API MPROC_CHECK int mproc_results_next(mproc_results *results, mproc_deadline deadline, mproc_result *ret_result);
-MPROC_API void mproc_results_close(mproc_results **results);         /* cancels what is left, running ones too */
+MPROC_API void mproc_results_close(mproc_results **results);         /* cancels what is left, running ones too. Nothing, where
+                                                                      * results_next would be MPROC_ESTATE */
 
 /* End. New work is refused with MPROC_ECLOSED. drain: what was accepted is finished; else what has not begun is cancelled,
  * and what runs sees mproc_call_stopping. At the deadline all that is left is cancelled and its workers are killed;

@@ -7,6 +7,7 @@
 
 #include "data/parcel.h"
 #include "platform/story.h"
+#include "pool/granule.h"
 #include "pool/results.h"
 
 #define RESULTS_MAGIC 0x6d707273u /* "mprs" */
@@ -311,7 +312,9 @@ static void results_tell(mproc_results *results, bool ended)
 {
     mproc_progress progress = {.done = results->read, .failed = results->failed, .ended = ended};
     progress.total = results->feed.source ? 0 : mproc_variant_count(results->feed.items);
+    results->feed.calling = true;
     mproc__teller_tell(&results->teller, progress);
+    results->feed.calling = false;
 }
 
 static bool results_late(const mproc_results *results)
@@ -387,7 +390,7 @@ int mproc_results_next(mproc_results *results, mproc_deadline deadline, mproc_re
     if (rc < 0)
         return rc;
     if (results->feed.calling)
-        return mproc__fail(MPROC_ESTATE, "mproc_results_next: called by the source that it calls");
+        return mproc__fail(MPROC_ESTATE, "mproc_results_next: called by what it calls itself");
     spent_free(results);
     return result_next(results, deadline, ret_result);
 }
@@ -415,6 +418,9 @@ static int map_check(mproc_pool *pool, bool complete, const mproc_map_options *o
     if (!complete)
         return mproc__handle_fail(&pool->handle, -EINVAL, "a map without a function, items or results");
     rc = mproc__options_check(options, sizeof *options, sizeof *options, "mproc_map_options");
+    if (rc == 0 && options && options->retries >= MPROC__GRANULE_ATTEMPTS)
+        rc = mproc__fail(-EINVAL, "map: %u retries; %d are the most", options->retries,
+                         MPROC__GRANULE_ATTEMPTS - 1);
     return rc < 0 ? mproc__handle_story(&pool->handle, rc) : 0;
 }
 

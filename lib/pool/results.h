@@ -44,7 +44,7 @@ typedef struct mproc__feed {
     bool ended;
     int code; /* why, when not in order; told once */
     mproc_error error;
-    bool calling; /* the source runs */
+    bool calling; /* the source runs, or who is told how far it is */
 } mproc__feed;
 
 struct mproc_results {
