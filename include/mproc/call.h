@@ -57,7 +57,7 @@ MPROC_API int  mproc_call_fail(mproc_call *call, int code, const char *format, .
 MPROC_API bool mproc_call_stopping(const mproc_call *call);          /* cancelled, past its time limit, or pool stopping */
 MPROC_API int  mproc_call_progress(mproc_call *call, uint64_t done, uint64_t total);  /* seen by mproc_future_progress */
 MPROC_API void mproc_call_range(const mproc_call *call, size_t *ret_first, size_t *ret_end); /* in mproc_pool_for: items first to
-                                                                      * end - 1 are this call's; elsewhere none, 0 and 0 */
+                                                                      * end - 1 are this call's; elsewhere none, 0 and 0. NULL: not wanted */
 MPROC_API unsigned mproc_call_attempt(const mproc_call *call);       /* 1, or more after a retry */
 /* Of a pool's task that is tried again after a death (retries): keeps a copy of `state` for the next attempt, instead of what was
  * kept before; a death in the middle leaves that. Elsewhere 0, and nothing is kept. -ENOMEM: no room in the pool now. */

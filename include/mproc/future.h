@@ -56,7 +56,7 @@ typedef struct mproc_future_view {
     uint64_t           progress_done, progress_total;
 } mproc_future_view;
 MPROC_API int  mproc_future_snapshot(const mproc_future *future, mproc_future_view *ret_view);
-/* Of a task: what it last told by mproc_call_progress (0, 0: nothing). Of a map: items done, items. */
+/* Of a task: what it last told by mproc_call_progress (0, 0: nothing). Of a map: items done, items. NULL: not wanted. */
 MPROC_API int  mproc_future_progress(const mproc_future *future, uint64_t *ret_done, uint64_t *ret_total);
 /* Of an ended task, an owned list: a dict for each attempt whose worker died, oldest first, the last 8 of them. Ints: attempt,
  * worker; and when the kernel has told, pid, exit_code (-N: signal N). MPROC_ESTATE: it has not ended. */

@@ -192,8 +192,10 @@ unsigned mproc_call_attempt(const mproc_call *call)
 
 void mproc_call_range(const mproc_call *call, size_t *ret_first, size_t *ret_end)
 {
-    *ret_first = call->range_first;
-    *ret_end = call->range_end;
+    if (ret_first)
+        *ret_first = call->range_first;
+    if (ret_end)
+        *ret_end = call->range_end;
 }
 
 void *mproc_call_self(const mproc_call *call)

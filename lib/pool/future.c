@@ -339,12 +339,13 @@ int mproc_future_progress(const mproc_future *future, uint64_t *ret_done, uint64
     pthread_mutex_lock(seen->home.lock); /* a slot or a map may be another's right after the end */
     if (!atomic_load(&seen->settled))
         seen->kind->look(seen);
-    if (atomic_load(&seen->settled)) {
-        *ret_done = seen->progress_done;
-        *ret_total = seen->progress_total;
-    } else {
-        seen->kind->progress(seen, ret_done, ret_total);
-    }
+    uint64_t done = seen->progress_done, total = seen->progress_total;
+    if (!atomic_load(&seen->settled))
+        seen->kind->progress(seen, &done, &total);
+    if (ret_done)
+        *ret_done = done;
+    if (ret_total)
+        *ret_total = total;
     pthread_mutex_unlock(seen->home.lock);
     return 0;
 }
