@@ -262,7 +262,7 @@ static void surroundings_take(surroundings *s)
 static bool pool_begin(fuzz *f, mproc_start start, const surroundings *before, unsigned *seed)
 {
     mproc_pool_options options = {.workers = 1 + (unsigned)rand_r(seed) % 4,
-                                  .restarts_per_minute = 1000000,
+                                  .restarts_per_minute = 65536,
                                   .max_queued_tasks = 2 + (size_t)rand_r(seed) % 30,
                                   .max_queued_bytes = (size_t)(8 + rand_r(seed) % 64) << 10};
     if (start != MPROC_START_THREAD && rand_r(seed) % 4 == 0)

@@ -284,7 +284,7 @@ static void pool_torture(pool_kills *k, mproc_start start, unsigned kills, const
     unsigned count = pool_children(getpid(), before, POOL_LEDGER_PEOPLE);
     unsigned charged_before = atomic_load(&k->charged), kills_before = k->kills;
     mproc_pool_options options = {.workers = WORKERS,
-                                  .restarts_per_minute = 1000000,
+                                  .restarts_per_minute = 65536,
                                   .max_queued_tasks = WINDOW,
                                   .max_queued_bytes = 128 << 10};
     k->ending = false;
