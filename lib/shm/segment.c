@@ -81,6 +81,14 @@ static bool file_is_ours(const mproc__segment *segment)
     return file_of(segment->fd, now) && memcmp(now, segment->file, sizeof now) == 0;
 }
 
+/* What cannot be looked at is closed: a kernel that refuses that look (short of memory, a filter) is likelier than a
+ * stranger under the number. */
+static bool file_is_anothers(const mproc__segment *segment)
+{
+    uint64_t now[2];
+    return file_of(segment->fd, now) && memcmp(now, segment->file, sizeof now) != 0;
+}
+
 /* One that is not mapped has not come so far as to know its file, and nobody else has seen it. */
 void mproc__segment_destroy(mproc__segment *segment)
 {
@@ -89,7 +97,7 @@ void mproc__segment_destroy(mproc__segment *segment)
     bool mapped = segment->mapping != NULL;
     if (mapped)
         munmap(segment->mapping, segment->mapping_bytes);
-    if (segment->fd >= 0 && (!mapped || file_is_ours(segment)))
+    if (segment->fd >= 0 && !(mapped && file_is_anothers(segment)))
         close(segment->fd);
     if (mapped && segment->published)
         mproc__named_reap(segment->label, segment->file[0], segment->file[1], &kind);
