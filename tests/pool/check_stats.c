@@ -238,7 +238,9 @@ static void add(TCase *all)
     tcase_add_loop_test(all, each_worker_is_told_of, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, a_workers_name_shows_in_ps, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, a_child_may_have_a_pool_and_a_worker_none, METHODS_FIRST, METHODS_OF_PROCESSES);
+#ifndef MPROC__SANITIZED /* its shadow is beyond any limit of memory */
     tcase_add_loop_test(all, workers_are_held_to_their_limits, METHODS_FIRST, METHODS_OF_PROCESSES);
+#endif
     tcase_add_test(all, threads_have_only_the_limits_that_are_a_threads);
 }
 
