@@ -67,7 +67,8 @@ static bool spare_start(mproc__nursery *nursery, unsigned slot, const mproc__boo
     if (!mproc__spare_take(nursery, slot, ret_pid, &socket, &pidfd))
         return false;
     *ret_code = spare_talk(nursery, slot, load, socket, pidfd);
-    *ret_pidfd = pidfd;
+    if (*ret_code == 0) /* else it is closed, and its number may be another's */
+        *ret_pidfd = pidfd;
     return *ret_code != MPROC_EDIED;
 }
 

@@ -5,9 +5,22 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "process/process.h"
 #include "process/spares_support.h"
+
+/* ---- descriptors closed twice ---- */
+
+/* In this process, the library's among them: the number may be another thread's by the second time. */
+static atomic_uint closed_twice;
+
+int close(int fd)
+{
+    int rc = (int)syscall(SYS_close, fd);
+    closed_twice += rc < 0 && errno == EBADF;
+    return rc;
+}
 
 /* ---- a slot's next child ---- */
 
@@ -46,21 +59,34 @@ START_TEST(what_undoes_a_failed_start_never_meets_the_next_child_of_its_slot)
 }
 END_TEST
 
+/* shows: START-27 */
+START_TEST(a_start_that_fails_with_and_without_a_spare_closes_each_descriptor_once)
+{
+    warm_spares((unsigned)_i);
+    closed_twice = 0;
+    for (int i = 0; i < 3; i++) {
+        await_spares(_i);
+        ck_assert_int_lt(fail_to_start(), 0);
+    }
+    ck_assert_uint_eq(closed_twice, 0);
+}
+END_TEST
+
 static void *fails_to_start(void *unused)
 {
-    intptr_t started = 0;
+    int started = 0;
     (void)unused;
     for (int i = 0; i < UNDO_ROUNDS; i++)
         started += fail_to_start() == 0;
-    return (void *)started;
+    return started ? strdup("one that was to fail was started") : NULL;
 }
 
-/* How many did not come to their end. */
+/* Null, or what was wrong with one, which the caller frees. */
 static void *starts_well(void *unused)
 {
-    intptr_t bad = 0;
+    char *wrong = NULL;
     (void)unused;
-    for (int i = 0; i < UNDO_ROUNDS; i++) {
+    for (int i = 0; !wrong && i < UNDO_ROUNDS; i++) {
         mproc_process *process = NULL;
         int exit_code = 0;
         int rc =
@@ -68,10 +94,13 @@ static void *starts_well(void *unused)
                                 MPROC_WITH(mproc_process_options, .start = MPROC_START_FORKSERVER), &process);
         if (rc == 0)
             rc = mproc_process_join(process, mproc_after_ms(support_ms(LIMIT_MS)), &exit_code);
-        bad += rc < 0 || exit_code != UNDO_EXIT_CODE;
+        if ((rc < 0 || exit_code != UNDO_EXIT_CODE) &&
+            asprintf(&wrong, "round %d: %d %s, exit code %d", i, rc,
+                     rc < 0 ? mproc_error_text(mproc_last_error()) : "", exit_code) < 0)
+            wrong = strdup("no memory");
         mproc_process_close(&process);
     }
-    return (void *)bad;
+    return wrong;
 }
 
 START_TEST(failing_and_good_starts_of_many_threads_do_not_meet_in_a_slot)
@@ -81,9 +110,9 @@ START_TEST(failing_and_good_starts_of_many_threads_do_not_meet_in_a_slot)
     for (int i = 0; i < 4; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, i < 2 ? fails_to_start : starts_well, NULL), 0);
     for (int i = 0; i < 4; i++) {
-        void *bad = NULL;
-        ck_assert_int_eq(pthread_join(threads[i], &bad), 0);
-        ck_assert_int_eq((intptr_t)bad, 0);
+        void *wrong = NULL;
+        ck_assert_int_eq(pthread_join(threads[i], &wrong), 0);
+        ck_assert_msg(!wrong, "%s", (char *)wrong);
     }
 }
 END_TEST
@@ -138,6 +167,8 @@ int main(int argc, char **argv)
     TCase *undone = support_case(suite, "undone");
     tcase_add_loop_test(undone, what_undoes_a_failed_start_never_meets_the_next_child_of_its_slot,
                         FIRST_METHOD, PROCESS_METHODS);
+    tcase_add_loop_test(undone, a_start_that_fails_with_and_without_a_spare_closes_each_descriptor_once, 0,
+                        2);
     tcase_add_loop_test(undone, failing_and_good_starts_of_many_threads_do_not_meet_in_a_slot, 0, 3);
     TCase *nursery = support_case(suite, "nursery");
     tcase_add_test(nursery, a_first_start_that_fails_leaves_its_slot_only_when_the_nursery_is_done_with_it);
