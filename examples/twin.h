@@ -18,15 +18,14 @@ typedef struct twin_options {
     unsigned workers;
     mproc_start start;
     const char *output;                     /* or NULL */
-    /* By twin_pool_create. */
-    double pool_seconds;
 } twin_options;
 
 /* Options of the command line; ends the program where they are wrong (64) or --help was asked for. */
 void twin_parse(twin_options *options, int argc, char **argv);
 
-/* The pool that the options ask for; ends the program with the story if there is none. */
-mproc_pool *twin_pool_create(twin_options *options);
+/* The pool that the options ask for, and a line that says that it is made, before the work begins; ends the program with the
+ * story if there is none. */
+mproc_pool *twin_pool_create(const twin_options *options);
 
 double twin_seconds(void);
 

@@ -234,10 +234,27 @@ void mproc__pool_post(mproc__pool_view *view, mproc__eventcount_shared *event)
     mproc__eventcount_post(event, mproc__segment_shared(view->segment));
 }
 
+static bool breaker_alive(mproc__pool_view *view, uint64_t who)
+{
+    uint32_t row = (uint32_t)who;
+    return row == 0 || (mproc__segment_row_pid(view->segment, row - 1) == (pid_t)(who >> 32) &&
+                        mproc__segment_row_alive(view->segment, row - 1));
+}
+
+static bool breakage_take(mproc__pool_view *view)
+{
+    int row = mproc__segment_join(view->segment);
+    uint64_t me = (uint64_t)mproc__pid() << 32 | (row < 0 ? 0 : (uint32_t)row + 1), who = 0;
+    while (!atomic_compare_exchange_strong(&view->shared->breakage.taken, &who, me))
+        if (who == me || breaker_alive(view, who))
+            return false;
+    return true;
+}
+
 void mproc__pool_break(mproc__pool_view *view, const mproc__breakage_shared *reason)
 {
     mproc__breakage_shared *breakage = &view->shared->breakage;
-    if (atomic_exchange(&breakage->taken, 1) == 0) {
+    if (!mproc__pool_broken(view) && breakage_take(view)) {
         breakage->code = reason->code;
         breakage->exit_code = reason->exit_code;
         breakage->pid = reason->pid;
@@ -251,5 +268,5 @@ void mproc__pool_break(mproc__pool_view *view, const mproc__breakage_shared *rea
 
 bool mproc__pool_broken(const mproc__pool_view *view)
 {
-    return atomic_load_explicit(&view->shared->breakage.taken, memory_order_acquire) != 0;
+    return atomic_load_explicit(&view->shared->breakage.valid, memory_order_acquire) != 0;
 }

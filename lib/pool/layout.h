@@ -220,10 +220,11 @@ typedef struct mproc__function_shared {
     mproc__function_id id;
 } mproc__function_shared;
 
-/* What made the pool useless, for the next call to report. `taken` by swap, the rest by who took it, `valid` last; one
- * that dies in between leaves a pool that says no more than that it is broken. */
+/* What made the pool useless, for the next call to report: the pool is broken from the moment it is `valid`, so whoever sees
+ * that has the reason. `taken` by swap from 0 or from a dead process's, the rest by who took it, `valid` last. The reason of one
+ * that dies in between is nobody's; the next who has one takes its place. */
 typedef struct mproc__breakage_shared {
-    _Atomic uint32_t taken;
+    _Atomic uint64_t taken; /* whose: pid, row + 1 */
     _Atomic uint32_t valid;
     int32_t code;
     int32_t exit_code;
@@ -344,7 +345,7 @@ static inline _Atomic uint64_t *mproc__map_word(const mproc__pool_view *view, co
 }
 
 void mproc__pool_post(mproc__pool_view *view, mproc__eventcount_shared *event);
-/* Says why the pool cannot go on; the first one counts. */
+/* Says why the pool cannot go on; the first one counts. It may be a living other's, and valid only soon. */
 void mproc__pool_break(mproc__pool_view *view, const mproc__breakage_shared *reason);
 bool mproc__pool_broken(const mproc__pool_view *view);
 

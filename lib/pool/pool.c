@@ -58,8 +58,6 @@ int mproc__core_check(const mproc__pool_core *core)
 int mproc__core_breakage(const mproc__pool_core *core)
 {
     const mproc__breakage_shared *known = &core->view.shared->breakage;
-    if (!atomic_load_explicit(&known->valid, memory_order_acquire))
-        return mproc__fail(MPROC_EDIED, "the pool is broken");
     int code = mproc__fail(known->code, "%.*s", MPROC__POOL_TEXT, known->text);
     if (known->pid)
         mproc__fail_number(MPROC_ERROR_PID, known->pid);

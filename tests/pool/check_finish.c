@@ -273,8 +273,10 @@ static int task_fork(mproc_call *call)
 {
     int status = -1;
     pid_t pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        support_sanitizer_skip();
         exit(0);
+    }
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     return mproc_call_return(call, mproc_int(status));

@@ -3,7 +3,10 @@
 #include "platform/base.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -61,10 +64,61 @@ START_TEST(many_tasks_make_no_more_workers)
 }
 END_TEST
 
-static int task_nap(mproc_call *call)
+/* ---- a stop that is asked for while tasks wait at a gate: a file, which goes away when they may go on ---- */
+
+static const char *gate_shut(void)
 {
-    usleep(30000);
+    static char path[200];
+    snprintf(path, sizeof path, "%s/gate", support_directory());
+    int file = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    ck_assert_int_ge(file, 0);
+    close(file);
+    return path;
+}
+
+static void gate_await(mproc_call *call, int index)
+{
+    const char *path = mproc_call_text(call, index);
+    while (access(path, F_OK) == 0)
+        usleep(500);
+}
+
+static int task_square_later(mproc_call *call)
+{
+    gate_await(call, 1);
     return task_square(call);
+}
+
+static int task_crash_later(mproc_call *call)
+{
+    gate_await(call, 0);
+    raise(SIGKILL);
+    return 0;
+}
+
+static void *drain(void *pool)
+{
+    return (void *)(intptr_t)mproc_pool_stop(pool, true, mproc_after_ms(support_ms(10000)), NULL);
+}
+
+static bool is_refusing(void *of)
+{
+    mproc__pool_core *core = ((mproc_pool *)of)->core;
+    pthread_mutex_lock(&core->lock);
+    bool refusing = core->refusing;
+    pthread_mutex_unlock(&core->lock);
+    return refusing;
+}
+
+static void drain_and_open(mproc_pool *pool, const char *gate)
+{
+    pthread_t stopper;
+    void *rc;
+    ck_assert_int_eq(pthread_create(&stopper, NULL, drain, pool), 0);
+    ck_assert(support_until(is_refusing, pool, 5000));
+    ck_assert_int_eq(unlink(gate), 0);
+    ck_assert_int_eq(pthread_join(stopper, &rc), 0);
+    ck_assert_int_eq((int)(intptr_t)rc, 0);
 }
 
 /* shows: EXEC-15 */
@@ -72,14 +126,15 @@ START_TEST(a_full_queue_whose_last_task_was_cancelled_does_not_hold_up_the_end)
 {
     mproc_pool *pool = NULL;
     mproc_future *futures[3];
+    const char *gate = gate_shut();
     ck_assert_int_eq(
         mproc_pool_create(
             MPROC_WITH(mproc_pool_options, .start = METHOD, .workers = 1, .max_queued_tasks = 3), &pool),
         0);
     for (int i = 0; i < 3; i++)
-        futures[i] = submit(pool, task_nap, MPROC_ARGS(i));
+        futures[i] = submit(pool, task_square_later, MPROC_ARGS(i, gate));
     ck_assert_int_eq(mproc_future_cancel(futures[2], false), 0);
-    ck_assert_int_eq(mproc_pool_stop(pool, true, mproc_after_ms(support_ms(10000)), NULL), 0);
+    drain_and_open(pool, gate);
     ck_assert_int_eq(result_int(futures[0]), 0);
     ck_assert_int_eq(result_int(futures[1]), 1);
     ck_assert_int_eq(result_code(futures[2]), -ECANCELED);
@@ -88,24 +143,17 @@ START_TEST(a_full_queue_whose_last_task_was_cancelled_does_not_hold_up_the_end)
 }
 END_TEST
 
-static int task_crash_later(mproc_call *call)
-{
-    (void)call;
-    usleep(100000);
-    raise(SIGKILL);
-    return 0;
-}
-
 /* shows: EXEC-26 */
 START_TEST(what_fails_after_the_end_was_asked_for_is_told)
 {
     mproc_future *crash, *after, *none = NULL;
+    const char *gate = gate_shut();
     mproc_pool *pool = pool_make(METHOD, 1);
-    crash = submit(pool, task_crash_later, MPROC_NONE);
+    crash = submit(pool, task_crash_later, MPROC_ARGS(gate));
     after = submit(pool, task_square, MPROC_ARGS(8));
     ck_assert_int_eq(mproc_pool_submit(pool, task_echo, MPROC_ARGS(mproc_handle(pool)), NULL, &none),
                      MPROC_ECANNOTCROSS);
-    ck_assert_int_eq(mproc_pool_stop(pool, true, mproc_after_ms(support_ms(10000)), NULL), 0);
+    drain_and_open(pool, gate);
     ck_assert_int_eq(result_code(crash), MPROC_EDIED);
     ck_assert_int_eq(result_int(after), 64);
     mproc_future_close(&crash);
@@ -187,6 +235,31 @@ START_TEST(a_batch_does_not_free_what_a_dead_worker_left_in_its_slot)
 }
 END_TEST
 
+static bool has_restarted(void *pool)
+{
+    return stat_of(pool, "restarted") == 1;
+}
+
+/* As if the worker were about to tell why the pool is broken. */
+START_TEST(the_reason_of_a_broken_pool_is_told_whole_though_a_teller_died)
+{
+    const mproc__breakage_shared reason = {.code = -ENODEV, .text = "a reason"};
+    mproc_future *none = NULL;
+    mproc_pool *pool = pool_make(METHOD, 1);
+    mproc__pool_view *view = &pool->core->view;
+    mproc__worker_word teller = mproc__worker_load(&view->shared->workers[0]);
+    atomic_store(&view->shared->breakage.taken, (uint64_t)teller.pid << 32 | teller.row);
+    mproc__pool_break(view, &reason); /* left to the living one */
+    ck_assert_int_eq(result_int(submit(pool, task_square, MPROC_ARGS(7))), 49);
+    ck_assert_int_eq(kill((pid_t)teller.pid, SIGKILL), 0);
+    ck_assert(support_until(has_restarted, pool, 5000));
+    mproc__pool_break(view, &reason);
+    ck_assert_int_eq(mproc_pool_submit(pool, task_square, MPROC_ARGS(7), NULL, &none), -ENODEV);
+    ck_assert_str_eq(mproc_error_text(mproc_last_error()), "ENODEV: a reason");
+    mproc_pool_close(&pool);
+}
+END_TEST
+
 static void add(TCase *all)
 {
     tcase_add_loop_test(all, a_worker_that_cannot_be_started_undoes_the_others, METHODS_FIRST,
@@ -199,6 +272,8 @@ static void add(TCase *all)
     tcase_add_loop_test(all, a_crash_among_large_arguments_blocks_nobody, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_batch_does_not_free_what_a_dead_worker_left_in_its_slot, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, the_reason_of_a_broken_pool_is_told_whole_though_a_teller_died, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, burying_one_that_left_takes_no_block_from_its_rows_next_owner, METHODS_FIRST,
                         METHODS_OF_PROCESSES);

@@ -250,7 +250,8 @@ START_TEST(a_replacement_that_cannot_be_started_fails_what_is_queued)
     queued = submit(pool, task_square, MPROC_ARGS(2));
     ck_assert_int_eq(result_code(dies), MPROC_EDIED);
     ck_assert_int_lt(result_code(queued), 0);
-    ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_error_of(queued)), "cannot start worker 0"));
+    const char *story = mproc_error_text(mproc_error_of(queued));
+    ck_assert_msg(strstr(story, "cannot start worker 0") != NULL, "%s", story);
     mproc_future_close(&dies);
     mproc_future_close(&queued);
     mproc_pool_close(&pool);

@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,6 +37,30 @@ const char *__tsan_default_options(void);
 __attribute__((visibility("default"))) const char *__tsan_default_options(void)
 {
     return "report_mutex_bugs=0:detect_deadlocks=0:die_after_fork=0:handle_segv=0";
+}
+#endif
+
+#if defined(MPROC__SANITIZED) && !SUPPORT_THREAD_SANITIZER
+static bool leaks_skipped;
+
+/* The leak sanitizer asks before it looks. Without a descriptor it could not, and would end the process with an exit code of
+ * its own. */
+int __lsan_is_turned_off(void);
+__attribute__((visibility("default"))) int __lsan_is_turned_off(void)
+{
+    int threads = leaks_skipped ? -1 : open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (threads >= 0)
+        close(threads);
+    return threads < 0;
+}
+
+void support_sanitizer_skip(void)
+{
+    leaks_skipped = true;
+}
+#else
+void support_sanitizer_skip(void)
+{
 }
 #endif
 

@@ -57,6 +57,9 @@ int support_run(Suite *suite, int argc, char **argv);
 const char *support_directory(void);
 /* Milliseconds stretched for slow builds and machines: times $MPROC_TEST_SCALE (default 1), times 5 with sanitizers. */
 int support_ms(int milliseconds);
+/* At this process's exit, the leak sanitizer does not look: for a child forked beside threads, in which all that only they
+ * could reach seems lost. */
+void support_sanitizer_skip(void);
 
 /* ---- leaks.c: the hunter; support_case installs it ---- */
 /* Remembers what exists now. The fixture calls it at setup. */
