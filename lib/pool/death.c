@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Burying a worker. All of it is compare-and-swaps from exactly what the dead one left, so it may run twice, or half. */
+/* Burying a worker. All of it is compare-and-swaps from exactly what the dead one left, so it may run twice, or half; but by one
+ * at a time: what it writes lies in a map's memory, which is another map's when the desk is buried. One that is stopped in
+ * here keeps the map as it would with an item of its own; one that is killed is followed by the next (death.h). */
 #include "platform/base.h"
 
 #include <stdio.h>
@@ -62,8 +64,9 @@ static void granule_bury(const burial *at, uint64_t granule)
     uint64_t first = granule * map->granule_items, left = map->count - first;
     uint32_t items = left < map->granule_items ? (uint32_t)left : map->granule_items;
     mproc__granule_death death = death_in(at, first, items, seen.resume);
-    if (mproc__granule_bury(word, at->index, at->life, &death))
+    if (mproc__granule_loses(word, at->index, at->life, &death))
         loss_note(at, first + (uint64_t)death.at, first + death.end);
+    mproc__granule_bury(word, at->index, at->life, &death);
 }
 
 static void map_bury(burial *at)
@@ -137,8 +140,10 @@ void mproc__pool_bury_work(mproc__pool_view *view, unsigned index, mproc__worker
 void mproc__pool_bury(mproc__pool_view *view, unsigned index, mproc__worker_word dead)
 {
     mproc__worker_word buried = dead;
-    buried.state = dead.state == MPROC__WORKER_LEAVING ? MPROC__WORKER_LEFT : MPROC__WORKER_DEAD;
-    mproc__pool_bury_work(view, index, dead);
+    bool left = dead.state == MPROC__WORKER_LEAVING; /* holds nothing, and its row may be another's at once */
+    buried.state = left ? MPROC__WORKER_LEFT : MPROC__WORKER_DEAD;
+    if (!left)
+        mproc__pool_bury_work(view, index, dead);
     (void)mproc__worker_swap(&view->shared->workers[index], dead, buried);
     mproc__pool_post(view, &view->shared->done);
     mproc__pool_post(view, &view->shared->command);

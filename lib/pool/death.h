@@ -9,8 +9,9 @@
 
 /* Buries rows of the pool's segment: for mproc__segment_on_sweep, context the view. */
 int mproc__pool_on_sweep(mproc__segment *segment, unsigned row, void *view);
-/* Puts back, or makes final, what the incarnation of worker `index` that `dead` names was at. Any process, any number at
- * once; a burier killed in the middle is continued by the next. */
+/* Puts back, or makes final, what the incarnation of worker `index` that `dead` names was at. With the life word of its row
+ * held; or by the supervisor, of one that has no row, or whose row nobody can sweep. A burier killed in the middle is continued
+ * by the next. */
 void mproc__pool_bury(mproc__pool_view *view, unsigned index, mproc__worker_word dead);
 /* The same by the worker itself, when its present work was stopped: it takes no more. */
 void mproc__pool_bury_work(mproc__pool_view *view, unsigned index, mproc__worker_word self);

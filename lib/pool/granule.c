@@ -3,13 +3,13 @@
 
 #include "pool/granule.h"
 
-enum { AT_ATTEMPT = 32, AT_LOST = 38, AT_FINAL = 39, AT_OWNER = 40, AT_LIFE = 48 };
+enum { AT_ATTEMPT = 32, AT_FINAL = 39, AT_OWNER = 40, AT_LIFE = 48 };
 
 uint64_t mproc__granule_pack(mproc__granule_word granule)
 {
     return (uint64_t)granule.resume | (uint64_t)granule.attempt << AT_ATTEMPT |
-           (uint64_t)granule.lost << AT_LOST | (uint64_t)granule.final << AT_FINAL |
-           (uint64_t)granule.owner << AT_OWNER | (uint64_t)granule.life << AT_LIFE;
+           (uint64_t)granule.final << AT_FINAL | (uint64_t)granule.owner << AT_OWNER |
+           (uint64_t)granule.life << AT_LIFE;
 }
 
 mproc__granule_word mproc__granule_unpack(uint64_t word)
@@ -17,7 +17,6 @@ mproc__granule_word mproc__granule_unpack(uint64_t word)
     return (mproc__granule_word){
         .resume = (uint32_t)word,
         .attempt = (unsigned)(word >> AT_ATTEMPT & 0x3f),
-        .lost = word >> AT_LOST & 1,
         .final = word >> AT_FINAL & 1,
         .owner = (unsigned)(word >> AT_OWNER & 0xff),
         .life = (unsigned)(word >> AT_LIFE & 0xffff),
@@ -70,19 +69,31 @@ static mproc__granule_word granule_after_death(mproc__granule_word granule, cons
     *ret_lost = deaths >= death->max_attempts || deaths > MPROC__GRANULE_ATTEMPTS;
     granule.resume = *ret_lost ? death->end : (uint32_t)death->at;
     granule.attempt = *ret_lost ? 0 : deaths;
-    granule.lost |= *ret_lost;
     granule.final = granule.resume >= death->items;
     return granule;
 }
 
-bool mproc__granule_bury(_Atomic uint64_t *word, unsigned worker, unsigned life,
+static bool granule_is_of(mproc__granule_word granule, unsigned worker, unsigned life)
+{
+    return granule.owner == worker + 1 && granule.life == (life & 0xffff) && !granule.final;
+}
+
+bool mproc__granule_loses(const _Atomic uint64_t *word, unsigned worker, unsigned life,
+                          const mproc__granule_death *death)
+{
+    bool lost = false;
+    mproc__granule_word granule = mproc__granule_unpack(atomic_load_explicit(word, memory_order_acquire));
+    if (granule_is_of(granule, worker, life))
+        (void)granule_after_death(granule, death, &lost);
+    return lost;
+}
+
+void mproc__granule_bury(_Atomic uint64_t *word, unsigned worker, unsigned life,
                          const mproc__granule_death *death)
 {
+    bool lost;
     uint64_t now = atomic_load_explicit(word, memory_order_acquire);
     mproc__granule_word granule = mproc__granule_unpack(now);
-    if (granule.owner != worker + 1 || granule.life != (life & 0xffff) || granule.final)
-        return false;
-    bool lost;
-    mproc__granule_word next = granule_after_death(granule, death, &lost);
-    return granule_swap(word, now, next) && lost;
+    if (granule_is_of(granule, worker, life))
+        (void)granule_swap(word, now, granule_after_death(granule, death, &lost));
 }

@@ -12,7 +12,6 @@
 typedef struct mproc__granule_word {
     uint32_t resume;  /* items before this one are over */
     unsigned attempt; /* 6 bits: deaths at the item `resume` */
-    bool lost;        /* an item of it was lost to a death */
     bool final;
     unsigned owner; /* 8 bits: worker + 1; 0: nobody */
     unsigned life;  /* 16 bits */
@@ -37,9 +36,12 @@ typedef struct mproc__granule_death {
     unsigned max_attempts;
 } mproc__granule_death;
 
-/* After the death of (worker, life). Puts the granule back for others, or makes it final when nothing is left. True: the
- * piece is lost, said to exactly one of those who bury at the same time. */
-bool mproc__granule_bury(_Atomic uint64_t *word, unsigned worker, unsigned life,
+/* Whether the death of (worker, life) loses the piece for good. Who buries says so elsewhere, then buries: one that is killed in
+ * between leaves the granule as it was, and the next one says the same. */
+bool mproc__granule_loses(const _Atomic uint64_t *word, unsigned worker, unsigned life,
+                          const mproc__granule_death *death);
+/* Puts the granule of (worker, life), which is dead, back for others, or makes it final when nothing is left. */
+void mproc__granule_bury(_Atomic uint64_t *word, unsigned worker, unsigned life,
                          const mproc__granule_death *death);
 /* By its owner, who will not go on (the map was cancelled): nobody's again, from item `resume` on. */
 void mproc__granule_give_back(_Atomic uint64_t *word, mproc__granule_word claimed, uint32_t resume);

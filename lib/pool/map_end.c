@@ -74,15 +74,6 @@ static map_failure failure_first(const mproc__pool_view *view, const mproc__map_
     return first;
 }
 
-/* A burier that was killed between losing an item and saying which leaves this trace. */
-static bool any_lost(const mproc__pool_view *view, const mproc__map_shared *map)
-{
-    for (uint64_t granule = 0; granule < map->granules; granule++)
-        if (mproc__granule_unpack(atomic_load(mproc__map_word(view, map, granule))).lost)
-            return true;
-    return false;
-}
-
 static void loss_story(mproc_future *future, const map_failure *failure)
 {
     mproc__certificate_shared why;
@@ -168,8 +159,6 @@ static void map_outcome(mproc_future *future, const mproc__map_shared *map, bool
     } else if (failure.item) {
         failure_story(future, &failure);
         mproc__future_settle(future, MPROC_FUTURE_FAILED, failure.code);
-    } else if (atomic_load(&map->deaths) && any_lost(view, map)) {
-        mproc__future_settle(future, MPROC_FUTURE_FAILED, mproc__fail(MPROC_EDIED, "an item's worker died"));
     } else {
         mproc__future_settle(future, MPROC_FUTURE_DONE, 0);
     }

@@ -4,7 +4,7 @@
  *     what happened                  what is done
  *     -----------------------------  --------------------------------------------------------------------------
  *     a life word was marked         the sweep buries the worker at once (death.c); here nothing is left to do
- *     a child was reaped             certificate; burial if it never joined; its orphans killed; the desk is vacant
+ *     a child was reaped             certificate; its orphans killed; when it is buried, the desk is vacant
  *     a desk is vacant               a worker is started, unless the pool ends or too many have died
  *     a start fails                  while others work, tried again; it counts as a death
  *     a time limit has passed        RUNNING to STOPPING, then as the next
@@ -21,118 +21,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "platform/story.h"
 #include "pool/death.h"
-#include "pool/extra.h"
-#include "pool/supervisor.h"
+#include "pool/supervisor_inside.h"
 #include "pool/task.h"
 #include "process/supervise.h"
 
-enum { WINDOW_S = 60, RETRY_MS = 100 };
-
-/* One desk as the supervisor sees it. */
-typedef struct charge {
-    pid_t pid; /* 0: vacant */
-    int pidfd;
-    unsigned life;
-    uint64_t stopping; /* which work is being stopped; 0: none */
-    int64_t since_ns;
-    unsigned signals; /* sent for it */
-} charge;
-
-/* What counts against the limit of restarts. */
-typedef struct loss {
-    int64_t ns;
-    int code, exit_code;
-    unsigned worker;
-    pid_t pid;
-    char text[160];
-} loss;
-
-typedef struct supervisor {
-    mproc__crew crew;
-    mproc__pool_view *view;
-    mproc__pool_shared *shared;
-    charge charges[MPROC__POOL_WORKERS];
-    unsigned alive;
-    loss *losses; /* the last restarts_per_minute unplanned deaths and failed starts, a ring */
-    unsigned loss_count;
-    int64_t retry_ns; /* of a failed start */
-    int64_t wake_ns;
-} supervisor;
-
-static bool supervisor_ending(const supervisor *self)
+static bool supervisor_ending(const mproc__supervisor *self)
 {
     return atomic_load(&self->shared->state) >= MPROC__POOL_QUIT || mproc__pool_broken(self->view);
 }
 
-static void wake_at(supervisor *self, int64_t ns)
+static void wake_at(mproc__supervisor *self, int64_t ns)
 {
     if (ns < self->wake_ns)
         self->wake_ns = ns;
 }
 
-/* ---- the limit of restarts ---- */
-
-static void loss_break(supervisor *self, const char *how, const loss *of)
-{
-    mproc__breakage_shared reason = {
-        .code = of->code, .exit_code = of->exit_code, .pid = of->pid, .worker = of->worker};
-    snprintf(reason.text, sizeof reason.text, "%s%s", how, of->text);
-    mproc__pool_break(self->view, &reason);
-}
-
-/* Of too many the first is told: what comes after it is often its echo. Nothing is tried twice while the pool begins. */
-static void loss_count(supervisor *self, const loss *of)
-{
-    unsigned limit = self->shared->plan.restarts_per_minute;
-    loss *oldest = &self->losses[self->loss_count % limit], first = *oldest;
-    bool too_many = self->loss_count >= limit && of->ns - first.ns < (int64_t)WINDOW_S * 1000000000;
-    self->loss_count++;
-    *oldest = *of;
-    if (atomic_load(&self->shared->ready_workers) < self->shared->plan.workers)
-        loss_break(self, of->pid ? "a worker died before it was ready: " : "", of);
-    else if (too_many)
-        loss_break(self, "too many workers died within a minute, the first one: ", &first);
-}
-
-/* A death nobody asked for. */
-static void death_count(supervisor *self, unsigned index, pid_t pid, const char *end, int exit_code)
-{
-    loss of = {
-        .ns = mproc__now_ns(), .code = MPROC_EDIED, .exit_code = exit_code, .worker = index, .pid = pid};
-    snprintf(of.text, sizeof of.text, "worker %u (pid %d) %s", index, (int)pid, end);
-    atomic_fetch_add(&self->shared->died, 1);
-    loss_count(self, &of);
-}
-
-/* One that was killed on its way is a death as any other: the next can start. Where others work on, what was refused now
- * (processes, memory) may be had later; where none is left, nobody would come. */
-static void start_failed(supervisor *self, unsigned index, int code)
-{
-    loss of = {.ns = mproc__now_ns(), .code = code, .worker = index};
-    if (code == MPROC_EDIED) {
-        death_count(self, index, 0, "was killed before it began", -SIGKILL);
-        return;
-    }
-    snprintf(of.text, sizeof of.text, "cannot start worker %u: %.120s", index,
-             mproc_error_text(mproc_last_error()));
-    self->retry_ns = of.ns + (int64_t)RETRY_MS * 1000000;
-    if (self->alive == 0)
-        loss_break(self, "", &of);
-    else
-        loss_count(self, &of);
-}
-
 /* ---- starting workers ---- */
 
-static void worker_begin(supervisor *self, unsigned index)
+static void worker_begin(mproc__supervisor *self, unsigned index)
 {
-    charge *to = &self->charges[index];
-    *to = (charge){.life = mproc__worker_desk_prepare(&self->shared->workers[index])};
+    mproc__charge *to = &self->charges[index];
+    *to = (mproc__charge){.life = mproc__worker_desk_prepare(&self->shared->workers[index])};
     int rc = mproc__crew_launch(&self->crew, index, to->life, &to->pid, &to->pidfd);
     if (rc == 0) {
         self->alive++;
@@ -140,29 +53,22 @@ static void worker_begin(supervisor *self, unsigned index)
             atomic_fetch_add(&self->shared->restarted, 1);
         return;
     }
-    *to = (charge){.pid = 0};
+    *to = (mproc__charge){.pid = 0};
     atomic_store(&self->shared->workers[index].word,
                  mproc__worker_pack(
                      (mproc__worker_word){.life = mproc__worker_load(&self->shared->workers[index]).life}));
-    start_failed(self, index, rc);
-}
-
-static bool is_present(const supervisor *self, mproc__worker_word word)
-{
-    return word.row && mproc__segment_row_pid(self->view->segment, word.row - 1) == word.pid &&
-           mproc__segment_row_alive(self->view->segment, word.row - 1);
+    mproc__supervisor_start_failed(self, index, rc);
 }
 
 /* The worker that sits there was started by a supervisor that is dead. One that has not joined can do so no more once its desk
  * is another life's; one that has is buried when its process is gone, which its life word tells. */
-static bool desk_clear(supervisor *self, unsigned index)
+static bool desk_clear(mproc__supervisor *self, unsigned index)
 {
     mproc__worker_shared *desk = &self->shared->workers[index];
     mproc__worker_word word = mproc__worker_load(desk);
     while (mproc__worker_unburied(word.state)) {
-        if (is_present(self, word))
+        if (mproc__supervisor_present(self, word) || !mproc__supervisor_bury(self, index))
             return false;
-        mproc__pool_bury(self->view, index, word);
         word = mproc__worker_load(desk);
     }
     if (word.state == MPROC__WORKER_DEAD) {
@@ -174,7 +80,7 @@ static bool desk_clear(supervisor *self, unsigned index)
     return true;
 }
 
-static void desks_fill(supervisor *self)
+static void desks_fill(mproc__supervisor *self)
 {
     for (unsigned i = 0; i < atomic_load(&self->shared->wanted); i++)
         while (!self->charges[i].pid && !supervisor_ending(self)) {
@@ -188,77 +94,9 @@ static void desks_fill(supervisor *self)
         }
 }
 
-/* ---- the ended ---- */
-
-/* Children of a dead worker have come to this process, which is subreaper. Whatever is a child and no worker, is one. */
-static bool is_charge(const supervisor *self, pid_t pid)
-{
-    for (unsigned i = 0; i < mproc__desks(self->shared); i++)
-        if (self->charges[i].pid == pid)
-            return true;
-    return false;
-}
-
-static void orphans_kill(const supervisor *self)
-{
-    char path[64];
-    int pid;
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    FILE *list = fopen(path, "re");
-    while (list && fscanf(list, "%d", &pid) == 1)
-        if (!is_charge(self, pid))
-            kill(pid, SIGKILL);
-    if (list)
-        fclose(list);
-}
-
-static void worker_ended(supervisor *self, unsigned index, int exit_code, const struct rusage *usage)
-{
-    charge *of = &self->charges[index];
-    mproc__worker_shared *desk = &self->shared->workers[index];
-    pid_t pid = of->pid;
-    bool stopped = of->stopping != 0;
-    mproc__certificate_write(self->view, index, of->life, pid, exit_code, usage);
-    mproc__worker_word word = mproc__worker_load(desk);
-    if (mproc__worker_unburied(word.state)) {
-        mproc__pool_bury(self->view, index, word);
-        word = mproc__worker_load(desk);
-    }
-    uint32_t slot =
-        atomic_load(&desk->slot); /* the burier's note of its task, if it had one, is made by now */
-    if (slot > 0 && slot <= atomic_load(&self->shared->slots_used))
-        mproc__extra_note_end(self->view, slot - 1, index, of->life, pid, exit_code);
-    close(of->pidfd);
-    *of = (charge){.pid = 0};
-    self->alive--;
-    orphans_kill(self);
-    if (word.state == MPROC__WORKER_DEAD && !stopped) {
-        char end[96];
-        mproc__certificate_text(exit_code, end, sizeof end);
-        death_count(self, index, pid, end, exit_code);
-    }
-    word = (mproc__worker_word){.state = MPROC__WORKER_VACANT, .life = word.life};
-    atomic_store(&desk->word, mproc__worker_pack(word));
-    mproc__pool_post(self->view, &self->shared->done);
-}
-
-static void children_reap(supervisor *self)
-{
-    struct rusage usage;
-    int exit_code;
-    pid_t pid;
-    while ((pid = mproc__supervise_reap(&exit_code, &usage)) > 0) {
-        if (!is_charge(self, pid))
-            orphans_kill(self); /* an orphan's own children have come here with its end */
-        for (unsigned i = 0; i < mproc__desks(self->shared); i++)
-            if (self->charges[i].pid == pid)
-                worker_ended(self, i, exit_code, &usage);
-    }
-}
-
 /* ---- stopping work ---- */
 
-static void stop_drive(supervisor *self, charge *of, uint64_t which, uint32_t grace_ms)
+static void stop_drive(mproc__supervisor *self, mproc__charge *of, uint64_t which, uint32_t grace_ms)
 {
     static const int signals[] = {SIGTERM, SIGKILL};
     int64_t now = mproc__now_ns(), grace = (int64_t)(grace_ms ? grace_ms : MPROC__POOL_GRACE_MS) * 1000000;
@@ -278,7 +116,7 @@ static void stop_drive(supervisor *self, charge *of, uint64_t which, uint32_t gr
 }
 
 /* Word before limit: a limit read after the word is that work's or none, so the swap hits the right one or nothing. */
-static bool limit_passed(supervisor *self, const mproc__worker_shared *desk)
+static bool limit_passed(mproc__supervisor *self, const mproc__worker_shared *desk)
 {
     int64_t limit = atomic_load(&desk->limit_ns);
     if (limit)
@@ -286,7 +124,7 @@ static bool limit_passed(supervisor *self, const mproc__worker_shared *desk)
     return limit && mproc__now_ns() >= limit;
 }
 
-static void task_watch(supervisor *self, unsigned index, charge *of)
+static void task_watch(mproc__supervisor *self, unsigned index, mproc__charge *of)
 {
     mproc__worker_shared *desk = &self->shared->workers[index];
     uint32_t slot = atomic_load(&desk->slot);
@@ -302,7 +140,7 @@ static void task_watch(supervisor *self, unsigned index, charge *of)
         stop_drive(self, of, (uint64_t)slot << 32 | word.serial, task->grace_ms);
 }
 
-static void map_watch(supervisor *self, unsigned index, charge *of)
+static void map_watch(mproc__supervisor *self, unsigned index, mproc__charge *of)
 {
     mproc__worker_shared *desk = &self->shared->workers[index];
     uint64_t run = atomic_load(&desk->run), next = run & ~UINT64_C(3);
@@ -323,16 +161,16 @@ static void map_watch(supervisor *self, unsigned index, charge *of)
 }
 
 /* Buried as dead, and not ended: its task has made it another program. It may live for ever, and has the desk's place. */
-static void stranger_end(const supervisor *self, unsigned index)
+static void stranger_end(const mproc__supervisor *self, unsigned index)
 {
     if (mproc__worker_load(&self->shared->workers[index]).state == MPROC__WORKER_DEAD)
         (void)mproc__pidfd_signal(self->charges[index].pidfd, SIGKILL);
 }
 
-static void work_watch(supervisor *self)
+static void work_watch(mproc__supervisor *self)
 {
     for (unsigned i = 0; i < mproc__desks(self->shared); i++)
-        if (self->charges[i].pid) {
+        if (mproc__charge_runs(&self->charges[i])) {
             stranger_end(self, i);
             task_watch(self, i, &self->charges[i]);
             map_watch(self, i, &self->charges[i]);
@@ -341,9 +179,9 @@ static void work_watch(supervisor *self)
 
 /* ---- the loop ---- */
 
-static void supervisor_look(supervisor *self)
+static void supervisor_look(mproc__supervisor *self)
 {
-    children_reap(self);
+    mproc__supervisor_reap(self);
     self->wake_ns = INT64_MAX;
     work_watch(self);
     if (!supervisor_ending(self))
@@ -354,7 +192,7 @@ static void supervisor_look(supervisor *self)
 }
 
 /* Everything that runs is cancelled by name before the signal goes out. */
-static void work_kill(supervisor *self)
+static void work_kill(mproc__supervisor *self)
 {
     for (unsigned i = 0; i < mproc__desks(self->shared); i++) {
         uint32_t slot = atomic_load(&self->shared->workers[i].slot);
@@ -366,7 +204,7 @@ static void work_kill(supervisor *self)
     }
 }
 
-static void supervisor_end(supervisor *self, bool kill)
+static void supervisor_end(mproc__supervisor *self, bool kill)
 {
     if (kill && !mproc__pool_broken(self->view))
         work_kill(self);
@@ -374,14 +212,14 @@ static void supervisor_end(supervisor *self, bool kill)
     mproc__supervise_kill_all();
     for (unsigned i = 0; i < mproc__desks(self->shared); i++) {
         mproc__worker_word word = mproc__worker_load(&self->shared->workers[i]);
-        if (mproc__worker_unburied(word.state) && !is_present(self, word))
-            mproc__pool_bury(self->view, i, word);
+        if (!mproc__supervisor_present(self, word))
+            (void)mproc__supervisor_bury(self, i);
     }
     atomic_store(&self->shared->supervisor_row, 0);
     mproc__pool_post(self->view, &self->shared->done);
 }
 
-static void supervisor_loop(supervisor *self)
+static void supervisor_loop(mproc__supervisor *self)
 {
     for (;;) {
         uint32_t ticket = mproc__supervise_prepare();
@@ -398,7 +236,7 @@ static void supervisor_loop(supervisor *self)
     }
 }
 
-static int supervisor_begin(supervisor *self)
+static int supervisor_begin(mproc__supervisor *self)
 {
     self->losses = calloc(self->shared->plan.restarts_per_minute, sizeof *self->losses);
     if (!self->losses)
@@ -411,8 +249,8 @@ static int supervisor_begin(supervisor *self)
 /* 0 always: what goes wrong is the pool's to tell, not a process's. */
 int mproc__supervisor_run(const mproc__crew *crew)
 {
-    static supervisor self;
-    self = (supervisor){.crew = *crew, .view = crew->view, .shared = crew->view->shared};
+    static mproc__supervisor self;
+    self = (mproc__supervisor){.crew = *crew, .view = crew->view, .shared = crew->view->shared};
     int rc = supervisor_begin(&self);
     if (rc < 0) {
         mproc__breakage_shared reason = {.code = rc};

@@ -337,6 +337,13 @@ bool mproc__segment_row_alive(mproc__segment *segment, unsigned index)
     return row_alive(row, atomic_load_explicit(&row->identity, memory_order_acquire));
 }
 
+pid_t mproc__segment_row_keeper(const mproc__segment *segment, unsigned row)
+{
+    return segment->shared && row < MPROC__ROWS
+               ? (pid_t)(life_word(&segment->shared->rows[row]) & FUTEX_TID_MASK)
+               : 0;
+}
+
 bool mproc__segment_keeps_life(const mproc__segment *segment, unsigned row)
 {
     return segment->shared && row < MPROC__ROWS && mproc__robust_is_mine(&segment->shared->rows[row].life);

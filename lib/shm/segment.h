@@ -141,6 +141,8 @@ void mproc__segment_leave_unburied(mproc__segment *segment);
 /* Who is in a row: pid (0: nobody) and whether its process lives; in doubt, alive. */
 pid_t mproc__segment_row_pid(const mproc__segment *segment, unsigned row);
 bool mproc__segment_row_alive(mproc__segment *segment, unsigned row);
+/* The thread that a row's life word names: the row's own, or who sweeps it; 0: none. */
+pid_t mproc__segment_row_keeper(const mproc__segment *segment, unsigned row);
 /* Whether the calling thread is the one whose death the life word of this process's row tells. */
 bool mproc__segment_keeps_life(const mproc__segment *segment, unsigned row);
 /* Whether a row's process has ended, all its threads, or become another program; in doubt, no. */
