@@ -206,10 +206,16 @@ static void children_reap(void)
         child_ended(pid, exit_code, &usage);
 }
 
-/* The owner is dead. What it had asked for and is not begun need not begin. */
+/* The owner is dead. What it had asked for and is not begun need not begin, so its socket's descriptor is free. With a low
+ * limit that number may be above it, and before Linux 6.9 a look at a child takes two: then the standard ones go as well, which
+ * a preloaded function may have as the program's own. */
 static bool watched_kill(void)
 {
-    close(nursery.socket); /* one descriptor is free then, whatever the limit */
+    close(nursery.socket);
+    if (mproc__watched_kill(nursery.shared))
+        return true;
+    for (int fd = 0; fd < 3; fd++)
+        close(fd);
     return mproc__watched_kill(nursery.shared);
 }
 

@@ -200,7 +200,8 @@ static int says_and_sleeps(mproc_call *call)
 }
 
 typedef struct owner {
-    int method, write_fd;
+    int method; /* or whether the kernel is to be an older one */
+    int write_fd;
 } owner;
 
 /* Children that have ended before leave nothing that could be killed in their stead. */
@@ -235,6 +236,38 @@ START_TEST(without_lasting_names_nobody_outlives_the_owner_either)
 }
 END_TEST
 
+/* The nursery may open nothing more, and no leash makes up for that. */
+static int owner_with_a_full_nursery(void *context)
+{
+    const owner *me = context;
+    const struct rlimit few = {30, 30}, none = {3, 3};
+    mproc_process *process;
+    for (int fd = 0; fd >= 0 && fd < 15;)
+        fd = dup(0);
+    if (me->method && (!forbid_fstatfs() || names_last()))
+        return 1;
+    if (setrlimit(RLIMIT_NOFILE, &few) < 0 ||
+        mproc_process_start(says_and_sleeps, MPROC_ARGS(mproc_fd(me->write_fd)), NULL, &process) != 0)
+        return 2;
+    if (process->leash[0] >= 0 || prlimit(process->nursery->pid, RLIMIT_NOFILE, &none, NULL) < 0)
+        return 3;
+    return write(me->write_fd, "s", 1) == 1 ? sleeps(NULL) : 4;
+}
+
+/* shows: DEATH-9 */
+START_TEST(a_nursery_without_a_free_descriptor_lets_nobody_outlive_the_owner_either)
+{
+    gate said = gate_make();
+    owner me = {_i, said.write_fd};
+    pid_t pid = support_fork(owner_with_a_full_nursery, &me);
+    gate_await(&said);
+    gate_await(&said);
+    support_kill(pid);
+    ck_assert(support_until(nobody_is_left, NULL, 1000));
+    gate_destroy(&said);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (mproc__process_main(&argc, &argv) < 0)
@@ -250,5 +283,7 @@ int main(int argc, char **argv)
     tcase_add_test(older, one_that_has_ended_is_not_watched_and_nobody_in_its_stead);
     tcase_add_loop_test(older, without_lasting_names_nobody_outlives_the_owner_either, MPROC_START_FORK,
                         MPROC_START_SPAWN + 1);
+    tcase_add_loop_test(older, a_nursery_without_a_free_descriptor_lets_nobody_outlive_the_owner_either, 0,
+                        2);
     return support_run(suite, argc, argv);
 }
