@@ -51,12 +51,13 @@ MPROC_BEGIN
     X(MPROC_ELIMIT,      -5021, "a configured limit was reached")    \
     X(MPROC_EKEY,        -5022, "no such key, index or method")     \
     X(MPROC_ENAMESPACE,  -5023, "attached from another pid or time namespace") \
-    X(MPROC_EEXIT,       -5024, "the program reported failure")
+    X(MPROC_EEXIT,       -5024, "the program reported failure")      \
+    X(MPROC_EAFTER,      -5025, "a task that it comes after failed")
 enum {
 #define X(name, number, text) name = number,
     MPROC_ERRORS(X)
 #undef X
-    MPROC_ERROR_LAST = -5024
+    MPROC_ERROR_LAST = -5025
 };
 MPROC_API const char *mproc_strerror(int code);             /* a few words; never NULL; static, in English in any locale */
 MPROC_API const char *mproc_errname(int code);              /* "MPROC_EDIED", "ETIMEDOUT", "OK"; "unknown" for no code */

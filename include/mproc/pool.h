@@ -73,6 +73,11 @@ typedef struct mproc_task_options {
     mproc_deadline submit_deadline; /* for room; zero means forever */
     int         priority;           /* -7 to 7: higher ones begin first, equal ones in the order of submission */
     mproc_deadline begin_by;        /* not begun by then: it will not be, and fails with -ETIME; zero: any time */
+    mproc_future *const *after;     /* tasks of this pool, after_count of them: it begins when all have ended. If one fails, dies
+                                     * (for the last time), is cancelled or too late, it is not run and fails with MPROC_EAFTER
+                                     * and a story that names that one. They may have ended, and may be closed meanwhile */
+    size_t      after_count;
+    bool        even_if_failed;     /* run, whatever came of those */
 } mproc_task_options;
 /* How far a map is. */
 typedef struct mproc_progress {
@@ -121,7 +126,11 @@ MPROC_API MPROC_CHECK int mproc_pool_create(const mproc_pool_options *options, m
 /* args: a list (MPROC_ARGS) or null; copied. The future is the caller's to close, which does not touch the task.
  * Tasks begin by priority, then in the order of submission; one that is tried again comes before its equals. -ETIMEDOUT: full until submit_deadline; -EMSGSIZE: arguments above
  * max_queued_bytes; MPROC_ECANNOTCROSS: arguments hold a handle (processes); MPROC_ECLOSED: stopped; MPROC_ELIMIT: more
- * than 256 different functions; MPROC_EDIED or the initializer's code: broken, with the reason. */
+ * than 256 different functions; MPROC_EDIED or the initializer's code: broken, with the reason.
+ * `after`: -EINVAL: no future; MPROC_EPLACE: one of another pool, of a map or a made one: submit from a callback of it
+ * (mproc_future_on_done), or after it; MPROC_ELIMIT: more than 4 times max_queued_tasks (64 at least). As no task can name one
+ * that does not exist yet, none waits for itself. One that waits is queued: it counts against max_queued_tasks, can be
+ * cancelled, and is not begun before its time because of its priority. */
 MPROC_API MPROC_CHECK int mproc_pool_submit(mproc_pool *pool, mproc_fn *fn, mproc_variant args, const mproc_task_options *options, mproc_future **ret_future);
 /* By the name that it was registered under (mproc_register): for workers of another build, whose program has it under that
  * name. MPROC_EFUNCTION: not in this program, whose copies the workers are (fork, threads); else it is the future's failure. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pool/after.h"
 #include "pool/death.h"
 #include "pool/extra.h"
 #include "pool/granule.h"
@@ -114,6 +115,7 @@ static void slot_bury(mproc__pool_view *view, unsigned index, unsigned life)
     mproc__extra_note_death(view, slot - 1, index, life);
     if (mproc__task_bury(&task->word, index, life, task->max_attempts) == MPROC__TASK_READY)
         mproc__ready_return(view, slot - 1);
+    mproc__after_tell_again(view, slot - 1);
 }
 
 /* ---- the worker ---- */

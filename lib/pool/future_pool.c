@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "pool/after.h"
 #include "pool/death.h"
 #include "pool/future.h"
 #include "pool/payload.h"
@@ -153,11 +154,16 @@ static bool task_late(const mproc_future *future)
     return MPROC__UNLIKELY(future->begin_by_ns != 0) && mproc__now_ns() >= future->begin_by_ns;
 }
 
+static bool is_queued(mproc__task_state state)
+{
+    return state == MPROC__TASK_READY || state == MPROC__TASK_WAITING;
+}
+
 static bool task_goes_on(const mproc_future *future)
 {
     mproc__task_word word = task_word(future);
     return word.serial == future->serial && !mproc__task_final(word.state) &&
-           !(word.state == MPROC__TASK_READY && task_late(future)) && !core_over(future->core);
+           !(is_queued(word.state) && task_late(future)) && !core_over(future->core);
 }
 
 static void task_look(mproc_future *future)
@@ -176,7 +182,7 @@ static void task_look(mproc_future *future)
 
 static mproc_future_state task_state(const mproc_future *future)
 {
-    return task_word(future).state == MPROC__TASK_READY ? MPROC_FUTURE_PENDING : MPROC_FUTURE_RUNNING;
+    return is_queued(task_word(future).state) ? MPROC_FUTURE_PENDING : MPROC_FUTURE_RUNNING;
 }
 
 static void task_progress(const mproc_future *future, uint64_t *ret_done, uint64_t *ret_total)
@@ -197,8 +203,10 @@ static int task_cancel(mproc_future *future, bool even_if_running)
 {
     mproc__pool_core *core = future->core;
     int rc = mproc__task_cancel(&core->view.slots[future->slot].word, future->serial, even_if_running);
-    if (rc == 0)
+    if (rc == 0) {
+        mproc__after_tell_again(&core->view, future->slot);
         cancel_tell(core);
+    }
     return rc;
 }
 

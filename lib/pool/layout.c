@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "platform/story.h"
+#include "pool/after.h"
 #include "pool/extra.h"
 #include "pool/layout.h"
 
@@ -47,7 +48,9 @@ static void plan_fill(mproc__pool_plan_shared *plan, const mproc__pool_limits *l
     plan->ring = page_round(sizeof(mproc__pool_shared));
     plan->slots = page_round(plan->ring + MPROC__PRIORITIES * plan->slot_count * sizeof(uint32_t));
     plan->extras = page_round(plan->slots + plan->slot_count * sizeof(mproc__task_shared));
-    plan->arena = page_round(plan->extras + plan->slot_count * sizeof(mproc__extra_shared));
+    plan->edges = page_round(plan->extras + plan->slot_count * sizeof(mproc__extra_shared));
+    plan->edge_count = plan->slot_count * MPROC__EDGES_A_SLOT;
+    plan->arena = page_round(plan->edges + plan->edge_count * sizeof(mproc__edge_shared));
     plan->heads =
         page_round(plan->arena + mproc__arena_bytes(MPROC__POOL_BLOCK, arena_granules(limits->bytes)));
     plan->region = plan->heads + (uint64_t)MPROC__POOL_MAPS * MPROC__POOL_HEAD;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A pool's segment: what lies where, and who may write it. L6.
  *
- *     pool | rings of ready slots | task slots | arena (large arguments and results) | heads of maps | region (their arrays)
+ *     pool | rings of ready slots | task slots | extras | edges | arena (large arguments and results) | heads of maps | region (their arrays)
  *
  * All but the pool struct is sparse: addresses for the configured limits, memory as it is used (mproc__view_reserve_*).
  * Only the process that made the pool submits, so free lists of slots and of the region are its private memory; here is
@@ -73,6 +73,11 @@ typedef struct mproc__task_shared {
     mproc__payload_shared args;
     mproc__payload_shared result; /* worker, before DONE */
     int32_t code;                 /* worker, before DONE */
+    /* Edges (after.h), + 1; 0: none. Submitter; a list grows at its head, and is empty again before the word says FREE. */
+    _Atomic uint32_t edges_then;  /* to tasks that come after it: while it is not final */
+    _Atomic uint32_t edges_first; /* from tasks that it comes after: before WAITING */
+    uint32_t even_if_failed;      /* submitter, before WAITING */
+    _Atomic uint64_t edges_ended; /* anybody: (serial, edge): those before that one have ended; a hint */
     /* Of a batch, else 0. Submitter, before READY: */
     uint32_t items;
     uint32_t packed_bytes; /* of args; the rest of them is room for results */
@@ -242,6 +247,8 @@ typedef struct mproc__pool_plan_shared {
     uint32_t restarts_per_minute;
     uint32_t tasks_per_worker;
     uint64_t extras; /* extra.h, one a slot */
+    uint64_t edges;  /* after.h */
+    uint32_t edge_count;
     uint64_t slots, ring, arena, heads, region,
         region_bytes; /* offsets from the root; a ring for each priority */
 } mproc__pool_plan_shared;

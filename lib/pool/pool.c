@@ -33,6 +33,7 @@ void mproc__core_release(mproc__pool_core *core)
     if (atomic_fetch_sub_explicit(&core->references, 1, memory_order_acq_rel) != 1)
         return;
     mproc__lend_end(&core->lender);
+    mproc__after_end(&core->edges);
     mproc__view_close(&core->view);
     mproc_variant_clear(&core->crew.initializer_args);
     mproc__limits_clear(&core->limits);

@@ -11,6 +11,7 @@
 
 #include <mproc/pool.h>
 #include "data/handle.h"
+#include "pool/after.h"
 #include "pool/batch.h"
 #include "pool/layout.h"
 #include "pool/lend.h"
@@ -18,8 +19,6 @@
 #include "pool/supervisor.h"
 #include "pool/task.h"
 #include "process/limits.h"
-
-typedef struct mproc__pool_core mproc__pool_core;
 
 typedef struct mproc__pool_thread {
     pthread_t id;
@@ -84,6 +83,7 @@ struct mproc__pool_core {
     mproc_future *maps[MPROC__POOL_MAPS];
     uint32_t head_reserved[MPROC__POOL_MAPS]; /* bytes */
     mproc__lender lender;
+    mproc__edges edges;
 };
 
 struct mproc_pool {

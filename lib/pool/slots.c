@@ -121,10 +121,13 @@ void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot)
     core->cancelled += word.state == MPROC__TASK_CANCELLED;
     core->failed +=
         word.state != MPROC__TASK_CANCELLED && (word.state != MPROC__TASK_DONE || task->code != 0);
+    if (atomic_load_explicit(&task->edges_first, memory_order_relaxed))
+        mproc__after_explain(core, slot);
     if (core->futures[slot]) {
         mproc__reports_take(core->futures[slot], slot, word);
         mproc__future_settle_task(core->futures[slot], task, word);
     }
+    mproc__after_clear(core, slot, word);
     mproc__extra_clear(&core->view, slot);
     if (task->args.block)
         core->queued_bytes -= task->args.size_bytes;
@@ -198,6 +201,33 @@ static void slot_fill(mproc__task_shared *to, const mproc__task_shared *from)
     to->time_limit_ms = from->time_limit_ms;
     to->grace_ms = from->grace_ms;
     to->max_attempts = from->max_attempts;
+    to->even_if_failed = from->even_if_failed;
+}
+
+/* Published, and READY or not. */
+static void slot_publish(mproc__pool_core *core, uint32_t slot, const mproc_task_options *options,
+                         mproc_future *future)
+{
+    _Atomic uint64_t *word = &core->view.slots[slot].word;
+    bool waits = options && options->after_count > 0 &&
+                 mproc__after_link(core, slot, mproc__task_serial(word), options);
+    future->slot = slot;
+    future->serial = mproc__task_publish(word, waits);
+    if (waits)
+        mproc__after_look(&core->view, slot);
+    else
+        mproc__ready_push(&core->view, slot);
+}
+
+static int edges_room(mproc__pool_core *core, const mproc_task_options *options)
+{
+    if (!options || options->after_count == 0)
+        return 0;
+    int rc = mproc__after_reserve(core, options);
+    if (rc != -EAGAIN)
+        return rc;
+    mproc__slots_harvest(core);
+    return mproc__after_reserve(core, options);
 }
 
 static int order_size(mproc__pool_core *core, const mproc__order *order, size_t *ret_block_bytes)
@@ -246,6 +276,8 @@ int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mp
         return -EAGAIN;
     rc = mproc__ready_reserve(&core->view, task->priority);
     if (rc == 0)
+        rc = edges_room(core, order->options);
+    if (rc == 0)
         rc = slot_take(core, &slot);
     if (rc < 0)
         return rc;
@@ -261,9 +293,7 @@ int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mp
     slot_fill(&core->view.slots[slot], task);
     core->busy[slot] = true;
     core->futures[slot] = future;
-    future->slot = slot;
-    future->serial = mproc__task_publish(&core->view.slots[slot].word);
-    mproc__ready_push(&core->view, slot);
+    slot_publish(core, slot, order->options, future);
     core->accepted++;
     return 0;
 }

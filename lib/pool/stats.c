@@ -38,7 +38,7 @@ static void slots_count(const mproc__pool_core *core, census *of)
 {
     for (uint32_t slot = 0; slot < core->given_count; slot++) {
         mproc__task_state state = mproc__task_load(&core->view.slots[slot].word).state;
-        of->queued += state == MPROC__TASK_READY;
+        of->queued += state == MPROC__TASK_READY || state == MPROC__TASK_WAITING;
         of->running += state == MPROC__TASK_RUNNING || state == MPROC__TASK_STOPPING;
     }
 }

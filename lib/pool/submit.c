@@ -21,6 +21,7 @@ static int task_from_options(const mproc_task_options *options, mproc__task_shar
     ret_task->time_limit_ms = options->time_limit_ms;
     ret_task->grace_ms = options->grace_ms;
     ret_task->max_attempts = options->retries + 1;
+    ret_task->even_if_failed = options->even_if_failed;
     return 0;
 }
 
@@ -108,6 +109,8 @@ static int order_submit(mproc_pool *pool, const mproc__order *order, mproc_futur
                                   "mproc_pool_submit: no function, or nowhere to put the future");
     rc = mproc__options_check(order->options, sizeof *order->options, sizeof *order->options,
                               "mproc_task_options");
+    if (rc == 0)
+        rc = mproc__after_check(pool->core, order->options);
     if (rc == 0)
         rc = mproc__core_submit(pool->core, order, ret_future);
     return rc < 0 ? mproc__handle_story(&pool->handle, rc) : 0;

@@ -30,21 +30,35 @@ mproc__task_word mproc__task_load(const _Atomic uint64_t *word)
     return mproc__task_unpack(atomic_load_explicit(word, memory_order_acquire));
 }
 
+/* In one order with what others do with the edges of a task that ends (after.c). */
 static bool task_swap(_Atomic uint64_t *word, mproc__task_word from, mproc__task_word to)
 {
     uint64_t expected = mproc__task_pack(from);
-    return atomic_compare_exchange_strong_explicit(word, &expected, mproc__task_pack(to),
-                                                   memory_order_acq_rel, memory_order_acquire);
+    return atomic_compare_exchange_strong(word, &expected, mproc__task_pack(to));
 }
 
-unsigned mproc__task_publish(_Atomic uint64_t *word)
+unsigned mproc__task_serial(const _Atomic uint64_t *word)
+{
+    return (mproc__task_load(word).serial + 1) % MPROC__TASK_SERIALS;
+}
+
+unsigned mproc__task_publish(_Atomic uint64_t *word, bool waits)
 {
     mproc__task_word task = mproc__task_load(word);
-    task.state = MPROC__TASK_READY;
+    task.state = waits ? MPROC__TASK_WAITING : MPROC__TASK_READY;
     task.attempt = 1;
-    task.serial = (task.serial + 1) % MPROC__TASK_SERIALS;
+    task.serial = mproc__task_serial(word);
     atomic_store_explicit(word, mproc__task_pack(task), memory_order_release);
+    if (waits)
+        atomic_thread_fence(memory_order_seq_cst);
     return task.serial;
+}
+
+bool mproc__task_release(_Atomic uint64_t *word, mproc__task_word waiting)
+{
+    mproc__task_word ready = waiting;
+    ready.state = MPROC__TASK_READY;
+    return waiting.state == MPROC__TASK_WAITING && task_swap(word, waiting, ready);
 }
 
 bool mproc__task_claim(_Atomic uint64_t *word, unsigned worker, unsigned life, mproc__task_word *ret_claimed)
@@ -67,6 +81,11 @@ bool mproc__task_finish(_Atomic uint64_t *word, mproc__task_word claimed)
     return task_swap(word, claimed, done);
 }
 
+static bool task_is_queued(mproc__task_state state)
+{
+    return state == MPROC__TASK_READY || state == MPROC__TASK_WAITING;
+}
+
 int mproc__task_cancel(_Atomic uint64_t *word, unsigned serial, bool even_if_running)
 {
     for (;;) {
@@ -77,7 +96,7 @@ int mproc__task_cancel(_Atomic uint64_t *word, unsigned serial, bool even_if_run
             return 0;
         if (task.state == MPROC__TASK_RUNNING && !even_if_running)
             return -EBUSY;
-        next.state = task.state == MPROC__TASK_READY ? MPROC__TASK_CANCELLED : MPROC__TASK_STOPPING;
+        next.state = task_is_queued(task.state) ? MPROC__TASK_CANCELLED : MPROC__TASK_STOPPING;
         next.reason = MPROC__TASK_BY_CANCEL;
         if (task_swap(word, task, next))
             return 0;
@@ -86,10 +105,10 @@ int mproc__task_cancel(_Atomic uint64_t *word, unsigned serial, bool even_if_run
 
 bool mproc__task_forgo(_Atomic uint64_t *word, unsigned serial)
 {
-    mproc__task_word ready = mproc__task_load(word), expired = ready;
+    mproc__task_word queued = mproc__task_load(word), expired = queued;
     expired.state = MPROC__TASK_EXPIRED;
-    return ready.state == MPROC__TASK_READY && ready.attempt == 1 && ready.serial == serial &&
-           task_swap(word, ready, expired);
+    return task_is_queued(queued.state) && queued.attempt == 1 && queued.serial == serial &&
+           task_swap(word, queued, expired);
 }
 
 bool mproc__task_expire(_Atomic uint64_t *word, mproc__task_word running)

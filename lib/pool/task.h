@@ -10,6 +10,8 @@
  *       CANCELLED or EXPIRED `----------+--> STOPPING ------> CANCELLED or EXPIRED
  *         (forgo: too late)                           bury
  *
+ * One that comes after others is WAITING before it is READY, and until then CANCELLED or EXPIRED as that is (after.h).
+ *
  * Every arrow is one compare-and-swap. The one that claims carries who claimed (worker and its life), so a death is
  * laid at exactly one task's door. STOPPING comes before any signal: a worker whose finish fails takes no further task,
  * so a signal sent late cannot hit the next one. */
@@ -20,6 +22,7 @@
 
 typedef enum mproc__task_state {
     MPROC__TASK_FREE,
+    MPROC__TASK_WAITING,
     MPROC__TASK_READY,
     MPROC__TASK_RUNNING,
     MPROC__TASK_STOPPING,
@@ -55,17 +58,21 @@ static inline bool mproc__task_final(mproc__task_state state)
     return state >= MPROC__TASK_DONE;
 }
 
-/* FREE to READY, by the submitter, who alone writes a free slot. Everything written to the slot before is visible to the
- * one who claims it. Returns the slot's new serial. */
-unsigned mproc__task_publish(_Atomic uint64_t *word);
+/* The serial of a free slot's next use. */
+unsigned mproc__task_serial(const _Atomic uint64_t *word);
+/* FREE to READY or WAITING, by the submitter, who alone writes a free slot. Everything written to the slot before is visible to
+ * the one who claims it. Returns the slot's new serial. */
+unsigned mproc__task_publish(_Atomic uint64_t *word, bool waits);
+/* WAITING to READY. False: not waiting (any more), or another. */
+bool mproc__task_release(_Atomic uint64_t *word, mproc__task_word waiting);
 /* READY to RUNNING. False: not ready (any more). */
 bool mproc__task_claim(_Atomic uint64_t *word, unsigned worker, unsigned life, mproc__task_word *ret_claimed);
 /* RUNNING to DONE, by the worker; false: stopped meanwhile, the result must not be used. */
 bool mproc__task_finish(_Atomic uint64_t *word, mproc__task_word claimed);
-/* READY to CANCELLED, RUNNING to STOPPING. 0: it will not end as DONE; -EBUSY: runs and must not be stopped; -EALREADY:
+/* READY or WAITING to CANCELLED, RUNNING to STOPPING. 0: it will not end as DONE; -EBUSY: runs and must not be stopped; -EALREADY:
  * had ended, or the slot is used for another task now. */
 int mproc__task_cancel(_Atomic uint64_t *word, unsigned serial, bool even_if_running);
-/* READY for the first time to EXPIRED: it has not begun by its time. */
+/* WAITING, or READY for the first time, to EXPIRED: it has not begun by its time. */
 bool mproc__task_forgo(_Atomic uint64_t *word, unsigned serial);
 /* RUNNING to STOPPING because the time limit passed. */
 bool mproc__task_expire(_Atomic uint64_t *word, mproc__task_word running);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pool/after.h"
 #include "pool/death.h"
 #include "pool/extra.h"
 #include "pool/payload.h"
@@ -108,10 +109,13 @@ static void task_end(mproc__worker *worker)
     if (worker->limit_ns && mproc__now_ns() >= worker->limit_ns)
         (void)mproc__task_expire(&worker->task->word, worker->claimed);
     mproc__worker_limit(worker, 0);
+    bool done = worker->task->code == 0; /* it may be another's as soon as it has ended */
     if (!mproc__task_finish(&worker->task->word, worker->claimed)) {
         mproc__payload_clear(view, &worker->task->result);
         mproc__pool_bury_work(view, worker->index, worker->word);
         worker->leave = !view->threads; /* a signal may be on its way */
+    } else if (MPROC__UNLIKELY(atomic_load(&worker->task->edges_then) != 0)) {
+        mproc__after_tell(view, (uint32_t)(worker->task - view->slots), worker->claimed, done);
     }
     worker->task = NULL;
     atomic_fetch_add_explicit(&worker->desk->completed, 1, memory_order_relaxed);
@@ -121,10 +125,13 @@ static void task_end(mproc__worker *worker)
 
 /* ---- one task ---- */
 
-/* A first attempt that comes too late is none. */
+/* What comes after a failure is not run, nor a first attempt that comes too late. */
 static int task_begin(mproc__worker *worker, mproc_fn **ret_fn)
 {
     const mproc__task_shared *task = worker->task;
+    if (MPROC__UNLIKELY(atomic_load_explicit(&task->edges_first, memory_order_relaxed) != 0) &&
+        !task->even_if_failed && mproc__after_failed(worker->view, (uint32_t)(task - worker->view->slots)))
+        return mproc__fail(MPROC_EAFTER, "one that it comes after has failed");
     if (task->begin_by_ns && worker->claimed.attempt == 1 && mproc__now_ns() >= task->begin_by_ns)
         return mproc__fail(-ETIME, "it could not begin by the time that it was given");
     return mproc__worker_function(worker, task->function, ret_fn);

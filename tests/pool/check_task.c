@@ -19,7 +19,9 @@ static void bring(_Atomic uint64_t *word, mproc__task_state state)
     *word = 0;
     if (state == MPROC__TASK_FREE)
         return;
-    mproc__task_publish(word);
+    mproc__task_publish(word, state == MPROC__TASK_WAITING);
+    if (state == MPROC__TASK_WAITING)
+        return;
     if (state == MPROC__TASK_CANCELLED)
         ck_assert_int_eq(mproc__task_cancel(word, 1, false), 0);
     if (state == MPROC__TASK_READY || state == MPROC__TASK_CANCELLED)
@@ -76,6 +78,7 @@ START_TEST(cancelling_follows_the_table)
         mproc__task_state after_gentle, after_forced;
     } table[] = {
         [MPROC__TASK_FREE] = {-EALREADY, -EALREADY, MPROC__TASK_FREE, MPROC__TASK_FREE},
+        [MPROC__TASK_WAITING] = {0, 0, MPROC__TASK_CANCELLED, MPROC__TASK_CANCELLED},
         [MPROC__TASK_READY] = {0, 0, MPROC__TASK_CANCELLED, MPROC__TASK_CANCELLED},
         [MPROC__TASK_RUNNING] = {-EBUSY, 0, MPROC__TASK_RUNNING, MPROC__TASK_STOPPING},
         [MPROC__TASK_STOPPING] = {0, 0, MPROC__TASK_STOPPING, MPROC__TASK_STOPPING},
@@ -103,15 +106,30 @@ START_TEST(only_a_task_that_never_began_is_forgone)
         _Atomic uint64_t word;
         bring(&word, state);
         ck_assert(!mproc__task_forgo(&word, 2));
-        ck_assert_int_eq(mproc__task_forgo(&word, 1), state == MPROC__TASK_READY);
-        ck_assert_int_eq(now(&word).state, state == MPROC__TASK_READY ? MPROC__TASK_EXPIRED : state);
+        bool queued = state == MPROC__TASK_READY || state == MPROC__TASK_WAITING;
+        ck_assert_int_eq(mproc__task_forgo(&word, 1), queued);
+        ck_assert_int_eq(now(&word).state, queued ? MPROC__TASK_EXPIRED : state);
     }
     _Atomic uint64_t word = 0;
     mproc__task_word claimed;
-    mproc__task_publish(&word);
+    mproc__task_publish(&word, false);
     ck_assert(mproc__task_claim(&word, WORKER, LIFE, &claimed));
     ck_assert_int_eq(mproc__task_bury(&word, WORKER, LIFE, 2), MPROC__TASK_READY);
     ck_assert(!mproc__task_forgo(&word, 1));
+}
+END_TEST
+
+START_TEST(only_a_waiting_task_is_released)
+{
+    for (mproc__task_state state = MPROC__TASK_FREE; state <= MPROC__TASK_EXPIRED; state++) {
+        _Atomic uint64_t word;
+        bring(&word, state);
+        mproc__task_word other = now(&word);
+        other.serial++;
+        ck_assert(!mproc__task_release(&word, other));
+        ck_assert_int_eq(mproc__task_release(&word, now(&word)), state == MPROC__TASK_WAITING);
+        ck_assert_int_eq(now(&word).state, state == MPROC__TASK_WAITING ? MPROC__TASK_READY : state);
+    }
 }
 END_TEST
 
@@ -119,7 +137,7 @@ START_TEST(a_stopped_task_cannot_finish)
 {
     _Atomic uint64_t word = 0;
     mproc__task_word claimed;
-    mproc__task_publish(&word);
+    mproc__task_publish(&word, false);
     ck_assert(mproc__task_claim(&word, WORKER, LIFE, &claimed));
     ck_assert_int_eq(mproc__task_cancel(&word, 1, true), 0);
     ck_assert(!mproc__task_finish(&word, claimed));
@@ -133,7 +151,7 @@ START_TEST(a_death_is_retried_while_attempts_are_left)
 {
     _Atomic uint64_t word = 0;
     mproc__task_word claimed;
-    mproc__task_publish(&word);
+    mproc__task_publish(&word, false);
     for (unsigned attempt = 1; attempt <= 3; attempt++) {
         ck_assert(mproc__task_claim(&word, WORKER, LIFE + attempt, &claimed));
         ck_assert_uint_eq(claimed.attempt, attempt);
@@ -162,11 +180,11 @@ END_TEST
 START_TEST(a_slot_is_another_at_each_use)
 {
     _Atomic uint64_t word = 0;
-    ck_assert_uint_eq(mproc__task_publish(&word), 1);
+    ck_assert_uint_eq(mproc__task_publish(&word, false), 1);
     ck_assert_int_eq(mproc__task_cancel(&word, 1, false), 0);
     mproc__task_clear(&word);
     ck_assert_int_eq(now(&word).state, MPROC__TASK_FREE);
-    ck_assert_uint_eq(mproc__task_publish(&word), 2);
+    ck_assert_uint_eq(mproc__task_publish(&word, false), 2);
     ck_assert_int_eq(mproc__task_cancel(&word, 1, true), -EALREADY);
 }
 END_TEST
@@ -179,6 +197,7 @@ int main(int argc, char **argv)
     tcase_add_test(all, only_a_ready_task_is_claimed);
     tcase_add_test(all, cancelling_follows_the_table);
     tcase_add_test(all, only_a_task_that_never_began_is_forgone);
+    tcase_add_test(all, only_a_waiting_task_is_released);
     tcase_add_test(all, a_stopped_task_cannot_finish);
     tcase_add_test(all, a_death_is_retried_while_attempts_are_left);
     tcase_add_test(all, only_the_dead_workers_own_task_is_buried);
