@@ -275,8 +275,6 @@ int mproc__nursery_program(mproc__nursery *nursery, unsigned slot, int mine, int
     *ret_begun = atomic_load_explicit(state, memory_order_acquire) != MPROC__SLOT_FREE;
     if (rc == 0 && (rc = mproc__launch_check(*ret_pidfd)) == 0)
         return 0;
-    if (told && rc == -EAGAIN) /* so answer fork and exec, when there was none */
-        *ret_begun = false;
     if (told)
         return rc;
     if (*ret_pidfd >= 0)

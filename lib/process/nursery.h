@@ -29,7 +29,8 @@ enum {
 };
 
 /* One child of the nursery. state:      written by the nursery (RUNNING at its fork, ENDED last, release; a child that
- *             was a spare leaves FREE for ENDED), by the owner only while no child has the slot.
+ *             was a spare leaves FREE for ENDED, a program that could not be begun RUNNING for FREE, before its
+ *             owner is told), by the owner only while no child has the slot.
  *             A reader that sees RUNNING for ever has outlived the nursery: its row is dead then.
  * doomed:     set by the owner when a start has failed whose child only the nursery can end, if there is one; cleared by
  *             the nursery (release) after it has sent the SIGKILL or told the end, and until then the owner gives the

@@ -68,14 +68,19 @@ __attribute__((noinline)) MPROC__FORK_TEXT static void slot_start(unsigned index
 }
 
 /* The slot is RUNNING before there may be a program: with it FREE the owner knows, also after our death, that none was
- * begun. */
+ * begun. It looks when it has the answer: FREE comes before that. */
 static void slot_program(unsigned index, int socket)
 {
     _Atomic uint32_t *state = &nursery.shared->slots[index].state;
+    pid_t pid = 0;
+    bool ran;
     atomic_store_explicit(state, MPROC__SLOT_RUNNING, memory_order_release);
-    nursery.pids[index] = mproc__program_serve(socket);
-    if (nursery.pids[index] == 0)
-        atomic_store_explicit(state, MPROC__SLOT_FREE, memory_order_release);
+    int rc = mproc__program_serve(socket, &pid, &ran);
+    nursery.pids[index] = rc == 0 ? pid : 0;
+    if (rc < 0) {
+        atomic_store_explicit(state, ran ? MPROC__SLOT_ENDED : MPROC__SLOT_FREE, memory_order_release);
+        (void)mproc__boot_report(socket, rc);
+    }
     close(socket);
 }
 

@@ -88,8 +88,9 @@ int mproc__program_record_make(const char *const argv[], const mproc_program_opt
                                const mproc__program_fds *fds, const mproc__limits *limits, int *ret_memfd);
 
 /* ---- nursery: program_exec.c ---- */
-/* What waits on the socket is started: the child's pid, or 0 when it was not; the caller has been told. */
-pid_t mproc__program_serve(int socket);
+/* What waits on the socket is started, and the owner has its pid and pidfd; or an error, which the owner is yet to be told.
+ * *ret_ran: the program ran; with an error it has been ended, and shall not run once more. */
+int mproc__program_serve(int socket, pid_t *ret_pid, bool *ret_ran);
 
 /* ---- handle ---- */
 void mproc__program_free(mproc__program *program);    /* NULL: none */

@@ -235,27 +235,26 @@ static int request_start(mproc__program_request *request, int *received, size_t 
     return rc;
 }
 
-pid_t mproc__program_serve(int socket)
+int mproc__program_serve(int socket, pid_t *ret_pid, bool *ret_ran)
 {
     mproc__program_request request = {.failure_fd = -1};
     int received[1 + MPROC__PROGRAM_FIXED_FDS + MPROC_PROGRAM_FDS];
     size_t count = 0;
-    pid_t pid = 0;
+    *ret_ran = false;
     for (size_t i = 0; i < MPROC__COUNT(request.fds); i++)
         request.fds[i] = -1;
     int rc = request_receive(socket, received, MPROC__COUNT(received), &count);
     if (rc == 0)
         rc = record_map(&request, received[0]);
     if (rc == 0)
-        rc = request_start(&request, received, count, &pid);
+        rc = request_start(&request, received, count, ret_pid);
+    *ret_ran = rc == 0;
     if (rc == 0)
-        rc = child_announce(socket, pid);
-    if (rc < 0)
-        (void)mproc__boot_report(socket, rc);
+        rc = child_announce(socket, *ret_pid);
     for (size_t i = 0; i < count; i++)
         if (received[i] >= 0)
             close(received[i]);
     if (request.record)
         munmap(request.record, request.mapped_bytes);
-    return rc < 0 ? 0 : pid;
+    return rc;
 }

@@ -3,11 +3,13 @@
 #include "platform/base.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "process/process.h"
+#include "process/program_support.h"
 #include "process/spares_support.h"
 
 /* ---- descriptors closed twice ---- */
@@ -160,6 +162,51 @@ START_TEST(a_nursery_without_room_for_descriptors_is_given_more_or_says_so)
 }
 END_TEST
 
+/* On one CPU who is woken by an answer runs before who gave it goes on, as a rule. */
+static void on_one_cpu(void)
+{
+    cpu_set_t all, one;
+    CPU_ZERO(&one);
+    ck_assert_int_eq(sched_getaffinity(0, sizeof all, &all), 0);
+    for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &all))
+            CPU_SET(i, &one);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
+}
+
+static bool nursery_has(rlim_t fd)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)nursery_pid(), (int)fd);
+    return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Room for one descriptor: the socket of a request, but not what comes over it. */
+static void nursery_limit_to_one_more(rlim_t hard)
+{
+    rlim_t lowest = 0;
+    while (nursery_has(lowest))
+        lowest++;
+    nursery_limit(lowest + 1, hard);
+}
+
+/* shows: START-27 */
+START_TEST(a_program_that_the_nursery_has_refused_for_its_limit_is_started_with_more)
+{
+    struct rlimit ours;
+    on_one_cpu();
+    warm_spares(0);
+    ck_assert_int_eq(setpriority(PRIO_PROCESS, (id_t)nursery_pid(), 19), 0);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &ours), 0);
+    for (int i = 0; i < UNDO_ROUNDS; i++) {
+        nursery_limit_to_one_more(ours.rlim_max);
+        mproc_process *process = launch(ARGV("true"), OPTIONS(.capture = true));
+        ck_assert_int_eq(join(process), 0);
+        mproc_process_close(&process);
+    }
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     mproc__process_main(&argc, &argv);
@@ -173,5 +220,6 @@ int main(int argc, char **argv)
     TCase *nursery = support_case(suite, "nursery");
     tcase_add_test(nursery, a_first_start_that_fails_leaves_its_slot_only_when_the_nursery_is_done_with_it);
     tcase_add_test(nursery, a_nursery_without_room_for_descriptors_is_given_more_or_says_so);
+    tcase_add_test(nursery, a_program_that_the_nursery_has_refused_for_its_limit_is_started_with_more);
     return support_run(suite, argc, argv);
 }
