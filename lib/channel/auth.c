@@ -3,16 +3,13 @@
 
 #include <string.h>
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 #include "channel/auth.h"
+#include "platform/digest.h"
 #include "platform/platform.h"
 #include "platform/story.h"
 
 /* The first two bytes of every message are its type and the version of the exchange. */
-enum { AUTH_VERSION = 1, NONCE_BYTES = 32, MAC_BYTES = 32, DIGEST_BYTES = 8 };
+enum { AUTH_VERSION = 1, NONCE_BYTES = 32, MAC_BYTES = MPROC__MAC_BYTES, DIGEST_BYTES = 8 };
 
 enum message_type { CHALLENGE = 1, ANSWER, WELCOME, REFUSED, OPEN, KEYED };
 
@@ -72,7 +69,7 @@ void mproc__auth_init(mproc__auth *auth, bool server, const mproc__key *key)
 
 void mproc__auth_fini(mproc__auth *auth)
 {
-    OPENSSL_cleanse(auth, sizeof *auth);
+    explicit_bzero(auth, sizeof *auth);
     auth->state = FAILED;
 }
 
@@ -130,19 +127,23 @@ static void auth_mac(const mproc__auth *auth, char role, uint8_t ret_mac[MAC_BYT
     *p++ = (uint8_t)auth->address_bytes;
     memcpy(p, auth->address, auth->address_bytes);
     p += auth->address_bytes;
-    unsigned size = 0;
-    const void *mac = HMAC(EVP_sha256(), auth->key.bytes, (int)auth->key.size_bytes, text, (size_t)(p - text),
-                           ret_mac, &size);
-    MPROC__ASSERT(mac && size == MAC_BYTES);
+    mproc__mac(auth->key.bytes, auth->key.size_bytes, text, (size_t)(p - text), ret_mac);
 }
 
 static bool auth_mac_is(const mproc__auth *auth, char role, const uint8_t *claimed)
 {
     uint8_t mac[MAC_BYTES];
     auth_mac(auth, role, mac);
-    bool same = CRYPTO_memcmp(mac, claimed, sizeof mac) == 0;
-    OPENSSL_cleanse(mac, sizeof mac);
+    bool same = mproc__mac_same(mac, claimed);
+    explicit_bzero(mac, sizeof mac);
     return same;
+}
+
+/* Also makes sure of the digest before anything is sent that is answered with one. */
+static int nonce_make(mproc__auth *auth)
+{
+    int rc = mproc__digest_load();
+    return rc < 0 ? rc : mproc__random(auth->own_nonce, NONCE_BYTES);
 }
 
 static uint8_t *message_begin(uint8_t *out, int type, size_t *ret_bytes)
@@ -163,7 +164,7 @@ static int server_start(mproc__auth *auth, uint8_t *out, size_t *ret_bytes)
         auth->state = WAIT_OPEN;
         return 0;
     }
-    int rc = mproc__random(auth->own_nonce, NONCE_BYTES);
+    int rc = nonce_make(auth);
     if (rc < 0)
         return rc;
     uint8_t *p = message_begin(out, CHALLENGE, ret_bytes);
@@ -214,7 +215,7 @@ static int client_challenged(mproc__auth *auth, const uint8_t *in, uint8_t *out,
         return auth_refuse(auth, MPROC__AUTH_NO_KEY, out, ret_bytes);
     if (memcmp(digest, digest_name, DIGEST_BYTES) != 0)
         return auth_refuse(auth, MPROC__AUTH_GARBLED, out, ret_bytes);
-    int rc = mproc__random(auth->own_nonce, NONCE_BYTES);
+    int rc = nonce_make(auth);
     if (rc < 0)
         return rc;
     memcpy(auth->peer_nonce, nonce, NONCE_BYTES);

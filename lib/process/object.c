@@ -11,8 +11,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-#include <openssl/evp.h>
-
+#include "platform/digest.h"
 #include "process/object.h"
 
 /* ---- what it is ---- */
@@ -65,17 +64,15 @@ static bool object_build_id(const struct dl_phdr_info *info, uint8_t ret_id[20])
 
 static bool object_hash(const struct dl_phdr_info *info, uint8_t ret_id[20])
 {
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool good = context && EVP_DigestInit_ex(context, EVP_sha1(), NULL) == 1;
+    mproc__sha1 *sum = mproc__digest_loaded() ? mproc__sha1_begin() : NULL;
+    bool good = sum != NULL;
     for (size_t i = 0; good && i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         if (segment->p_type == PT_LOAD && (segment->p_flags & PF_X))
-            good = EVP_DigestUpdate(context, (const void *)(info->dlpi_addr + segment->p_vaddr),
-                                    segment->p_filesz) == 1;
+            good =
+                mproc__sha1_add(sum, (const void *)(info->dlpi_addr + segment->p_vaddr), segment->p_filesz);
     }
-    good = good && EVP_DigestFinal_ex(context, ret_id, NULL) == 1;
-    EVP_MD_CTX_free(context);
-    return good;
+    return sum && mproc__sha1_end(sum, ret_id) && good;
 }
 
 static bool object_id(const struct dl_phdr_info *info, uint8_t ret_id[20])
@@ -136,6 +133,25 @@ uintptr_t mproc__object_program(const mproc__object_place *place)
 
 /* ---- by the loader's list ---- */
 
+static int search_unnamed(struct dl_phdr_info *info, size_t size, void *context)
+{
+    uint8_t id[20];
+    (void)size;
+    *(bool *)context = !object_build_id(info, id);
+    return *(bool *)context;
+}
+
+/* What hashes is loaded beforehand: in the walk, under the one of the loader's locks that loading takes last. */
+static void objects_walk(int (*look)(struct dl_phdr_info *info, size_t size, void *context), void *context)
+{
+    bool any = false;
+    if (!mproc__digest_loaded())
+        dl_iterate_phdr(search_unnamed, &any);
+    if (any)
+        (void)mproc__digest_load();
+    dl_iterate_phdr(look, context);
+}
+
 typedef struct object_search {
     mproc__object_place place; /* by address: found; by place: wanted */
     uintptr_t address;         /* wanted, or found */
@@ -187,7 +203,7 @@ static int search_first(struct dl_phdr_info *info, size_t size, void *context)
 bool mproc__object_search(uintptr_t address, mproc__object_place *ret_place, unsigned long long *ret_unloads)
 {
     object_search search = {.address = address};
-    dl_iterate_phdr(search_address, &search);
+    objects_walk(search_address, &search);
     *ret_place = search.place;
     *ret_unloads = search.unloads;
     return search.found;
@@ -196,7 +212,7 @@ bool mproc__object_search(uintptr_t address, mproc__object_place *ret_place, uns
 uintptr_t mproc__object_search_place(const mproc__object_place *place, unsigned long long *ret_unloads)
 {
     object_search search = {.place = *place};
-    dl_iterate_phdr(search_place, &search);
+    objects_walk(search_place, &search);
     *ret_unloads = search.unloads;
     return search.found ? search.address : 0;
 }
@@ -215,7 +231,7 @@ void mproc__object_own_id(uint8_t ret_id[20])
     if (mproc__object_at(getauxval(AT_ENTRY), &place))
         memcpy(ret_id, place.build_id, 20);
     else
-        dl_iterate_phdr(search_first, ret_id);
+        objects_walk(search_first, ret_id);
 }
 
 /* ---- noted ---- */
@@ -245,7 +261,7 @@ static int note_first(struct dl_phdr_info *info, size_t size, void *unused)
 
 void mproc__object_note(void)
 {
-    dl_iterate_phdr(note_first, NULL);
+    objects_walk(note_first, NULL);
 }
 
 MPROC__FORK_TEXT uintptr_t mproc__object_noted(const mproc__object_place *place)
