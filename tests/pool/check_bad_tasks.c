@@ -62,6 +62,18 @@ static int task_quick_exit(mproc_call *call)
     _exit(0);
 }
 
+/* Its child returns in its place, an orphan in a session of its own. */
+static int task_daemonize(mproc_call *call)
+{
+    pid_t child = fork();
+    if (child < 0)
+        return -errno;
+    if (child > 0)
+        _exit(0);
+    setsid();
+    return mproc_call_return(call, mproc_int(7));
+}
+
 static int task_segv(mproc_call *call)
 {
     (void)call;
@@ -81,7 +93,7 @@ static int task_term(mproc_call *call)
 /* shows: DEATH-6 */
 START_TEST(whatever_ends_the_worker_fails_its_task_alone)
 {
-    static mproc_fn *const ends[] = {task_exec, task_thread_exit, task_quick_exit,
+    static mproc_fn *const ends[] = {task_exec, task_thread_exit, task_quick_exit, task_daemonize,
                                      task_segv, task_term,        task_abort};
     mproc_pool *pool = pool_make(METHOD, WORKERS);
     for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
