@@ -73,7 +73,8 @@ MPROC__FORK_TEXT static void service_in_child(void)
     service.first = NULL;
     service.end = NULL;
     service.needs = 0;
-    service.running = service.over = false;
+    service.running = false;
+    service.over = false;
     mproc__launch_thread_own(0);
     service_in_parent();
 }
