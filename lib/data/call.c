@@ -3,13 +3,18 @@
 #include "platform/base.h"
 
 #include <stdarg.h>
+#include <string.h>
 
 #include "data/call.h"
 #include "data/variant.h"
 
 MPROC__FORK_TEXT void mproc__call_init(mproc_call *call, mproc_variant args)
 {
-    *call = (mproc_call){.args = args, .attempt = 1};
+    memset(
+        call, 0,
+        offsetof(mproc_call, story)); /* which is as long as all else ten times, and read only with a code */
+    call->args = args;
+    call->attempt = 1;
 }
 
 MPROC__FORK_TEXT void mproc__call_fini(mproc_call *call)

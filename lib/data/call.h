@@ -22,7 +22,7 @@ struct mproc_call {
     /* set by the function */
     mproc_variant result; /* owned by the call */
     int code;             /* of mproc_call_fail, or MPROC_EARGUMENT: the mark; 0: none */
-    mproc_error story;    /* valid when code < 0 */
+    mproc_error story;    /* valid when code < 0; stays last: it is not cleared before */
 };
 
 void mproc__call_init(mproc_call *call, mproc_variant args);

@@ -144,6 +144,8 @@ void mproc__pool_bury(mproc__pool_view *view, unsigned index, mproc__worker_word
     mproc__worker_word buried = dead;
     bool left = dead.state == MPROC__WORKER_LEAVING; /* holds nothing, and its row may be another's at once */
     buried.state = left ? MPROC__WORKER_LEFT : MPROC__WORKER_DEAD;
+    uint32_t spinner = index + 1;
+    (void)atomic_compare_exchange_strong(&view->shared->spinner, &spinner, 0);
     if (!left)
         mproc__pool_bury_work(view, index, dead);
     (void)mproc__worker_swap(&view->shared->workers[index], dead, buried);

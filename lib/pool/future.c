@@ -208,8 +208,11 @@ static bool future_spin(mproc_future *future)
     if (future->kind != &mproc__future_task)
         return false;
     for (unsigned spins = mproc__spin_budget(); spins > 0 && future->kind->goes_on(future); spins--)
-        mproc__pause();
-    return mproc__future_ended(future);
+        mproc__spin_once(spins);
+    if (mproc__future_ended(future))
+        return true;
+    mproc__task_hurry(future);
+    return false;
 }
 
 static int future_doze(const mproc_future *future, uint32_t ticket, mproc_deadline deadline)

@@ -90,12 +90,14 @@ void mproc__future_settle_task(mproc_future *future, mproc__task_shared *task, m
     future->attempt = word.attempt;
     future->progress_done = atomic_load_explicit(&task->progress_done, memory_order_relaxed);
     future->progress_total = atomic_load_explicit(&task->progress_total, memory_order_relaxed);
-    task_title(future, title, sizeof title);
     if (future->batch)
         mproc__batch_take(future->batch, &future->core->view, task, word);
     if (word.state == MPROC__TASK_DONE) {
         settle_done(future, task, word);
-    } else if (word.state == MPROC__TASK_DIED) {
+        return;
+    }
+    task_title(future, title, sizeof title);
+    if (word.state == MPROC__TASK_DIED) {
         story_of_death(future);
         mproc__future_settle(future, MPROC_FUTURE_FAILED, MPROC_EDIED);
     } else if (word.state == MPROC__TASK_EXPIRED) {
@@ -164,6 +166,13 @@ static bool task_goes_on(const mproc_future *future)
     mproc__task_word word = task_word(future);
     return word.serial == future->serial && !mproc__task_final(word.state) &&
            !(is_queued(word.state) && task_late(future)) && !core_over(future->core);
+}
+
+void mproc__task_hurry(const mproc_future *future)
+{
+    mproc__pool_view *view = &future->core->view;
+    if (task_goes_on(future) && task_word(future).state == MPROC__TASK_READY)
+        mproc__pool_post(view, &view->shared->work);
 }
 
 static void task_look(mproc_future *future)

@@ -154,24 +154,20 @@ void mproc__view_close(mproc__pool_view *view)
     view->segment = NULL;
 }
 
+/* A step at a time, also in what others are told: a store a slot would take this line from all workers a slot. */
 int mproc__view_reserve_slots(mproc__pool_view *view, uint32_t slots)
 {
-    uint64_t per_step = RESERVE_STEP / sizeof(mproc__task_shared);
-    uint32_t used = atomic_load_explicit(&view->shared->slots_used, memory_order_relaxed);
-    if (slots <= used)
+    uint64_t reserved = atomic_load_explicit(&view->shared->slots_used, memory_order_relaxed);
+    if (slots <= reserved)
         return 0;
-    uint64_t reserved = mproc__round_up(used, per_step), wanted = mproc__round_up(slots, per_step);
+    uint64_t wanted = mproc__round_up(slots, RESERVE_STEP / sizeof(mproc__task_shared));
     if (wanted > view->shared->plan.slot_count)
         wanted = view->shared->plan.slot_count;
-    if (wanted > reserved) {
-        size_t offset = view->shared->plan.slots + reserved * sizeof(mproc__task_shared);
-        int rc =
-            mproc__segment_reserve(view->segment, offset, (wanted - reserved) * sizeof(mproc__task_shared));
-        if (rc < 0)
-            return rc;
-    }
-    atomic_store_explicit(&view->shared->slots_used, slots, memory_order_release);
-    return 0;
+    size_t offset = view->shared->plan.slots + reserved * sizeof(mproc__task_shared);
+    int rc = mproc__segment_reserve(view->segment, offset, (wanted - reserved) * sizeof(mproc__task_shared));
+    if (rc == 0)
+        atomic_store_explicit(&view->shared->slots_used, (uint32_t)wanted, memory_order_release);
+    return rc;
 }
 
 /* One mark for the whole arena, because blocks are given from its low end first. Two who raise it at the same time both
@@ -235,6 +231,19 @@ unsigned mproc__worker_desk_prepare(mproc__worker_shared *desk)
 void mproc__pool_post(mproc__pool_view *view, mproc__eventcount_shared *event)
 {
     mproc__eventcount_post(event, mproc__segment_shared(view->segment));
+}
+
+/* The fence orders the task before the look, as the spinner's swap orders its own: one of the two sees the other. */
+void mproc__pool_post_task(mproc__pool_view *view)
+{
+    _Atomic uint32_t *spinner = &view->shared->spinner;
+#if MPROC__THREAD_SANITIZER /* does not understand fences */
+    atomic_fetch_add(spinner, 0);
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+    if (atomic_load_explicit(spinner, memory_order_relaxed) == 0 || atomic_exchange(spinner, 0) == 0)
+        mproc__pool_post(view, &view->shared->work);
 }
 
 static bool breaker_alive(mproc__pool_view *view, uint64_t who)

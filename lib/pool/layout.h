@@ -10,6 +10,8 @@
 #ifndef MPROC__POOL_LAYOUT_H
 #define MPROC__POOL_LAYOUT_H
 
+#include <sched.h>
+
 #include "data/parcel.h"
 #include "platform/platform.h"
 #include "pool/ready.h"
@@ -27,10 +29,12 @@ enum {
     MPROC__POOL_CERTIFICATES = 8,  /* a worker's last deaths */
     MPROC__POOL_INLINE = 192,      /* bytes of an encoded argument list or result that need no block */
     MPROC__POOL_TEXT = 320,        /* of a failure's story */
-    MPROC__POOL_LENT = 64,         /* handles of the owner that workers use at the same time */
-    MPROC__POOL_BLOCK = 4096,      /* granule of the arena */
-    MPROC__POOL_DEATHS = 8,        /* of a task that are told one by one */
-    MPROC__BLOCK_ORPHAN = 1        /* arena block state: its worker died */
+    MPROC__TASK_LINE =
+        64, /* of the processor, where neighbours do not matter: slots are used one after the other */
+    MPROC__POOL_LENT = 64,    /* handles of the owner that workers use at the same time */
+    MPROC__POOL_BLOCK = 4096, /* granule of the arena */
+    MPROC__POOL_DEATHS = 8,   /* of a task that are told one by one */
+    MPROC__BLOCK_ORPHAN = 1   /* arena block state: its worker died */
 };
 #define MPROC__SUPERVISOR_LOST UINT32_MAX
 
@@ -58,28 +62,29 @@ typedef enum mproc__payload_kind {
 } mproc__payload_kind;
 
 /* One task. `word` says whose the rest is: the submitter's while FREE or final, the claiming worker's result fields while
- * RUNNING. A worker that dies leaves half-written result fields, which nobody reads: its word never becomes DONE. */
+ * RUNNING. A worker that dies leaves half-written result fields, which nobody reads: its word never becomes DONE. In the
+ * order in which they are met: a task without arguments and result is in two lines, and with small ones in three. */
 typedef struct mproc__task_shared {
-    _Atomic uint64_t word;          /* task.h */
-    _Atomic uint64_t progress_done; /* the worker, any time; a lost or late value is harmless */
-    _Atomic uint64_t progress_total;
-    uint64_t number;     /* submitter, before READY, as the next seven */
-    int64_t begin_by_ns; /* 0: any time */
-    uint32_t priority;   /* mproc__priority_index */
+    _Alignas(MPROC__TASK_LINE) _Atomic uint64_t word; /* task.h */
+    uint64_t number;                                  /* submitter, before READY, as all up to args */
+    int64_t begin_by_ns;                              /* 0: any time */
+    uint32_t priority;                                /* mproc__priority_index */
     uint32_t function;
     uint32_t time_limit_ms;
     uint32_t grace_ms;
     uint32_t max_attempts;
+    uint32_t items; /* of a batch, else 0 */
     mproc__payload_shared args;
-    mproc__payload_shared result; /* worker, before DONE */
-    int32_t code;                 /* worker, before DONE */
+    _Atomic uint64_t progress_done; /* the worker, any time; a lost or late value is harmless */
+    _Atomic uint64_t progress_total;
+    int32_t code; /* worker, before DONE */
     /* Edges (after.h), + 1; 0: none. Submitter; a list grows at its head, and is empty again before the word says FREE. */
     _Atomic uint32_t edges_then;  /* to tasks that come after it: while it is not final */
     _Atomic uint32_t edges_first; /* from tasks that it comes after: before WAITING */
     uint32_t even_if_failed;      /* submitter, before WAITING */
+    mproc__payload_shared result; /* worker, before DONE */
     _Atomic uint64_t edges_ended; /* anybody: (serial, edge): those before that one have ended; a hint */
-    /* Of a batch, else 0. Submitter, before READY: */
-    uint32_t items;
+    /* Of a batch. Submitter, before READY: */
     uint32_t packed_bytes; /* of args; the rest of them is room for results */
     uint32_t first_attempt;
     uint32_t unpack;
@@ -259,7 +264,7 @@ typedef struct mproc__pool_shared {
     _Atomic uint32_t wanted; /* workers; submitter: those with a higher index leave */
     _Atomic uint32_t desks;  /* submitter, before anyone sits there: so many have been in use; only grows */
     _Atomic uint32_t ready_workers; /* workers that have come through their initializer, ever */
-    _Atomic uint32_t slots_used;    /* submitter: slots beyond were never used */
+    _Atomic uint32_t slots_used;    /* submitter: slots beyond were never used, and have no memory */
     _Atomic uint32_t function_count;
     _Atomic uint32_t active_maps; /* submitter: a bit each */
     _Atomic uint32_t rescan;      /* changes when a READY slot may be in no ring cell: death, or ring full */
@@ -270,6 +275,12 @@ typedef struct mproc__pool_shared {
     _Atomic uint32_t supervisor_row;  /* + 1; supervisor; 0: not yet, or it left in order; LOST: a sweeper */
     _Atomic int64_t supervisor_wakes_ns; /* supervisor: it looks at limits then at the latest */
     mproc__breakage_shared breakage;
+    /* + 1: of the worker that looks for tasks without sleeping; one at a time, so that those who spin are not more than the
+     * processors. Set by its swap from 0 and taken back by its swap to 0; a submitter that takes it by an exchange leaves its
+     * task to that worker, and wakes nobody. One that finds it taken looks once more. Who dies with it, or with what was left
+     * to it, is buried, which wakes the others, as does one that goes; who is stopped with it has that one task, as if it ran
+     * it, unless somebody waits for it (mproc__task_hurry). */
+    _Alignas(MPROC__LINE) _Atomic uint32_t spinner;
     _Alignas(MPROC__LINE) mproc__eventcount_shared work;    /* workers sleep here */
     _Alignas(MPROC__LINE) mproc__eventcount_shared done;    /* callers: an end of any kind */
     _Alignas(MPROC__LINE) mproc__eventcount_shared command; /* the supervisor */
@@ -292,7 +303,8 @@ struct mproc__pool_view {
     mproc__arena arena;
     char *root;
     bool threads;
-    uint64_t extras_reserved; /* submitter: bytes of extras that have memory */
+    uint64_t extras_reserved;               /* submitter: bytes of extras that have memory */
+    uint64_t heads_seen[MPROC__PRIORITIES]; /* submitter: of the rings, some time ago */
 };
 
 static inline unsigned mproc__desks(const mproc__pool_shared *shared)
@@ -351,7 +363,19 @@ static inline _Atomic uint64_t *mproc__map_word(const mproc__pool_view *view, co
     return (_Atomic uint64_t *)mproc__view_at(view, map->words) + granule;
 }
 
+/* One step of a bounded spin. What is waited for may have to be done by somebody on this processor, where the scheduler had
+ * put both: it gets the processor after some 2 us, which is longer than a hand-over between two takes. */
+static inline void mproc__spin_once(unsigned spins)
+{
+    if (spins % 64 == 1)
+        sched_yield();
+    else
+        mproc__pause();
+}
+
 void mproc__pool_post(mproc__pool_view *view, mproc__eventcount_shared *event);
+/* A task is ready: wakes workers, unless one looks for it anyway. */
+void mproc__pool_post_task(mproc__pool_view *view);
 /* Says why the pool cannot go on; the first one counts. It may be a living other's, and valid only soon. */
 void mproc__pool_break(mproc__pool_view *view, const mproc__breakage_shared *reason);
 bool mproc__pool_broken(const mproc__pool_view *view);

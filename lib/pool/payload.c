@@ -9,12 +9,17 @@
 _Static_assert(sizeof(mproc_variant) <= MPROC__POOL_INLINE, "threads keep the variant in the slot");
 _Static_assert(sizeof(mproc__block_shared) == 16, "what follows a block's head stays aligned");
 
-int mproc__payload_size(const mproc__pool_view *view, mproc_variant value, size_t *ret_block_bytes)
+int mproc__payload_draw(const mproc__pool_view *view, mproc_variant value, mproc__payload_draft *ret_draft)
 {
-    size_t size = 0;
-    int rc = view->threads || value.kind == MPROC_KIND_NULL ? 0 : mproc__variant_encoded_size(value, &size);
-    if (rc == 0)
-        *ret_block_bytes = size > MPROC__POOL_INLINE ? size + sizeof(mproc__block_shared) : 0;
+    ret_draft->size_bytes = ret_draft->block_bytes = 0;
+    if (view->threads || value.kind == MPROC_KIND_NULL)
+        return 0;
+    int rc =
+        mproc__variant_encode_into(value, ret_draft->bytes, sizeof ret_draft->bytes, &ret_draft->size_bytes);
+    if (rc != -EMSGSIZE)
+        return rc;
+    rc = mproc__variant_encoded_size(value, &ret_draft->size_bytes);
+    ret_draft->block_bytes = ret_draft->size_bytes + sizeof(mproc__block_shared);
     return rc;
 }
 
@@ -59,9 +64,10 @@ static int block_make(mproc__pool_view *view, uint32_t slot, size_t size, mproc_
     return 0;
 }
 
-int mproc__payload_store(mproc__pool_view *view, uint32_t slot, mproc_variant value,
-                         mproc__payload_shared *payload)
+int mproc__payload_put(mproc__pool_view *view, uint32_t slot, mproc_variant value,
+                       const mproc__payload_draft *draft, mproc__payload_shared *payload)
 {
+    void *bytes;
     payload->block = 0;
     payload->size_bytes = 0;
     payload->kind = value.kind == MPROC_KIND_NULL ? MPROC__PAYLOAD_NONE : MPROC__PAYLOAD_VALUE;
@@ -69,15 +75,16 @@ int mproc__payload_store(mproc__pool_view *view, uint32_t slot, mproc_variant va
         return 0;
     if (view->threads)
         return variant_keep(value, payload);
-    size_t size;
-    void *bytes = payload->bytes;
-    int rc = mproc__variant_encoded_size(value, &size);
-    if (rc == 0 && size > MPROC__POOL_INLINE)
-        rc = block_make(view, slot, size, payload, &bytes);
+    if (!draft->block_bytes) {
+        memcpy(payload->bytes, draft->bytes, draft->size_bytes);
+        payload->size_bytes = draft->size_bytes;
+        return 0;
+    }
+    int rc = block_make(view, slot, draft->size_bytes, payload, &bytes);
     if (rc < 0)
         return rc;
-    payload->size_bytes = size;
-    rc = mproc__variant_encode(value, bytes, size);
+    payload->size_bytes = draft->size_bytes;
+    rc = mproc__variant_encode(value, bytes, draft->size_bytes);
     if (rc < 0)
         mproc__payload_clear(view, payload);
     return rc;
@@ -97,6 +104,19 @@ int mproc__payload_store_batch(mproc__pool_view *view, uint32_t slot, const mpro
     memcpy(bytes, plan->shared->bytes, plan->shared->size);
     memcpy((uint8_t *)bytes + plan->shared->size, plan->bytes, plan->size);
     return 0;
+}
+
+int mproc__payload_store(mproc__pool_view *view, uint32_t slot, mproc_variant value,
+                         mproc__payload_shared *payload)
+{
+    mproc__payload_draft draft;
+    int rc = mproc__payload_draw(view, value, &draft);
+    if (rc == 0)
+        return mproc__payload_put(view, slot, value, &draft, payload);
+    payload->block = 0;
+    payload->size_bytes = 0;
+    payload->kind = MPROC__PAYLOAD_NONE;
+    return rc;
 }
 
 void mproc__payload_store_text(mproc__payload_shared *payload, const char *text)

@@ -14,9 +14,20 @@ typedef struct mproc__block_shared {
     uint64_t unused_too;
 } mproc__block_shared;
 
-/* Bytes that `value` takes in the arena; 0: fits the slot. Threads: always 0. MPROC_ECANNOTCROSS, MPROC_EARGUMENT. */
-int mproc__payload_size(const mproc__pool_view *view, mproc_variant value, size_t *ret_block_bytes);
-/* 0, -ENOSPC: no block free now; -EMSGSIZE: never; or as above. Threads keep a copy of the variant. */
+/* A value encoded for a slot, before it is known in which. */
+typedef struct mproc__payload_draft {
+    size_t size_bytes; /* encoded */
+    size_t
+        block_bytes; /* that it takes in the arena, not yet encoded; 0: it is in bytes[]. Threads: always 0 */
+    uint8_t bytes[MPROC__POOL_INLINE];
+} mproc__payload_draft;
+
+/* In one pass where it is small, as most are. MPROC_ECANNOTCROSS, MPROC_EARGUMENT. */
+int mproc__payload_draw(const mproc__pool_view *view, mproc_variant value, mproc__payload_draft *ret_draft);
+/* The value goes where the draft says; answers as store. */
+int mproc__payload_put(mproc__pool_view *view, uint32_t slot, mproc_variant value,
+                       const mproc__payload_draft *draft, mproc__payload_shared *payload);
+/* Both. 0, -ENOSPC: no block free now; -EMSGSIZE: never; or as above. Threads keep a copy of the variant. */
 int mproc__payload_store(mproc__pool_view *view, uint32_t slot, mproc_variant value,
                          mproc__payload_shared *payload);
 /* A block of the arena for `size` bytes behind its head, which names the slot. -ENOSPC, -EMSGSIZE, -ENOMEM. */

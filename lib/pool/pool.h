@@ -143,12 +143,19 @@ typedef struct mproc__order {
     mproc__batch *batch;               /* and what is to come of it */
 } mproc__order;
 
+/* What becomes of the options in the task's slot, where the fields are explained. */
+typedef struct mproc__task_terms {
+    uint64_t number;
+    int64_t begin_by_ns;
+    uint32_t priority, function, time_limit_ms, grace_ms, max_attempts, even_if_failed;
+} mproc__task_terms;
+
 /* ---- slots.c; with core->lock held ---- */
 int mproc__core_function(mproc__pool_core *core, mproc_fn *fn, uint32_t *ret_number);
 /* A registered function; one that only the workers know is theirs to find. */
 int mproc__core_function_name(mproc__pool_core *core, const char *name, uint32_t *ret_number);
-/* Publishes a task in a slot. -EAGAIN: no room now. `task` has what the caller decides: function, limits. */
-int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mproc__task_shared *task,
+/* Publishes a task in a slot. -EAGAIN: no room now. */
+int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mproc__task_terms *terms,
                      mproc_future *future);
 /* The outcome of a final slot goes to its future; the slot is free again. */
 void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot);

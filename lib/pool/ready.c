@@ -28,7 +28,10 @@ void mproc__ready_push(mproc__pool_view *view, uint32_t slot)
     uint32_t priority = view->slots[slot].priority, cells = view->shared->plan.slot_count;
     mproc__ready_shared *ready = &view->shared->ready[priority];
     uint64_t tail = atomic_load_explicit(&ready->tail, memory_order_relaxed);
-    if (tail - atomic_load_explicit(&ready->head, memory_order_acquire) >= cells) {
+    uint64_t *head = &view->heads_seen[priority];
+    if (tail - *head >= cells)
+        *head = atomic_load_explicit(&ready->head, memory_order_acquire);
+    if (tail - *head >= cells) {
         atomic_fetch_add(&view->shared->rescan, 1);
         return;
     }

@@ -75,7 +75,7 @@ int mproc__core_function_name(mproc__pool_core *core, const char *name, uint32_t
 
 /* ---- blocks of the dead ---- */
 
-/* After a block was freed. */
+/* After a block was freed: the exchange orders the two, as the worker's does (result_store). */
 static void room_tell(mproc__pool_core *core)
 {
     if (atomic_exchange(&core->view.shared->room_wanted, 0))
@@ -128,6 +128,7 @@ void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot)
         mproc__future_settle_task(core->futures[slot], task, word);
     }
     mproc__after_clear(core, slot, word);
+    bool blocks = task->args.block || task->result.block || task->max_attempts > 1;
     mproc__extra_clear(&core->view, slot);
     if (task->args.block)
         core->queued_bytes -= task->args.size_bytes;
@@ -138,7 +139,8 @@ void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot)
     core->busy[slot] = false;
     mproc__task_clear(&task->word);
     core->free_slots[core->free_count++] = slot;
-    room_tell(core);
+    if (blocks)
+        room_tell(core);
 }
 
 /* A part of the slots, round and round: where many run, the next look finds some that have ended. */
@@ -190,7 +192,7 @@ static int slot_take(mproc__pool_core *core, uint32_t *ret_slot)
     return rc;
 }
 
-static void slot_fill(mproc__task_shared *to, const mproc__task_shared *from)
+static void slot_fill(mproc__task_shared *to, const mproc__task_terms *from)
 {
     atomic_store_explicit(&to->progress_done, 0, memory_order_relaxed);
     atomic_store_explicit(&to->progress_total, 0, memory_order_relaxed);
@@ -230,16 +232,17 @@ static int edges_room(mproc__pool_core *core, const mproc_task_options *options)
     return mproc__after_reserve(core, options);
 }
 
-static int order_size(mproc__pool_core *core, const mproc__order *order, size_t *ret_block_bytes)
+static int order_draw(mproc__pool_core *core, const mproc__order *order, mproc__payload_draft *ret_draft)
 {
     if (!order->plan)
-        return mproc__payload_size(&core->view, order->args, ret_block_bytes);
-    *ret_block_bytes =
+        return mproc__payload_draw(&core->view, order->args, ret_draft);
+    ret_draft->block_bytes =
         mproc__batch_room_at(order->plan->shared->size + order->plan->size) + order->plan->room;
     return 0;
 }
 
-static int order_store(mproc__pool_core *core, const mproc__order *order, uint32_t slot)
+static int order_store(mproc__pool_core *core, const mproc__order *order, uint32_t slot,
+                       const mproc__payload_draft *draft)
 {
     const mproc__batch_plan *plan = order->plan;
     mproc__task_shared *to = &core->view.slots[slot];
@@ -248,7 +251,7 @@ static int order_store(mproc__pool_core *core, const mproc__order *order, uint32
         0; /* a worker that died left one here, perhaps; a batch that fits its room stores none */
     to->result.kind = MPROC__PAYLOAD_NONE;
     if (!plan)
-        return mproc__payload_store(&core->view, slot, order->args, &to->args);
+        return mproc__payload_put(&core->view, slot, order->args, draft, &to->args);
     to->packed_bytes = (uint32_t)(plan->shared->size + plan->size);
     to->first_attempt = plan->first_attempt;
     to->unpack = plan->unpack;
@@ -257,14 +260,15 @@ static int order_store(mproc__pool_core *core, const mproc__order *order, uint32
     return mproc__payload_store_batch(&core->view, slot, plan, &to->args);
 }
 
-int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mproc__task_shared *task,
+int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mproc__task_terms *terms,
                      mproc_future *future)
 {
-    size_t block_bytes;
+    mproc__payload_draft draft;
     uint32_t slot = 0;
-    int rc = order_size(core, order, &block_bytes);
+    int rc = order_draw(core, order, &draft);
     if (rc < 0)
         return rc;
+    size_t block_bytes = draft.block_bytes;
     if (block_bytes > core->bytes_limit)
         return mproc__fail(-EMSGSIZE, "arguments of %zu bytes; the pool's max_queued_bytes is %zu",
                            block_bytes, core->bytes_limit);
@@ -274,23 +278,23 @@ int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mp
         mproc__slots_harvest(core);
     if (!slots_room(core, block_bytes))
         return -EAGAIN;
-    rc = mproc__ready_reserve(&core->view, task->priority);
+    rc = mproc__ready_reserve(&core->view, terms->priority);
     if (rc == 0)
         rc = edges_room(core, order->options);
     if (rc == 0)
         rc = slot_take(core, &slot);
     if (rc < 0)
         return rc;
-    rc = task->max_attempts > 1 ? mproc__extra_prepare(&core->view, slot) : 0;
+    rc = terms->max_attempts > 1 ? mproc__extra_prepare(&core->view, slot) : 0;
     if (rc == 0)
-        rc = order_store(core, order, slot);
+        rc = order_store(core, order, slot, &draft);
     if (rc < 0) {
         core->free_slots[core->free_count++] = slot;
         return rc == -ENOSPC ? -EAGAIN : rc;
     }
     if (block_bytes)
         core->queued_bytes += core->view.slots[slot].args.size_bytes;
-    slot_fill(&core->view.slots[slot], task);
+    slot_fill(&core->view.slots[slot], terms);
     core->busy[slot] = true;
     core->futures[slot] = future;
     slot_publish(core, slot, order->options, future);

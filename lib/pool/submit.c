@@ -5,9 +5,9 @@
 #include "pool/future.h"
 #include "pool/pool.h"
 
-static int task_from_options(const mproc_task_options *options, mproc__task_shared *ret_task)
+static int terms_from_options(const mproc_task_options *options, mproc__task_terms *ret_terms)
 {
-    *ret_task = (mproc__task_shared){.max_attempts = 1, .priority = mproc__priority_index(0)};
+    *ret_terms = (mproc__task_terms){.max_attempts = 1, .priority = mproc__priority_index(0)};
     if (!options)
         return 0;
     if (options->retries >= MPROC__TASK_ATTEMPTS)
@@ -16,44 +16,44 @@ static int task_from_options(const mproc_task_options *options, mproc__task_shar
     if (options->priority < -MPROC__PRIORITY_MOST || options->priority > MPROC__PRIORITY_MOST)
         return mproc__fail(-EINVAL, "priority %d; it is from %d to %d", options->priority,
                            -MPROC__PRIORITY_MOST, MPROC__PRIORITY_MOST);
-    ret_task->priority = mproc__priority_index(options->priority);
-    ret_task->begin_by_ns = options->begin_by.ns == INT64_MAX ? 0 : options->begin_by.ns;
-    ret_task->time_limit_ms = options->time_limit_ms;
-    ret_task->grace_ms = options->grace_ms;
-    ret_task->max_attempts = options->retries + 1;
-    ret_task->even_if_failed = options->even_if_failed;
+    ret_terms->priority = mproc__priority_index(options->priority);
+    ret_terms->begin_by_ns = options->begin_by.ns == INT64_MAX ? 0 : options->begin_by.ns;
+    ret_terms->time_limit_ms = options->time_limit_ms;
+    ret_terms->grace_ms = options->grace_ms;
+    ret_terms->max_attempts = options->retries + 1;
+    ret_terms->even_if_failed = options->even_if_failed;
     return 0;
 }
 
 /* With the lock held. */
-static int submit_try(mproc__pool_core *core, const mproc__order *order, mproc__task_shared *task,
+static int submit_try(mproc__pool_core *core, const mproc__order *order, mproc__task_terms *terms,
                       mproc_future *future)
 {
     if (core->refusing)
         return mproc__fail(MPROC_ECLOSED, "the pool has been stopped");
     if (mproc__pool_broken(&core->view))
         return mproc__core_breakage(core);
-    int rc = order->name ? mproc__core_function_name(core, order->name, &task->function)
-                         : mproc__core_function(core, order->fn, &task->function);
+    int rc = order->name ? mproc__core_function_name(core, order->name, &terms->function)
+                         : mproc__core_function(core, order->fn, &terms->function);
     if (rc < 0)
         return rc;
-    task->number = core->next_number + 1;
-    future->number = task->number;
-    rc = mproc__slots_put(core, order, task, future);
+    terms->number = core->next_number + 1;
+    future->number = terms->number;
+    rc = mproc__slots_put(core, order, terms, future);
     if (rc == 0)
         core->next_number++;
     return rc;
 }
 
 /* Room comes when a task ends: `done` is posted then. */
-static int submit_wait(mproc__pool_core *core, const mproc__order *order, mproc__task_shared *task,
+static int submit_wait(mproc__pool_core *core, const mproc__order *order, mproc__task_terms *terms,
                        mproc_deadline deadline, mproc_future *future)
 {
     mproc__pool_shared *shared = core->view.shared;
     for (;;) {
         uint32_t ticket = mproc__eventcount_prepare(&shared->done);
         pthread_mutex_lock(&core->lock);
-        int rc = submit_try(core, order, task, future);
+        int rc = submit_try(core, order, terms, future);
         pthread_mutex_unlock(&core->lock);
         if (rc != -EAGAIN)
             return rc;
@@ -70,29 +70,29 @@ static int submit_wait(mproc__pool_core *core, const mproc__order *order, mproc_
 
 int mproc__core_submit(mproc__pool_core *core, const mproc__order *order, mproc_future **ret_future)
 {
-    mproc__task_shared task;
+    mproc__task_terms terms;
     mproc_future *future;
     const mproc_task_options *options = order->options;
-    int rc = task_from_options(options, &task);
+    int rc = terms_from_options(options, &terms);
     if (rc == 0)
         rc = mproc__future_new(core, options ? options->label : NULL, &future);
     if (rc < 0)
         return rc;
-    future->begin_by_ns = task.begin_by_ns;
+    future->begin_by_ns = terms.begin_by_ns;
     future->batch = order->batch;
     mproc__core_guard(core);
     pthread_mutex_lock(&core->lock);
-    rc = submit_try(core, order, &task, future);
+    rc = submit_try(core, order, &terms, future);
     pthread_mutex_unlock(&core->lock);
     if (rc == -EAGAIN) {
         mproc_deadline deadline = options ? options->submit_deadline : MPROC_NOW;
-        rc = submit_wait(core, order, &task, deadline.ns ? deadline : MPROC_FOREVER, future);
+        rc = submit_wait(core, order, &terms, deadline.ns ? deadline : MPROC_FOREVER, future);
     }
     if (rc < 0) {
         mproc_future_close(&future);
         return rc;
     }
-    mproc__pool_post(&core->view, &core->view.shared->work);
+    mproc__pool_post_task(&core->view);
     *ret_future = future;
     return 0;
 }

@@ -73,22 +73,25 @@ static bool task_stopped(const mproc__worker *worker)
 
 /* Results wait for room as arguments do; callers that wait for anything make room (mproc__slots_make_room). Who frees a block
  * looks at room_wanted after it: hence tried again once that is said. */
-static int result_store(mproc__worker *worker, mproc_variant result)
+static int result_wait(mproc__worker *worker, uint32_t slot, mproc_variant result)
 {
     mproc__pool_shared *shared = worker->view->shared;
-    uint32_t slot = (uint32_t)(worker->task - worker->view->slots);
     for (;;) {
         uint32_t ticket = mproc__eventcount_prepare(&shared->room);
+        atomic_store(&shared->room_wanted, 1);
         int rc = mproc__payload_store(worker->view, slot, result, &worker->task->result);
-        if (rc == -ENOSPC) {
-            atomic_store(&shared->room_wanted, 1);
-            rc = mproc__payload_store(worker->view, slot, result, &worker->task->result);
-        }
         if (rc != -ENOSPC || task_stopped(worker))
             return rc;
         mproc__pool_post(worker->view, &shared->done);
         (void)mproc__segment_wait(worker->view->segment, &shared->room, ticket, MPROC_FOREVER);
     }
+}
+
+static int result_store(mproc__worker *worker, mproc_variant result)
+{
+    uint32_t slot = (uint32_t)(worker->task - worker->view->slots);
+    int rc = mproc__payload_store(worker->view, slot, result, &worker->task->result);
+    return rc == -ENOSPC ? result_wait(worker, slot, result) : rc;
 }
 
 void mproc__worker_outcome(mproc__worker *worker, int rc, const mproc_call *call)
@@ -118,7 +121,9 @@ static void task_end(mproc__worker *worker)
         mproc__after_tell(view, (uint32_t)(worker->task - view->slots), worker->claimed, done);
     }
     worker->task = NULL;
-    atomic_fetch_add_explicit(&worker->desk->completed, 1, memory_order_relaxed);
+    _Atomic uint64_t *completed = &worker->desk->completed; /* nobody else's: no need for a locked addition */
+    atomic_store_explicit(completed, atomic_load_explicit(completed, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
     atomic_store_explicit(&worker->desk->slot, 0, memory_order_release);
     mproc__pool_post(view, &view->shared->done);
 }
