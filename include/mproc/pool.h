@@ -46,7 +46,7 @@ MPROC_BEGIN
 
 typedef struct mproc_pool_options {
     size_t      size;
-    unsigned    workers;            /* 0: usable CPUs; 112 at most */
+    unsigned    workers;            /* 0: usable CPUs; 240 at most */
     mproc_start start;              /* DEFAULT: the program's; then fork is refused beside other threads, MPROC_ETHREADS */
     const char *name;               /* of its processes and threads: NAME-1, NAME-2 in ps, 15 bytes there; 40 bytes of it. NULL: PoolWorker-1; threads:
                                      * poolN-1 in the N-th pool of threads */

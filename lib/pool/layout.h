@@ -20,7 +20,7 @@
 #include "shm/segment.h"
 
 enum {
-    MPROC__POOL_WORKERS = 112, /* rows of a segment, less owner, supervisor, and leavers not yet swept */
+    MPROC__POOL_WORKERS = 240, /* rows of a segment, less owner, supervisor, and leavers not yet swept */
     MPROC__POOL_RESTARTS =
         65536, /* a minute: a supervisor has 200 bytes for each, which cost memory only as deaths come */
     MPROC__POOL_MAPS = 32,         /* running at the same time */

@@ -13,7 +13,8 @@
  *
  * In a crowd that one sleeper watches no life words at all: to take itself off 100 queues of the kernel cost it 4 us of the
  * 10 that a wake took (a bare futex: 6), and its own look in each slice finds every death within what is promised. The
- * others watch all words as ever, so a stopped or slow one makes nobody miss a death. Rejected: that they sleep on the
+ * others watch the words as ever, so a stopped or slow one makes nobody miss a death: all of them, or, where there are more than
+ * fit one sleep, those of the rows after their own, so that each row has others who watch it. Rejected: that they sleep on the
  * watch alone, too; while its holder is stopped they would look every 5 s. Rejected: to watch all, but only who is in a
  * call and may owe a wake; to say so before each call's commit, in an order that a sleeper can rely on, costs a fence (20 ns)
  * in every put, for the sake of those who sleep. */
@@ -28,12 +29,10 @@ enum {
     SLICE_OF_OTHERS_MS = 5000, /* of 100 sleepers under a thousandth of a CPU */
     CROWD = 32, /* other participants: from there on their words cost a wake 0.3 of a bare futex's and more */
     WATCHED_WATCH = 2, /* index of the watch's word, or of the first life word where that is not there */
-    WATCHED_MAX = MPROC__ROWS + 2,
+    LIVES_MOST = MPROC__FUTEX_WORDS - 3, /* in one sleep, with the event, the membership and the watch */
     WATCHED_OF_SEVERAL = 120 /* events and memberships of several segments; beyond, looked at in slices */
 };
-_Static_assert((int)WATCHED_MAX <= (int)MPROC__FUTEX_WORDS &&
-                   (int)WATCHED_OF_SEVERAL + 2 <= (int)MPROC__FUTEX_WORDS,
-               "fits one sleep");
+_Static_assert((int)WATCHED_OF_SEVERAL + 2 <= (int)MPROC__FUTEX_WORDS, "fits one sleep");
 
 /* The kernel or a sandbox lacks futex_waitv; found out at the first sleep, the same for the whole process. */
 static atomic_bool waitv_missing;
@@ -93,10 +92,17 @@ static void watch_life(watch_set *watch, mproc__row_shared *row)
 
 static void watch_others(watch_set *watch, mproc__segment *segment, unsigned own_row)
 {
-    unsigned rows = mproc__segment_rows(segment);
-    for (unsigned row = 0; row < rows; row++)
-        if (row != own_row && mproc__segment_row_pid(segment, row) != 0)
-            watch_life(watch, &segment->shared->rows[row]);
+    unsigned rows = mproc__segment_rows(segment), first = watch->count;
+    for (unsigned i = 1; i < rows; i++) {
+        unsigned row = (own_row + i) % rows;
+        if (mproc__segment_row_pid(segment, row) == 0)
+            continue;
+        if (watch->count - first == LIVES_MOST) {
+            watch->sliced = true;
+            return;
+        }
+        watch_life(watch, &segment->shared->rows[row]);
+    }
 }
 
 /* ---- the watch ---- */
