@@ -8,7 +8,17 @@
 #
 # Beside nothing run those that judge how soon somebody goes on, by what an idle machine needs. They wait for the models
 # first, holding nothing meanwhile.
+#
+# MPROC_TEST_LONG=no leaves out what lasts, and asks about the library, not about what the tarball has in it: in distcheck,
+# after a check. Its programs are built there all the same.
 set -u
+case ${MPROC_TEST_LONG:-yes}:$1 in
+no:*_faults | no:*_kill | no:*/twins_killed.sh | no:*/check_damage | no:*/check_start_clock | no:*/check_queue_bad_input | \
+    no:*/check_condition_wait | no:*/check_listener_keyed | no:*/check_peer_key)
+    echo "left out: it takes long, and was run by make check"
+    exit 77
+    ;;
+esac
 turn=${top_builddir:-.}/tests/turn.lock
 quiet=${top_builddir:-.}/tests/quiet.lock
 command -v flock >/dev/null 2>&1 || exec "$@"
