@@ -73,9 +73,10 @@ static void figures_text(const mproc_progress *progress, char *buffer, size_t si
     if (progress->total == 0)
         snprintf(buffer, size_bytes, "%llu, %.0f/s%s", (unsigned long long)progress->done, rate, failed);
     else if (rate > 0)
-        snprintf(buffer, size_bytes, "%3.0f %%, %llu of %llu%s, %s %s",
-                 100.0 * (double)progress->done / (double)progress->total, (unsigned long long)progress->done,
-                 (unsigned long long)progress->total, failed, time, progress->ended ? "in all" : "left");
+        snprintf(buffer, size_bytes, "%3d %%, %llu of %llu%s, %s %s", /* not rounded up: 100 is the end */
+                 (int)(100.0 * (double)progress->done / (double)progress->total),
+                 (unsigned long long)progress->done, (unsigned long long)progress->total, failed, time,
+                 progress->ended ? "in all" : "left");
     else
         snprintf(buffer, size_bytes, "  0 %%, 0 of %llu%s", (unsigned long long)progress->total, failed);
 }

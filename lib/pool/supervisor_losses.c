@@ -37,7 +37,10 @@ void mproc__supervisor_died(mproc__supervisor *self, unsigned index, pid_t pid, 
 {
     mproc__loss of = {
         .ns = mproc__now_ns(), .code = MPROC_EDIED, .exit_code = exit_code, .worker = index, .pid = pid};
-    snprintf(of.text, sizeof of.text, "worker %u (pid %d) %s", index, (int)pid, end);
+    if (pid > 0)
+        snprintf(of.text, sizeof of.text, "worker %u (pid %d) %s", index, (int)pid, end);
+    else
+        snprintf(of.text, sizeof of.text, "worker %u %s", index, end);
     atomic_fetch_add(&self->shared->died, 1);
     loss_count(self, &of);
 }

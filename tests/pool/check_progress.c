@@ -146,6 +146,9 @@ START_TEST(the_bar_is_a_plain_line_where_there_is_no_terminal)
     progress.ended = true;
     bar_write(&progress, NULL, line, sizeof line);
     ck_assert_str_eq(line, "progress:  25 %, 250 of 1000, 2 failed, 0:25 in all\n");
+    progress = (mproc_progress){.done = 999, .total = 1000, .elapsed_ns = INT64_C(999000000)};
+    bar_write(&progress, "frames", line, sizeof line);
+    ck_assert_str_eq(line, "frames:  99 %, 999 of 1000, 0:00 left\n");
     progress = (mproc_progress){.done = 500, .elapsed_ns = INT64_C(10000000000)};
     bar_write(&progress, "lines", line, sizeof line);
     ck_assert_str_eq(line, "lines: 500, 50/s\n");
