@@ -278,6 +278,17 @@ void mproc__process_collect(mproc_process *process)
 
 /* ---- waiting ---- */
 
+static int exit_code_lost(mproc_process *process)
+{
+    const char *why = process->kind == MPROC__PROCESS_SERVED
+                          ? "was to be told by the program's nursery, which was killed"
+                          : "was taken by another: a wait for any child, SIGCHLD ignored, or not a child of "
+                            "this process";
+    return mproc__handle_fail(&process->handle, MPROC_EUNKNOWN,
+                              "process %s (pid %d) has ended, its exit code %s", process->name,
+                              (int)process->pid, why);
+}
+
 int mproc_process_join(mproc_process *process, mproc_deadline deadline, int *ret_exit_code)
 {
     int rc = mproc__process_check(process);
@@ -291,11 +302,7 @@ int mproc_process_join(mproc_process *process, mproc_deadline deadline, int *ret
         return mproc__handle_story(&process->handle, rc);
     mproc__process_collect(process);
     if (ret_exit_code && process->exit_lost)
-        return mproc__handle_fail(
-            &process->handle, MPROC_EUNKNOWN,
-            "process %s (pid %d) has ended, its exit code was taken by another: a wait for any "
-            "child, SIGCHLD ignored, or not a child of this process",
-            process->name, (int)process->pid);
+        return exit_code_lost(process);
     if (ret_exit_code)
         *ret_exit_code = process->exit_code;
     return 0;

@@ -237,6 +237,8 @@ START_TEST(a_killed_nursery_takes_its_children_along_and_the_next_start_makes_an
     int rc = mproc_process_join(served, mproc_after_ms(support_ms(LIMIT_MS)), &exit_code);
     ck_assert_msg((rc == 0 && exit_code == -SIGKILL) || (rc == MPROC_EUNKNOWN && exit_code == 99),
                   "%s, exit code %d", mproc_errname(rc), exit_code);
+    if (rc < 0)
+        ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_error_of(served)), "nursery, which was killed"));
     ck_assert(mproc_process_is_alive(forked));
     ck_assert_int_eq(run(_i, nothing, MPROC_NONE), 0);
     ck_assert_int_ne(nursery_pid(), before);

@@ -2,6 +2,7 @@
 /* Preloading: once in the nursery, for all its children; failures by policy; output once; the owner's death in it. */
 #include "platform/base.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -78,6 +79,16 @@ static int tells_its_parent(mproc_call *call)
     return write((int)mproc_call_arg(call, 0).number, &parent, sizeof parent) == sizeof parent ? 0 : 1;
 }
 
+/* Until it is gone: a start may be given a spare of one that is only about to die, and the spare goes with it. */
+static void kill_and_await(pid_t pid)
+{
+    int pidfd = mproc__pidfd_open(pid);
+    ck_assert_int_ge(pidfd, 0);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(mproc__fd_poll(pidfd, POLLIN, mproc_after_ms(support_ms(LIMIT_MS))), 0);
+    close(pidfd);
+}
+
 START_TEST(the_nursery_that_replaces_a_killed_one_has_it_too)
 {
     pid_t nursery;
@@ -88,7 +99,7 @@ START_TEST(the_nursery_that_replaces_a_killed_one_has_it_too)
     ck_assert_int_eq(run(MPROC_START_FORKSERVER, tells_its_parent, MPROC_ARGS(mproc_fd(said.write_fd))), 0);
     ck_assert_int_eq(read(said.read_fd, &nursery, sizeof nursery), sizeof nursery);
     support_leaks_begin();
-    ck_assert_int_eq(kill(nursery, SIGKILL), 0);
+    kill_and_await(nursery);
     ck_assert_int_eq(run(MPROC_START_FORKSERVER, finds_it_loaded, MPROC_NONE), 0);
     gate_destroy(&said);
     support_leaks_begin(); /* another nursery, and the gate was made before */
