@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A pool's segment: what lies where, and who may write it. L6.
  *
- *     pool | rings of ready slots | task slots | extras | edges | arena (large arguments and results) | heads of maps | region (their arrays)
+ *     pool | rings of ready slots | task slots | extras | edges | arena (large arguments and results) |
+ *     heads of maps | region (their arrays)
  *
  * All but the pool struct is sparse: addresses for the configured limits, memory as it is used (mproc__view_reserve_*).
  * Only the process that made the pool submits, so free lists of slots and of the region are its private memory; here is

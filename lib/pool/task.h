@@ -69,8 +69,8 @@ bool mproc__task_release(_Atomic uint64_t *word, mproc__task_word waiting);
 bool mproc__task_claim(_Atomic uint64_t *word, unsigned worker, unsigned life, mproc__task_word *ret_claimed);
 /* RUNNING to DONE, by the worker; false: stopped meanwhile, the result must not be used. */
 bool mproc__task_finish(_Atomic uint64_t *word, mproc__task_word claimed);
-/* READY or WAITING to CANCELLED, RUNNING to STOPPING. 0: it will not end as DONE; -EBUSY: runs and must not be stopped; -EALREADY:
- * had ended, or the slot is used for another task now. */
+/* READY or WAITING to CANCELLED, RUNNING to STOPPING. 0: it will not end as DONE; -EBUSY: runs and must not be stopped;
+ * -EALREADY: had ended, or the slot is used for another task now. */
 int mproc__task_cancel(_Atomic uint64_t *word, unsigned serial, bool even_if_running);
 /* WAITING, or READY for the first time, to EXPIRED: it has not begun by its time. */
 bool mproc__task_forgo(_Atomic uint64_t *word, unsigned serial);

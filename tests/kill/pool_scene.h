@@ -48,6 +48,8 @@ typedef struct pool_world {
         int code;
         unsigned attempt; /* of the answer */
         bool may_cancel, must_retry, limited, dies;
+        unsigned after; /* which ones it comes after, a bit each, */
+        bool anyhow;    /* even if they fail */
     } tasks[POOL_SCENE_TASKS];
     bool mapped;
     int map_code, status[POOL_SCENE_ITEMS];
@@ -83,6 +85,10 @@ void act_death(pool_world *w);
 void act_death_retried(pool_world *w);
 void act_stop_drain(pool_world *w);
 void act_stop_cancel(pool_world *w);
+void act_after(pool_world *w);
+void act_after_retried(pool_world *w);
+void act_after_death(pool_world *w);
+void act_after_cancel(pool_world *w);
 
 /* ---- pool_maps.c ---- */
 void pool_map_judge(pool_world *w);

@@ -51,10 +51,24 @@ static void results_take(pool_world *w)
         result_take(w, i);
 }
 
+/* One that it comes after failed: it must not have run. */
+static bool is_forsaken(const pool_world *w, unsigned i)
+{
+    bool failed = false;
+    for (unsigned k = 0; k < i; k++)
+        failed |= (w->tasks[i].after >> k & 1) && w->tasks[k].code != 0;
+    return failed && !w->tasks[i].anyhow;
+}
+
 static void task_judge(pool_world *w, unsigned i)
 {
     int code = w->tasks[i].code;
     bool retried = w->tasks[i].must_retry;
+    if (is_forsaken(w, i) && code != -ECANCELED && code != MPROC_EDIED) {
+        if (code != MPROC_EAFTER)
+            pool_blame(w, FAULT_CODE);
+        return;
+    }
     w->losses += code == MPROC_EDIED && !w->tasks[i].dies;
     if (w->tasks[i].dies && !retried) {
         if (code != MPROC_EDIED)
@@ -293,4 +307,82 @@ void act_death(pool_world *w)
 void act_death_retried(pool_world *w)
 {
     death(w, 2);
+}
+/* ---- after others ---- */
+
+/* What it comes after in act_after has ended. */
+static int task_ordered(mproc_call *call)
+{
+    static const unsigned after[] = {0, 1, 1, 6};
+    pool_ledger_shared *ledger = mproc_call_self(call);
+    size_t size = 0;
+    const pool_letter *letter = mproc_call_bytes(call, 0, &size);
+    for (unsigned k = 0; letter->number < MPROC__COUNT(after) && k < letter->number; k++)
+        if ((after[letter->number] >> k & 1) && atomic_load(&ledger->entries[k].ended) == 0)
+            return mproc_call_fail(call, -EPROTO, "it was begun too early");
+    return pool_task_echo(call);
+}
+
+static void send_after(pool_world *w, mproc_fn *fn, unsigned after, mproc_task_options options)
+{
+    mproc_future *first[POOL_SCENE_TASKS];
+    unsigned i = w->count;
+    options.size = sizeof(options);
+    options.after = first;
+    for (unsigned k = 0; k < i; k++)
+        if (after >> k & 1)
+            first[options.after_count++] = w->tasks[k].future;
+    send(w, fn, i, 0, &options);
+    w->tasks[i].after = after;
+    w->tasks[i].anyhow = options.even_if_failed;
+}
+
+/* The last one is looked at first: what is before it goes on without its owner. */
+static void results_take_back(pool_world *w)
+{
+    for (unsigned i = w->count; i-- > 0;)
+        result_take(w, i);
+}
+
+/* Two after one, one after those two, and one that runs in any case. */
+static void after(pool_world *w, unsigned retries)
+{
+    static const unsigned before[] = {0, 1, 1, 6};
+    for (unsigned i = 0; i < MPROC__COUNT(before); i++)
+        send_after(w, task_ordered, before[i], (mproc_task_options){.retries = retries});
+    send_after(w, pool_task_echo, 8, (mproc_task_options){.retries = retries, .even_if_failed = true});
+    results_take_back(w);
+}
+
+void act_after(pool_world *w)
+{
+    after(w, 0);
+}
+
+void act_after_retried(pool_world *w)
+{
+    after(w, 2);
+}
+
+void act_after_death(pool_world *w)
+{
+    send(w, task_dies, 0, 0, NULL);
+    w->tasks[0].dies = true;
+    send_after(w, pool_task_echo, 1, (mproc_task_options){.size = 0});
+    send_after(w, pool_task_echo, 2, (mproc_task_options){.even_if_failed = true});
+    results_take_back(w);
+}
+
+/* What is busy, and the first of those that wait for it, are cancelled. */
+void act_after_cancel(pool_world *w)
+{
+    unsigned first = w->count;
+    send_after(w, pool_task_echo, 1, (mproc_task_options){.size = 0});
+    send_after(w, pool_task_echo, 1u << first, (mproc_task_options){.even_if_failed = true});
+    send_after(w, pool_task_echo, 1, (mproc_task_options){.size = 0});
+    cancel(w, first, false);
+    cancel(w, 0, true);
+    for (unsigned i = w->count; i-- > 1;)
+        if (i != first)
+            result_take(w, i);
 }
