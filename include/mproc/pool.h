@@ -100,7 +100,7 @@ typedef struct mproc_map_options {
     uint32_t    time_limit_ms;      /* per item, or range; the grace is 2000 ms */
     unsigned    retries;            /* of an item, or range, after a death; 62 at most */
     mproc_variant args;             /* further arguments, a list, the same for every item; copied. Arrays, for: from position 0;
-                                     * variants: after the item. Arrays, for: may hold handles, see below */
+                                     * variants: after the item. May hold handles, see below */
     int        *status;             /* arrays: count codes, one an item, written at the end; NULL: only the first failure is told */
     bool        unordered;          /* of mproc_results: as they finish */
     size_t      ahead;              /* of mproc_results: items submitted and not yet read; 0: 4 tasks a worker */
@@ -110,10 +110,12 @@ typedef struct mproc_map_options {
     uint32_t    progress_ms;        /* not more often than this; 0: 1000 */
     mproc_deadline deadline;        /* of mproc_results: for all of them, however they are read; zero: none */
 } mproc_map_options;
-/* Handles among the arguments of processes (arrays, locks, queues, ...): workers open them when they first need them, by
- * /proc, and keep arrays, locks, conditions and events until the caller has closed them and another map begins; others
- * until they have nothing to do. Refused with MPROC_ECANNOTCROSS: what lives in this process (thread:), is pollable, or is a
- * connection; those go to workers by initializer_args. MPROC_ELIMIT: 64 different ones are in use. */
+/* Handles among the arguments of processes, of tasks, maps and loops (arrays, locks, queues, ...): workers open them when they
+ * first need them, by /proc, and keep arrays, locks, conditions and events until the caller has closed them and they need
+ * others, or have nothing to do; others until the task has ended or, of maps, until they have nothing to do. The caller may
+ * close them as soon as the call returns. Refused with MPROC_ECANNOTCROSS: what lives in this process (thread:), is pollable,
+ * or is a connection; those go to workers by initializer_args. 64 different ones can be in use: beyond that submit waits, as
+ * when the pool is full, and maps and loops, or a task with more, answer MPROC_ELIMIT. */
 /* One item: reads in, writes out, returns 0 or a failure. */
 typedef int mproc_map_fn(mproc_call *call, const void *in, void *out);
 
@@ -125,7 +127,7 @@ MPROC_API MPROC_CHECK int mproc_pool_create(const mproc_pool_options *options, m
 
 /* args: a list (MPROC_ARGS) or null; copied. The future is the caller's to close, which does not touch the task.
  * Tasks begin by priority, then in the order of submission; one that is tried again comes before its equals. -ETIMEDOUT: full until submit_deadline; -EMSGSIZE: arguments above
- * max_queued_bytes; MPROC_ECANNOTCROSS: arguments hold a handle (processes); MPROC_ECLOSED: stopped; MPROC_ELIMIT: more
+ * max_queued_bytes; MPROC_ECANNOTCROSS: arguments hold what cannot go to a process; MPROC_ECLOSED: stopped; MPROC_ELIMIT: more
  * than 256 different functions; MPROC_EDIED or the initializer's code: broken, with the reason.
  * `after`: -EINVAL: no future; MPROC_EPLACE: one of another pool, of a map or a made one: submit from a callback of it
  * (mproc_future_on_done), or after it; MPROC_ELIMIT: more than 4 times max_queued_tasks (64 at least). As no task can name one

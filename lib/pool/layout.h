@@ -58,6 +58,7 @@ typedef struct mproc__payload_shared {
 typedef enum mproc__payload_kind {
     MPROC__PAYLOAD_NONE,
     MPROC__PAYLOAD_VALUE,
+    MPROC__PAYLOAD_LENT, /* a value with handles that are lent (lend.h) */
     MPROC__PAYLOAD_STORY,
     MPROC__PAYLOAD_BATCH /* of arguments: batch.h; always a block, for threads too */
 } mproc__payload_kind;

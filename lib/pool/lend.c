@@ -141,6 +141,35 @@ int mproc__lend_variant(mproc__lender *lender, mproc_variant value, mproc__parce
     return rc;
 }
 
+static bool entries_used(const mproc__lender *lender)
+{
+    for (unsigned i = 0; i < MPROC__POOL_LENT; i++)
+        if (lender->uses[i] > 0)
+            return true;
+    return false;
+}
+
+int mproc__lend_draft(mproc__lender *lender, mproc_variant value, mproc__payload_draft *ret_draft,
+                      bool *ret_room)
+{
+    mproc__parcel parcel;
+    mproc__lease lease = 0;
+    (void)mproc__lend_trim(lender);
+    int rc = mproc__lend_variant(lender, value, &parcel, &lease);
+    *ret_room = rc == MPROC_ELIMIT && entries_used(lender);
+    if (rc < 0)
+        return rc;
+    *ret_draft = (mproc__payload_draft){.size_bytes = parcel.size_bytes, .lease = lease};
+    if (parcel.size_bytes <= sizeof ret_draft->bytes) {
+        memcpy(ret_draft->bytes, parcel.bytes, parcel.size_bytes);
+        mproc__parcel_clear(&parcel, false);
+    } else {
+        ret_draft->block_bytes = parcel.size_bytes + sizeof(mproc__block_shared);
+        ret_draft->lent = parcel.bytes;
+    }
+    return 0;
+}
+
 /* ---- segments ---- */
 
 static int segment_entry(mproc__lender *lender, mproc__segment *segment, unsigned *ret_index)

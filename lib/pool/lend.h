@@ -13,6 +13,7 @@
 #include "data/handle.h"
 #include "data/parcel.h"
 #include "pool/layout.h"
+#include "pool/payload.h"
 
 /* ---- lend.c: the owner's side; with core->lock held ---- */
 
@@ -32,6 +33,9 @@ _Static_assert(MPROC__POOL_LENT <= 64, "a lease has a bit for each entry");
  * mproc__parcel_pack; MPROC_ELIMIT: more than MPROC__POOL_LENT at the same time. */
 int mproc__lend_variant(mproc__lender *lender, mproc_variant value, mproc__parcel *parcel,
                         mproc__lease *ret_lease);
+/* The arguments of a task: as the variant, for a slot. `room`: whether so many could be lent if others were not. */
+int mproc__lend_draft(mproc__lender *lender, mproc_variant value, mproc__payload_draft *ret_draft,
+                      bool *ret_room);
 /* Takes over a reference of the segment on success. */
 int mproc__lend_segment(mproc__lender *lender, mproc__segment *segment, mproc__lease *lease,
                         unsigned *ret_index);

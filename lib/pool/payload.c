@@ -12,6 +12,8 @@ _Static_assert(sizeof(mproc__block_shared) == 16, "what follows a block's head s
 int mproc__payload_draw(const mproc__pool_view *view, mproc_variant value, mproc__payload_draft *ret_draft)
 {
     ret_draft->size_bytes = ret_draft->block_bytes = 0;
+    ret_draft->lent = NULL;
+    ret_draft->lease = 0;
     if (view->threads || value.kind == MPROC_KIND_NULL)
         return 0;
     int rc =
@@ -75,6 +77,8 @@ int mproc__payload_put(mproc__pool_view *view, uint32_t slot, mproc_variant valu
         return 0;
     if (view->threads)
         return variant_keep(value, payload);
+    if (draft->lease)
+        payload->kind = MPROC__PAYLOAD_LENT;
     if (!draft->block_bytes) {
         memcpy(payload->bytes, draft->bytes, draft->size_bytes);
         payload->size_bytes = draft->size_bytes;
@@ -84,7 +88,10 @@ int mproc__payload_put(mproc__pool_view *view, uint32_t slot, mproc_variant valu
     if (rc < 0)
         return rc;
     payload->size_bytes = draft->size_bytes;
-    rc = mproc__variant_encode(value, bytes, draft->size_bytes);
+    if (draft->lent)
+        memcpy(bytes, draft->lent, draft->size_bytes);
+    else
+        rc = mproc__variant_encode(value, bytes, draft->size_bytes);
     if (rc < 0)
         mproc__payload_clear(view, payload);
     return rc;

@@ -19,6 +19,8 @@ typedef struct mproc__payload_draft {
     size_t size_bytes; /* encoded */
     size_t
         block_bytes; /* that it takes in the arena, not yet encoded; 0: it is in bytes[]. Threads: always 0 */
+    uint8_t *lent;   /* owned; or NULL: it has no handles, or needs no block */
+    uint64_t lease;  /* of its handles; 0: none */
     uint8_t bytes[MPROC__POOL_INLINE];
 } mproc__payload_draft;
 

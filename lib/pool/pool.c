@@ -45,6 +45,7 @@ void mproc__core_release(mproc__pool_core *core)
     free(core->futures);
     free(core->busy);
     free(core->free_slots);
+    free(core->leases);
     free(core->name);
     free(core);
 }

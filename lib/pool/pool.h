@@ -83,6 +83,7 @@ struct mproc__pool_core {
     mproc_future *maps[MPROC__POOL_MAPS];
     uint32_t head_reserved[MPROC__POOL_MAPS]; /* bytes */
     mproc__lender lender;
+    mproc__lease *leases; /* by slot: of its arguments; NULL: no task has had handles there */
     mproc__edges edges;
 };
 

@@ -2,6 +2,7 @@
 /* The submitter's side of the task slots: given, published, harvested. All with the core's lock held. */
 #include "platform/base.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "platform/story.h"
@@ -132,6 +133,8 @@ void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot)
     mproc__extra_clear(&core->view, slot);
     if (task->args.block)
         core->queued_bytes -= task->args.size_bytes;
+    if (task->args.kind == MPROC__PAYLOAD_LENT)
+        mproc__lend_return(&core->lender, core->leases[slot]);
     mproc__payload_clear(&core->view, &task->args);
     if (word.state == MPROC__TASK_DONE) /* else what stands there is half written */
         mproc__payload_clear(&core->view, &task->result);
@@ -232,10 +235,30 @@ static int edges_room(mproc__pool_core *core, const mproc_task_options *options)
     return mproc__after_reserve(core, options);
 }
 
+/* Handles among the arguments are lent. -EAGAIN: others have lent all that can be. */
+static int order_lend(mproc__pool_core *core, const mproc__order *order, mproc__payload_draft *ret_draft)
+{
+    bool room;
+    if (!core->leases)
+        core->leases = calloc(core->view.shared->plan.slot_count, sizeof *core->leases);
+    if (!core->leases)
+        return mproc__fail(-ENOMEM, "no memory for handles among arguments");
+    int rc = mproc__lend_draft(&core->lender, order->args, ret_draft, &room);
+    if (!room)
+        return rc;
+    mproc__slots_harvest(core);
+    rc = mproc__lend_draft(&core->lender, order->args, ret_draft, &room);
+    return room ? -EAGAIN : rc;
+}
+
 static int order_draw(mproc__pool_core *core, const mproc__order *order, mproc__payload_draft *ret_draft)
 {
-    if (!order->plan)
-        return mproc__payload_draw(&core->view, order->args, ret_draft);
+    if (!order->plan) {
+        int rc = mproc__payload_draw(&core->view, order->args, ret_draft);
+        return rc == MPROC_ECANNOTCROSS ? order_lend(core, order, ret_draft) : rc;
+    }
+    ret_draft->lent = NULL;
+    ret_draft->lease = 0;
     ret_draft->block_bytes =
         mproc__batch_room_at(order->plan->shared->size + order->plan->size) + order->plan->room;
     return 0;
@@ -260,6 +283,44 @@ static int order_store(mproc__pool_core *core, const mproc__order *order, uint32
     return mproc__payload_store_batch(&core->view, slot, plan, &to->args);
 }
 
+static int room_find(mproc__pool_core *core, size_t block_bytes)
+{
+    if (block_bytes > core->bytes_limit)
+        return mproc__fail(-EMSGSIZE, "arguments of %zu bytes; the pool's max_queued_bytes is %zu",
+                           block_bytes, core->bytes_limit);
+    if (!slots_room(core, block_bytes))
+        slots_harvest_some(core, HARVEST_AT_ONCE);
+    if (!slots_room(core, block_bytes))
+        mproc__slots_harvest(core);
+    return slots_room(core, block_bytes) ? 0 : -EAGAIN;
+}
+
+/* A slot with all but the word. */
+static int slot_prepare(mproc__pool_core *core, const mproc__order *order, const mproc__task_terms *terms,
+                        const mproc__payload_draft *draft, uint32_t *ret_slot)
+{
+    int rc = room_find(core, draft->block_bytes);
+    if (rc == 0)
+        rc = mproc__ready_reserve(&core->view, terms->priority);
+    if (rc == 0)
+        rc = edges_room(core, order->options);
+    if (rc == 0)
+        rc = slot_take(core, ret_slot);
+    if (rc < 0)
+        return rc;
+    rc = terms->max_attempts > 1 ? mproc__extra_prepare(&core->view, *ret_slot) : 0;
+    if (rc == 0)
+        rc = order_store(core, order, *ret_slot, draft);
+    if (rc < 0) {
+        core->free_slots[core->free_count++] = *ret_slot;
+        return rc == -ENOSPC ? -EAGAIN : rc;
+    }
+    if (draft->block_bytes)
+        core->queued_bytes += core->view.slots[*ret_slot].args.size_bytes;
+    slot_fill(&core->view.slots[*ret_slot], terms);
+    return 0;
+}
+
 int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mproc__task_terms *terms,
                      mproc_future *future)
 {
@@ -268,33 +329,16 @@ int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mp
     int rc = order_draw(core, order, &draft);
     if (rc < 0)
         return rc;
-    size_t block_bytes = draft.block_bytes;
-    if (block_bytes > core->bytes_limit)
-        return mproc__fail(-EMSGSIZE, "arguments of %zu bytes; the pool's max_queued_bytes is %zu",
-                           block_bytes, core->bytes_limit);
-    if (!slots_room(core, block_bytes))
-        slots_harvest_some(core, HARVEST_AT_ONCE);
-    if (!slots_room(core, block_bytes))
-        mproc__slots_harvest(core);
-    if (!slots_room(core, block_bytes))
-        return -EAGAIN;
-    rc = mproc__ready_reserve(&core->view, terms->priority);
-    if (rc == 0)
-        rc = edges_room(core, order->options);
-    if (rc == 0)
-        rc = slot_take(core, &slot);
+    rc = slot_prepare(core, order, terms, &draft, &slot);
+    if (MPROC__UNLIKELY(draft.lease != 0)) {
+        free(draft.lent);
+        if (rc == 0)
+            core->leases[slot] = draft.lease;
+        else
+            mproc__lend_return(&core->lender, draft.lease);
+    }
     if (rc < 0)
         return rc;
-    rc = terms->max_attempts > 1 ? mproc__extra_prepare(&core->view, slot) : 0;
-    if (rc == 0)
-        rc = order_store(core, order, slot, &draft);
-    if (rc < 0) {
-        core->free_slots[core->free_count++] = slot;
-        return rc == -ENOSPC ? -EAGAIN : rc;
-    }
-    if (block_bytes)
-        core->queued_bytes += core->view.slots[slot].args.size_bytes;
-    slot_fill(&core->view.slots[slot], terms);
     core->busy[slot] = true;
     core->futures[slot] = future;
     slot_publish(core, slot, order->options, future);

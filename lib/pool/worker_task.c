@@ -176,12 +176,24 @@ static void failure_store(mproc__worker *worker, int rc)
     mproc__payload_store_text(&worker->task->result, mproc__story()->text);
 }
 
+static int args_load(mproc__worker *worker, mproc_variant *ret_args)
+{
+    mproc__payload_shared *payload = &worker->task->args;
+    if (MPROC__LIKELY(payload->kind != MPROC__PAYLOAD_LENT))
+        return mproc__payload_load(worker->view, payload, ret_args);
+    const void *bytes = mproc__payload_bytes(worker->view, payload);
+    if (!bytes)
+        return mproc__fail(MPROC_ECORRUPT, "a task names a block that is none");
+    mproc__borrow_trim(&worker->borrower);
+    return mproc__borrow_variant(&worker->borrower, bytes, payload->size_bytes, ret_args);
+}
+
 static void single_run(mproc__worker *worker)
 {
     mproc_call call;
     mproc_variant args = mproc_null();
     mproc__worker_limit(worker, worker->task->time_limit_ms);
-    int rc = mproc__payload_load(worker->view, &worker->task->args, &args);
+    int rc = args_load(worker, &args);
     if (rc == 0) {
         rc = task_call(worker, &call, args);
         mproc__worker_outcome(worker, rc, &call);
@@ -190,7 +202,9 @@ static void single_run(mproc__worker *worker)
     } else {
         failure_store(worker, rc);
     }
-    if (!worker->view->threads)
+    if (worker->view->threads) /* borrowed; it is not tried again */
+        mproc__payload_clear(worker->view, &worker->task->args);
+    else
         mproc_variant_clear(&args);
 }
 
