@@ -104,7 +104,8 @@ static const char *path_below(const char *path, const char *root)
 }
 
 /* Visits the groups of one hierarchy that a process is in; returns whether there is one. */
-static bool hierarchy_walk(const char *process, const char *controller, mproc__cgroup_visit *visit, void *context)
+static bool hierarchy_walk(const char *process, const char *controller, mproc__cgroup_visit *visit,
+                           void *context)
 {
     char path[PATH_MAX], directory[2 * PATH_MAX];
     mount where;
@@ -175,19 +176,27 @@ int64_t mproc__cgroup_number(const char *directory, const char *file, int word)
     return at && end != at ? number : INT64_MAX;
 }
 
-int64_t mproc__cgroup_keyed(const char *directory, const char *file, const char *key)
+bool mproc__cgroup_key_find(const char *directory, const char *file, const char *key, int64_t *ret_number)
 {
     FILE *stream = cgroup_open(directory, file);
     char line[CGROUP_LINE_BYTES];
     size_t length = strlen(key);
-    int64_t number = 0;
+    bool found = false;
 
-    while (stream && line_read(stream, line))
-        if (strncmp(line, key, length) == 0 && line[length] == ' ') {
-            number = strtoll(line + length, NULL, 10);
-            break;
-        }
+    while (stream && !found && line_read(stream, line)) {
+        found = strncmp(line, key, length) == 0 && line[length] == ' ';
+        if (found)
+            *ret_number = strtoll(line + length, NULL, 10);
+    }
     if (stream)
         fclose(stream);
+    return found;
+}
+
+int64_t mproc__cgroup_keyed(const char *directory, const char *file, const char *key)
+{
+    int64_t number = 0;
+
+    (void)mproc__cgroup_key_find(directory, file, key, &number);
     return number;
 }

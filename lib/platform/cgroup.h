@@ -21,5 +21,16 @@ bool mproc__cgroup_frozen(pid_t pid);
 int64_t mproc__cgroup_number(const char *directory, const char *file, int word);
 /* The number after `key` in a file of "key number" lines; 0 when missing. */
 int64_t mproc__cgroup_keyed(const char *directory, const char *file, const char *key);
+/* The same. False, and *ret_number as it was: missing. */
+bool mproc__cgroup_key_find(const char *directory, const char *file, const char *key, int64_t *ret_number);
+
+/* ---- oom.c ---- */
+typedef struct mproc__oom_count {
+    int64_t kills; /* ever */
+    bool of_group; /* not: of the whole machine */
+} mproc__oom_count;
+/* How many processes the kernel has killed for want of memory: of the group in whose directory the file open as `group_fd` is
+ * (-1: of this process's); where no such group counts, of the machine. */
+mproc__oom_count mproc__oom_kills(int group_fd);
 
 #endif

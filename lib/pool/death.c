@@ -205,35 +205,47 @@ static int64_t time_us(struct timeval time)
     return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
 }
 
-void mproc__certificate_write(mproc__pool_view *view, unsigned index, unsigned life, pid_t pid, int exit_code,
-                              const struct rusage *usage)
+static uint32_t who_of(unsigned index, unsigned life)
 {
-    mproc__certificate_shared *to =
-        &view->shared->workers[index].certificates[life % MPROC__POOL_CERTIFICATES];
-    atomic_store_explicit(&to->stamp, 0, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
+    return (index + 1) << 16 | (life & 0xffff);
+}
+
+void mproc__certificate_write(mproc__pool_view *view, unsigned index, unsigned life,
+                              const mproc__certificate_shared *of, const struct rusage *usage)
+{
     static const struct rusage unknown;
-    to->exit_code = exit_code;
-    to->pid = pid;
-    to->with_supervisor = !usage;
+    mproc__pool_shared *shared = view->shared;
+    uint32_t number = atomic_load(&shared->certified);
+    mproc__certificate_shared *to = &shared->certificates[number % MPROC__POOL_CERTIFICATES];
+    atomic_store_explicit(&to->who, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
     usage = usage ? usage : &unknown;
+    to->exit_code = of->exit_code;
+    to->pid = of->pid;
+    to->cause = of->cause;
     to->user_us = time_us(usage->ru_utime);
     to->system_us = time_us(usage->ru_stime);
     to->max_rss_kib = usage->ru_maxrss;
-    atomic_store_explicit(&to->stamp, (life & 0xffff) + 1, memory_order_release);
-    mproc__pool_post(view, &view->shared->done);
+    atomic_store_explicit(&to->who, who_of(index, life), memory_order_release);
+    atomic_store(&shared->certified, number + 1);
+    mproc__pool_post(view, &shared->done);
 }
 
+/* The newest first: it is asked for soon. */
 bool mproc__certificate_read(const mproc__pool_view *view, unsigned index, unsigned life,
                              mproc__certificate_shared *ret_certificate)
 {
-    const mproc__certificate_shared *from =
-        &view->shared->workers[index].certificates[life % MPROC__POOL_CERTIFICATES];
-    if (atomic_load_explicit(&from->stamp, memory_order_acquire) != (life & 0xffff) + 1)
-        return false;
-    memcpy(ret_certificate, from, sizeof *ret_certificate);
-    atomic_thread_fence(memory_order_acquire);
-    return atomic_load_explicit(&from->stamp, memory_order_relaxed) == (life & 0xffff) + 1;
+    uint32_t number = atomic_load(&view->shared->certified), who = who_of(index, life);
+    for (unsigned age = 1; age <= MPROC__POOL_CERTIFICATES && age <= number; age++) {
+        const mproc__certificate_shared *from =
+            &view->shared->certificates[(number - age) % MPROC__POOL_CERTIFICATES];
+        if (atomic_load_explicit(&from->who, memory_order_acquire) != who)
+            continue;
+        memcpy(ret_certificate, from, sizeof *ret_certificate);
+        atomic_thread_fence(memory_order_acquire);
+        return atomic_load_explicit(&from->who, memory_order_relaxed) == who;
+    }
+    return false;
 }
 
 void mproc__certificate_text(int exit_code, char *buffer, size_t size_bytes)
@@ -246,8 +258,17 @@ void mproc__certificate_text(int exit_code, char *buffer, size_t size_bytes)
 
 void mproc__certificate_tell(const mproc__certificate_shared *certificate, char *buffer, size_t size_bytes)
 {
-    if (certificate->with_supervisor)
+    static const char *const causes[] = {
+        [MPROC__END_MEMORY_GROUP] = ", likely for want of memory: its control group counted an OOM kill",
+        [MPROC__END_MEMORY_SYSTEM] = ", likely for want of memory: the system counted an OOM kill",
+        [MPROC__END_MEMORY_LIMITED] = ", perhaps for want of memory: its own is limited"};
+    uint32_t cause = certificate->cause;
+    if (cause == MPROC__END_SUPERVISOR) {
         snprintf(buffer, size_bytes, "was killed because the pool's supervisor died");
-    else
-        mproc__certificate_text(certificate->exit_code, buffer, size_bytes);
+        return;
+    }
+    mproc__certificate_text(certificate->exit_code, buffer, size_bytes);
+    size_t length = strlen(buffer);
+    if (cause < MPROC__COUNT(causes) && causes[cause])
+        snprintf(buffer + length, size_bytes - length, "%s", causes[cause]);
 }

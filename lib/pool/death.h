@@ -16,9 +16,11 @@ void mproc__pool_bury(mproc__pool_view *view, unsigned index, mproc__worker_word
 /* The same by the worker itself, when its present work was stopped: it takes no more. */
 void mproc__pool_bury_work(mproc__pool_view *view, unsigned index, mproc__worker_word self);
 
-/* Second stage: the kernel told why. Supervisor. `usage` NULL: its predecessor's worker, killed with that. */
-void mproc__certificate_write(mproc__pool_view *view, unsigned index, unsigned life, pid_t pid, int exit_code,
-                              const struct rusage *usage);
+enum { MPROC__END_TEXT = 160 };
+
+/* Second stage: the kernel told why. Supervisor. Of `of` exit_code, pid and cause. `usage` NULL: not known. */
+void mproc__certificate_write(mproc__pool_view *view, unsigned index, unsigned life,
+                              const mproc__certificate_shared *of, const struct rusage *usage);
 /* False: not known (yet, or no longer). */
 bool mproc__certificate_read(const mproc__pool_view *view, unsigned index, unsigned life,
                              mproc__certificate_shared *ret_certificate);
@@ -26,6 +28,11 @@ bool mproc__certificate_read(const mproc__pool_view *view, unsigned index, unsig
 void mproc__certificate_text(int exit_code, char *buffer, size_t size_bytes);
 /* The same, and what else is known. */
 void mproc__certificate_tell(const mproc__certificate_shared *certificate, char *buffer, size_t size_bytes);
+
+static inline bool mproc__certificate_oom(const mproc__certificate_shared *certificate)
+{
+    return certificate->cause == MPROC__END_MEMORY_GROUP || certificate->cause == MPROC__END_MEMORY_SYSTEM;
+}
 
 /* Nothing of the map is left to do. Counting is quick; after a death, which may have cut a count short, by looking, from
  * the caller's *final on: granules below it were found final, and stay so. 0 at first. */

@@ -31,6 +31,8 @@ static void certificate_numbers(const mproc__certificate_shared *why)
         mproc__fail_number(MPROC_ERROR_SIGNAL, -why->exit_code);
     else
         mproc__fail_number(MPROC_ERROR_EXIT_CODE, why->exit_code);
+    if (mproc__certificate_oom(why))
+        mproc__fail_number(MPROC_ERROR_OOM, 1);
     mproc__fail_number(MPROC_ERROR_USER_US, why->user_us);
     mproc__fail_number(MPROC_ERROR_SYSTEM_US, why->system_us);
     mproc__fail_number(MPROC_ERROR_MAX_RSS_KIB, why->max_rss_kib);
@@ -39,7 +41,7 @@ static void certificate_numbers(const mproc__certificate_shared *why)
 /* In two stages: dead, and when the kernel has told, why. */
 static void story_of_death(mproc_future *future)
 {
-    char title[128], end[96], before[160];
+    char title[128], end[MPROC__END_TEXT], before[160];
     mproc__certificate_shared why;
     bool known = mproc__certificate_read(&future->core->view, future->worker, future->life, &why);
     (void)mproc__reports_text(future, before, sizeof before);

@@ -24,12 +24,12 @@ enum {
     MPROC__POOL_WORKERS = 240, /* rows of a segment, less owner, supervisor, and leavers not yet swept */
     MPROC__POOL_RESTARTS =
         65536, /* a minute: a supervisor has 200 bytes for each, which cost memory only as deaths come */
-    MPROC__POOL_MAPS = 32,         /* running at the same time */
-    MPROC__POOL_HEAD = 128 * 1024, /* of addresses for a map's words, reports and arguments (map_begin.c) */
-    MPROC__POOL_FUNCTIONS = 256,   /* different ones a pool has been given */
-    MPROC__POOL_CERTIFICATES = 8,  /* a worker's last deaths */
-    MPROC__POOL_INLINE = 192,      /* bytes of an encoded argument list or result that need no block */
-    MPROC__POOL_TEXT = 320,        /* of a failure's story */
+    MPROC__POOL_MAPS = 32,           /* running at the same time */
+    MPROC__POOL_HEAD = 128 * 1024,   /* of addresses for a map's words, reports and arguments (map_begin.c) */
+    MPROC__POOL_FUNCTIONS = 256,     /* different ones a pool has been given */
+    MPROC__POOL_CERTIFICATES = 1024, /* the last deaths of all its workers */
+    MPROC__POOL_INLINE = 192,        /* bytes of an encoded argument list or result that need no block */
+    MPROC__POOL_TEXT = 320,          /* of a failure's story */
     MPROC__TASK_LINE =
         64, /* of the processor, where neighbours do not matter: slots are used one after the other */
     MPROC__POOL_LENT = 64,    /* handles of the owner that workers use at the same time */
@@ -112,13 +112,22 @@ typedef struct mproc__worker_word {
     pid_t pid;                 /* 32 bits; 0 until the worker joined */
 } mproc__worker_word;
 
-/* What is known of one death. The supervisor writes it after the kernel told it, `stamp` last. A reader whose stamp is
- * not the life it looks for knows: dead, reason not (yet, or no longer) known. */
+typedef enum mproc__end_cause {
+    MPROC__END_UNKNOWN,    /* what the exit code says, and no more */
+    MPROC__END_SUPERVISOR, /* killed because that had died; nobody was told how, and what it used */
+    MPROC__END_MEMORY_GROUP, /* SIGKILL that was not the pool's, and its control group has counted one for want of memory */
+    MPROC__END_MEMORY_SYSTEM, /* the same, and the machine has */
+    MPROC__END_MEMORY_LIMITED /* a fault or an abort under limits.memory_bytes */
+} mproc__end_cause;
+
+/* What is known of one death. The supervisor writes it after the kernel told it: `who` 0, the rest, `who` last. A reader that
+ * finds the one it looks for under no `who`, or another `who` there after it has read, knows: dead, reason not (yet, or no
+ * longer) known. A supervisor that dies in here leaves an entry of nobody. */
 typedef struct mproc__certificate_shared {
-    _Atomic uint32_t stamp; /* life + 1 */
-    int32_t exit_code;      /* -N: signal N */
+    _Atomic uint32_t who; /* (worker + 1) << 16 | life; 0: nobody */
+    int32_t exit_code;    /* -N: signal N */
     int32_t pid;
-    uint32_t with_supervisor; /* killed because that had died; nobody was told how, and what it used */
+    uint32_t cause; /* mproc__end_cause */
     int64_t user_us, system_us, max_rss_kib;
 } mproc__certificate_shared;
 
@@ -140,7 +149,6 @@ typedef struct mproc__worker_shared {
                             * the supervisor, as a task's word is */
     _Atomic int64_t limit_ns; /* the supervisor stops the work at this time; 0: no limit */
     _Atomic uint64_t completed;
-    _Alignas(MPROC__LINE) mproc__certificate_shared certificates[MPROC__POOL_CERTIFICATES];
 } mproc__worker_shared;
 
 typedef enum mproc__run_state {
@@ -294,6 +302,9 @@ typedef struct mproc__pool_shared {
     mproc__lent_shared lent[MPROC__POOL_LENT];
     mproc__map_shared maps[MPROC__POOL_MAPS];
     mproc__worker_shared workers[MPROC__POOL_WORKERS];
+    _Atomic uint32_t
+        certified; /* supervisor: certificates written, ever; the next is at this one modulo their number */
+    mproc__certificate_shared certificates[MPROC__POOL_CERTIFICATES];
 } mproc__pool_shared;
 
 /* One process's look at it. */

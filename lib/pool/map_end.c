@@ -77,7 +77,7 @@ static map_failure failure_first(const mproc__pool_view *view, const mproc__map_
 static void loss_story(mproc_future *future, const map_failure *failure)
 {
     mproc__certificate_shared why;
-    char end[96] = "died";
+    char end[MPROC__END_TEXT] = "died";
     if (mproc__certificate_read(&future->core->view, failure->worker, failure->life, &why)) {
         mproc__certificate_tell(&why, end, sizeof end);
         mproc__fail(failure->code, "item %llu of map %llu: worker %u (pid %d) %s",
@@ -86,6 +86,8 @@ static void loss_story(mproc_future *future, const map_failure *failure)
         mproc__fail_number(MPROC_ERROR_PID, why.pid);
         mproc__fail_number(why.exit_code < 0 ? MPROC_ERROR_SIGNAL : MPROC_ERROR_EXIT_CODE,
                            why.exit_code < 0 ? -why.exit_code : why.exit_code);
+        if (mproc__certificate_oom(&why))
+            mproc__fail_number(MPROC_ERROR_OOM, 1);
     } else {
         mproc__fail(failure->code, "item %llu of map %llu: %s", (unsigned long long)(failure->item - 1),
                     (unsigned long long)future->number,

@@ -37,7 +37,7 @@ void mproc__reports_free(mproc__reports *reports)
     free(reports);
 }
 
-/* What the supervisor wrote after the slot was harvested stands in the worker's own certificates for eight lives. */
+/* What the supervisor wrote after the slot was harvested stands in the pool's certificates for a thousand deaths. */
 static void death_complete(const mproc_future *future, mproc__death *death)
 {
     mproc__certificate_shared why;

@@ -72,7 +72,9 @@ static bool desk_clear(mproc__supervisor *self, unsigned index)
         word = mproc__worker_load(desk);
     }
     if (word.state == MPROC__WORKER_DEAD) {
-        mproc__certificate_write(self->view, index, word.life, word.pid, -SIGKILL, NULL);
+        const mproc__certificate_shared with_it = {
+            .exit_code = -SIGKILL, .pid = word.pid, .cause = MPROC__END_SUPERVISOR};
+        mproc__certificate_write(self->view, index, word.life, &with_it, NULL);
         atomic_fetch_add(&self->shared->died, 1);
     }
     if (word.state != MPROC__WORKER_VACANT)
@@ -224,6 +226,7 @@ static void supervisor_loop(mproc__supervisor *self)
     for (;;) {
         uint32_t ticket = mproc__supervise_prepare();
         supervisor_look(self);
+        mproc__supervisor_memory_begin(self);
         bool kill = atomic_load(&self->shared->state) == MPROC__POOL_KILL || mproc__pool_broken(self->view);
         if (kill || (supervisor_ending(self) && self->alive == 0)) {
             supervisor_end(self, kill);
@@ -241,6 +244,9 @@ static int supervisor_begin(mproc__supervisor *self)
     self->losses = calloc(self->shared->plan.restarts_per_minute, sizeof *self->losses);
     if (!self->losses)
         return mproc__fail(-ENOMEM, "no memory for a pool's supervisor");
+    /* Of a group it is a look at one file, so before there are workers; else at what the kernel says of all groups. */
+    if (self->crew.limits && self->crew.limits->cgroup_fd >= 0)
+        mproc__supervisor_memory_begin(self);
     /* The terminal's Ctrl-C is for the owner: what it decides ends or keeps the whole pool. */
     (void)setpgid(0, 0);
     return mproc__supervise_begin(self->view->segment, &self->shared->command, self->shared->plan.owner_row);

@@ -103,8 +103,9 @@ static void worker_settle(mproc__supervisor *self, unsigned index)
     self->charges[index] = (mproc__charge){.pid = 0};
     self->alive--;
     if (word.state == MPROC__WORKER_DEAD && !of.stopping) {
-        char end[96];
-        mproc__certificate_text(of.exit_code, end, sizeof end);
+        char end[MPROC__END_TEXT];
+        mproc__certificate_tell(&(mproc__certificate_shared){.exit_code = of.exit_code, .cause = of.cause},
+                                end, sizeof end);
         mproc__supervisor_died(self, index, of.pid, end, of.exit_code);
     }
     atomic_store(&desk->word, mproc__worker_pack((mproc__worker_word){.life = word.life}));
@@ -117,7 +118,9 @@ static void worker_reaped(mproc__supervisor *self, unsigned index, int exit_code
     of->exit_code = exit_code;
     close(of->pidfd);
     of->pidfd = -1;
-    mproc__certificate_write(self->view, index, of->life, of->pid, exit_code, usage);
+    of->cause = of->signals ? MPROC__END_UNKNOWN : mproc__supervisor_memory_cause(self, exit_code);
+    const mproc__certificate_shared it = {.exit_code = exit_code, .pid = of->pid, .cause = of->cause};
+    mproc__certificate_write(self->view, index, of->life, &it, usage);
 }
 
 void mproc__supervisor_reap(mproc__supervisor *self)

@@ -10,6 +10,7 @@ typedef struct mproc__charge {
     pid_t pid; /* 0: vacant */
     int pidfd; /* -1: reaped */
     int exit_code;
+    mproc__end_cause cause;
     unsigned life;
     uint64_t stopping; /* which work is being stopped; 0: none */
     int64_t since_ns;
@@ -22,7 +23,7 @@ typedef struct mproc__loss {
     int code, exit_code;
     unsigned worker;
     pid_t pid;
-    char text[160];
+    char text[200];
 } mproc__loss;
 
 typedef struct mproc__supervisor {
@@ -35,6 +36,10 @@ typedef struct mproc__supervisor {
     uint64_t lost;       /* all of them, ever */
     int64_t retry_ns;    /* of a failed start */
     int64_t wake_ns;
+    bool oom_looked;
+    int64_t oom_seen,
+        oom_open;   /* kills for want of memory: at the last look; those of them that no death was told for */
+    int64_t oom_ns; /* when they were found */
 } mproc__supervisor;
 
 static inline bool mproc__charge_runs(const mproc__charge *charge)
@@ -48,6 +53,12 @@ void mproc__supervisor_died(mproc__supervisor *self, unsigned index, pid_t pid, 
                             int exit_code);
 /* The thread's story says why. */
 void mproc__supervisor_start_failed(mproc__supervisor *self, unsigned index, int code);
+
+/* ---- supervisor_memory.c: deaths for want of memory ---- */
+/* What the kernel has counted before; once. */
+void mproc__supervisor_memory_begin(mproc__supervisor *self);
+/* Of a worker that ended, and whom nobody here has sent a signal. */
+mproc__end_cause mproc__supervisor_memory_cause(mproc__supervisor *self, int exit_code);
 
 /* ---- supervisor_ended.c ---- */
 /* Its row is a living process's. */

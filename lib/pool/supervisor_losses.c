@@ -51,7 +51,9 @@ void mproc__supervisor_start_failed(mproc__supervisor *self, unsigned index, int
 {
     mproc__loss of = {.ns = mproc__now_ns(), .code = code, .worker = index};
     if (code == MPROC_EDIED) {
-        mproc__supervisor_died(self, index, 0, "was killed before it began", -SIGKILL);
+        int64_t pid = 0;
+        (void)mproc_error_number(mproc_last_error(), MPROC_ERROR_PID, &pid);
+        mproc__supervisor_died(self, index, (pid_t)pid, "was killed before it began", -SIGKILL);
         return;
     }
     snprintf(of.text, sizeof of.text, "cannot start worker %u: %.120s", index,

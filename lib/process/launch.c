@@ -162,6 +162,8 @@ static int launch_undo(launch *child, int code)
     }
     if (child->pidfd >= 0)
         mproc__own_fd_close(child->pidfd);
+    if (code == MPROC_EDIED)
+        mproc__fail_number(MPROC_ERROR_PID, child->pid);
     return code;
 }
 

@@ -87,6 +87,32 @@ START_TEST(a_task_is_tried_again_after_a_death)
 }
 END_TEST
 
+static bool twelve_died(void *pool)
+{
+    return stat_of(pool, "died") == 12;
+}
+
+/* All at one desk, before anyone asks. */
+/* shows: DEATH-6 */
+START_TEST(how_each_of_many_died_is_told_though_nobody_asked_meanwhile)
+{
+    enum { DEATHS = 12 };
+    mproc_future *futures[DEATHS];
+    mproc_pool *pool = pool_make(METHOD, 1);
+    for (int i = 0; i < DEATHS; i++)
+        futures[i] = submit(pool, task_exit, MPROC_ARGS(i + 1));
+    ck_assert(support_until(twelve_died, pool, 20000));
+    for (int i = 0; i < DEATHS; i++) {
+        int64_t code = 0;
+        ck_assert_int_eq(result_code(futures[i]), MPROC_EDIED);
+        ck_assert_int_eq(mproc_error_number(mproc_error_of(futures[i]), MPROC_ERROR_EXIT_CODE, &code), 0);
+        ck_assert_int_eq(code, i + 1);
+        mproc_future_close(&futures[i]);
+    }
+    pool_end(&pool);
+}
+END_TEST
+
 static int item_one(mproc_call *call, const void *in, void *out)
 {
     (void)call;
@@ -317,6 +343,8 @@ END_TEST
 static void add(TCase *all)
 {
     tcase_add_loop_test(all, nine_hundred_and_ninety_nine_tasks_do_not_notice, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, how_each_of_many_died_is_told_though_nobody_asked_meanwhile, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_worker_killed_while_idle_is_replaced, METHODS_FIRST, METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_task_is_tried_again_after_a_death, METHODS_FIRST, METHODS_OF_PROCESSES);
