@@ -53,9 +53,9 @@ static bool thread_exits(const char *tid)
 }
 
 /* The library's own thread, while it holds nothing that a copy of the process would miss; 0: none. */
-static _Atomic pid_t own_thread;
+MPROC__FORK_DATA static _Atomic pid_t own_thread;
 
-void mproc__launch_thread_own(pid_t tid)
+MPROC__FORK_TEXT void mproc__launch_thread_own(pid_t tid)
 {
     atomic_store(&own_thread, tid);
 }

@@ -438,9 +438,9 @@ int mproc__segment_free_range(mproc__segment *segment, size_t offset, size_t len
     return mproc__memory_release(segment->fd, ROOT_OFFSET + offset, length);
 }
 
-MPROC__FORK_TEXT int mproc__segment_seal(mproc__segment *segment)
+/* Its read_only is not set: nobody asks it of such a segment, and the write would copy a page in every child. */
+MPROC__FORK_TEXT int mproc__segment_seal(const mproc__segment *segment)
 {
-    segment->read_only = true;
     return mprotect(segment->mapping, segment->mapping_bytes, PROT_READ) == 0 ? 0 : -errno;
 }
 

@@ -104,7 +104,7 @@ bool mproc__segment_read_only(const mproc__segment *segment);
 int mproc__segment_reserve(mproc__segment *segment, size_t offset, size_t length);
 int mproc__segment_free_range(mproc__segment *segment, size_t offset, size_t length);
 /* In a fork child: this copy of a host segment can only be looked at from now on, and who writes into it gets SIGSEGV. -errno */
-int mproc__segment_seal(mproc__segment *segment);
+int mproc__segment_seal(const mproc__segment *segment);
 /* 0; -ECHILD: of a thread home and this is a fork child. The first line of every call on a local object. */
 int mproc__segment_check(const mproc__segment *segment);
 /* The same, and MPROC_ENAMESPACE: a host segment inherited by a fork child in another pid or time namespace, where owner
