@@ -71,6 +71,7 @@ typedef struct mproc_task_options {
     unsigned    retries;            /* after confirmed death only; 1022 at most */
     const char *label;              /* in stories; copied */
     mproc_deadline submit_deadline; /* for room; zero means forever */
+    bool        no_wait;            /* for room: -ETIMEDOUT at once, whatever submit_deadline says */
     int         priority;           /* -7 to 7: higher ones begin first, equal ones in the order of submission */
     mproc_deadline begin_by;        /* not begun by then: it will not be, and fails with -ETIME; zero: any time */
     mproc_future *const *after;     /* tasks of this pool, after_count of them: it begins when all have ended. If one fails, dies

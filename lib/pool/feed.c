@@ -9,9 +9,6 @@
 
 enum {
     BATCHES_AHEAD = 4, /* a worker: one runs, others wait, while the reader is busy with what came before */
-    BATCH_NS =
-        500 *
-        1000, /* of work in a batch: a hundred times what handing it over costs, and short to wait for */
     ROOM_SPARE = 64,
     ARGUMENTS_INLINE = 16
 };
@@ -233,6 +230,7 @@ static int item_keep(const mproc_results *results, mproc__entry *entry)
 int mproc__entry_submit(mproc_results *results, mproc__entry *entry, mproc_deadline deadline)
 {
     results->task.submit_deadline = deadline;
+    results->task.no_wait = deadline.ns == 0;
     int rc = entry->single ? single_submit(results, entry) : batch_submit(results, entry);
     if (rc == -ETIMEDOUT) {
         int kept = item_keep(results, entry);
@@ -250,7 +248,6 @@ int mproc__entry_submit(mproc_results *results, mproc__entry *entry, mproc_deadl
 
 void mproc__results_fill(mproc_results *results)
 {
-    mproc_deadline just_passed = {1}; /* zero would mean for ever */
     while (window_room(results)) {
         mproc__entry *last = results->end;
         if (last && !last->future && !last->settled) /* the pool is full */
@@ -259,7 +256,7 @@ void mproc__results_fill(mproc_results *results)
         if (!entry)
             return;
         mproc__entry_insert(results, entry, last);
-        if (mproc__entry_submit(results, entry, just_passed) < 0)
+        if (mproc__entry_submit(results, entry, MPROC_NOW) < 0)
             return;
     }
 }

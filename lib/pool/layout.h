@@ -197,7 +197,7 @@ typedef struct mproc__map_shared {
     uint64_t words;   /* of granules: uint64_t each */
     uint64_t reports; /* one a desk */
     uint64_t
-        losses; /* one word a worker: item + 1 (44 bits), its life (16) and reason (4) of the earliest lost item */
+        losses; /* one word a desk: item + 1 (44 bits), its life (16) and reason (4) of the earliest lost item */
     uint64_t status; /* int32_t an item; 0: not wanted */
     uint64_t args, args_bytes;
     _Alignas(MPROC__LINE) _Atomic uint64_t next; /* granule: a hint, see granule.h */
@@ -275,11 +275,10 @@ typedef struct mproc__pool_shared {
     _Atomic uint32_t desks;  /* submitter, before anyone sits there: so many have been in use; only grows */
     _Atomic uint32_t ready_workers; /* workers that have come through their initializer, ever */
     _Atomic uint32_t slots_used;    /* submitter: slots beyond were never used, and have no memory */
-    _Atomic uint32_t function_count;
-    _Atomic uint32_t active_maps; /* submitter: a bit each */
-    _Atomic uint32_t rescan;      /* changes when a READY slot may be in no ring cell: death, or ring full */
-    _Atomic uint32_t lent_epoch;  /* submitter: changes when an entry of `lent` was taken back */
-    _Atomic uint32_t burials;     /* changes when arena blocks may have been orphaned */
+    _Atomic uint32_t active_maps;   /* submitter: a bit each */
+    _Atomic uint32_t rescan;     /* changes when a READY slot may be in no ring cell: death, or ring full */
+    _Atomic uint32_t lent_epoch; /* submitter: changes when an entry of `lent` was taken back */
+    _Atomic uint32_t burials;    /* changes when arena blocks may have been orphaned */
     _Atomic uint64_t arena_reserved;  /* bytes from the arena's start that have memory; only grows */
     _Atomic uint32_t died, restarted; /* supervisor */
     _Atomic uint32_t supervisor_row;  /* + 1; supervisor; 0: not yet, or it left in order; LOST: a sweeper */

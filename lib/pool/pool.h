@@ -24,11 +24,11 @@ typedef struct mproc__pool_thread {
     pthread_t id;
     mproc__pool_core *core;
     unsigned index;
-    unsigned life;       /* of its desk */
-    bool blocked;        /* under `lock`: sleeps for the pool's work, without a deadline, */
-    uint32_t blocked_at; /* since `done` was this */
-    bool started;        /* and neither joined nor detached */
-    _Atomic bool ended;  /* it will run nothing more; or swapped back, see worker_threads.c */
+    unsigned life;        /* of its desk */
+    bool blocked;         /* under `lock`: sleeps for the pool's work, without a deadline, */
+    uint32_t blocked_at;  /* since `done` was this */
+    _Atomic bool started; /* and neither joined nor detached; looked at by others while it is stored */
+    _Atomic bool ended;   /* it will run nothing more; or swapped back, see worker_threads.c */
 } mproc__pool_thread;
 
 /* What the service thread (service.h) keeps of a pool whose futures it watches. Its own, but for `lingers`. */

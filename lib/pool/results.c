@@ -12,13 +12,6 @@
 
 #define RESULTS_MAGIC 0x6d707273u /* "mprs" */
 
-enum {
-    BATCH_NS =
-        500 *
-        1000, /* of work in a batch: a hundred times what handing it over costs, and short to wait for */
-    GROWTH = 2
-};
-
 /* ---- begin and end ---- */
 
 static void results_free(mproc_results *results)
@@ -79,81 +72,6 @@ static void spent_free(mproc_results *results)
     results->spent = NULL;
 }
 
-/* ---- what a task left ---- */
-
-/* Batches grow until one is half a millisecond of work, by no more than double, as the first ones tell least. */
-static void results_adapt(mproc_results *results, const mproc__batch *batch)
-{
-    uint32_t done = batch->done + batch->over;
-    if (done == 0)
-        return;
-    uint64_t item_ns = batch->busy_ns / done + 1;
-    results->item_ns = results->item_ns ? (3 * results->item_ns + item_ns) / 4 : item_ns;
-    uint64_t items = BATCH_NS / results->item_ns + 1;
-    results->grown = items <= GROWTH * (uint64_t)results->batch;
-    if (!results->grown)
-        items = GROWTH * (uint64_t)results->batch;
-    results->batch = items < MPROC__BATCH_ITEMS ? (uint32_t)items : MPROC__BATCH_ITEMS;
-    size_t bytes = batch->done ? 2 * batch->size / batch->done : 0;
-    if (batch->over && bytes < 4 * results->item_bytes + MPROC__BATCH_ROOM)
-        bytes = 4 * results->item_bytes + MPROC__BATCH_ROOM; /* one did not fit */
-    results->item_bytes = bytes > results->item_bytes ? bytes : (results->item_bytes * 7 + bytes) / 8;
-}
-
-/* Items from `at` on become an entry of their own, right behind, to be given to the pool again. */
-static void entry_split(mproc_results *results, mproc__entry *entry, uint32_t at, unsigned attempt)
-{
-    uint32_t size;
-    mproc__entry *rest = calloc(1, sizeof *rest);
-    if (!rest) {
-        mproc__entry_fail(entry, mproc__fail(-ENOMEM, "no memory for a map's items"));
-        return;
-    }
-    const uint8_t *cursor = entry->packed.bytes + entry->offset;
-    for (uint32_t i = 0; i < at; i++)
-        (void)mproc__packed_next(&cursor, entry->packed.bytes + entry->packed.size, &size);
-    rest->packed = entry->packed;
-    rest->offset = (size_t)(cursor - entry->packed.bytes);
-    rest->first = entry->first + at;
-    rest->count = entry->count - at;
-    rest->attempt = attempt;
-    entry->packed = (mproc__packed){.bytes = NULL};
-    entry->count = at;
-    mproc__entry_insert(results, rest, entry);
-    (void)mproc__entry_submit(results, rest, (mproc_deadline){1});
-}
-
-/* A batch that was not done to its end. Items that were cancelled, or lost with the pool, stay the entry's, which tells its
- * future's failure for each; a death is told for one, unless that is tried again. */
-static void batch_settle(mproc_results *results, mproc__entry *entry)
-{
-    const mproc__batch *batch = &entry->batch;
-    uint32_t done = batch->done + batch->over;
-    int code = entry->future->code;
-    unsigned attempt = done == 0 ? entry->attempt : 1;
-    results_adapt(results, batch);
-    if (batch->failed)
-        mproc__entry_fail(entry, mproc__fail(batch->failed, "the results of %u items could not be taken",
-                                             (unsigned)entry->count));
-    else if (done < entry->count && code == MPROC_EDIED && attempt <= results->task.retries)
-        entry_split(results, entry, done, attempt + 1);
-    else if (done + (code != 0) < entry->count && (code == 0 || code == MPROC_EDIED || code == -ETIME))
-        entry_split(results, entry, done + (code != 0), 1);
-}
-
-/* It has ended: what there is of it can be read. */
-static bool entry_settle(mproc_results *results, mproc__entry *entry)
-{
-    if (entry->settled)
-        return true;
-    if (!entry->future || !mproc__future_look(entry->future))
-        return false;
-    entry->settled = true;
-    if (entry->batch.taken)
-        batch_settle(results, entry);
-    return true;
-}
-
 /* ---- finding one to be read ---- */
 
 /* The first that has ended; ordered: if it is the very first. What is empty, all its items being tried again, goes. */
@@ -162,7 +80,7 @@ static mproc__entry *entry_ready(mproc_results *results)
     mproc__entry *entry = results->begin;
     while (entry) {
         mproc__entry *next = entry->next;
-        if (entry_settle(results, entry)) {
+        if (mproc__entry_settle(results, entry)) {
             if (entry->shown < entry->count)
                 return entry;
             next = entry->next;
@@ -171,7 +89,7 @@ static mproc__entry *entry_ready(mproc_results *results)
         } else if (!results->unordered) {
             return NULL;
         } else if (!entry->future) {
-            (void)mproc__entry_submit(results, entry, (mproc_deadline){1});
+            (void)mproc__entry_submit(results, entry, MPROC_NOW);
         }
         entry = next;
     }
@@ -189,9 +107,9 @@ static int window_sleep(mproc_results *results, mproc_deadline deadline, mproc__
     if (mproc__deadline_past(deadline))
         return mproc__fail_plain(-ETIMEDOUT);
     int slot = mproc__waiting_begin(core->view.segment, MPROC__WAIT_RESULT);
-    (void)mproc__core_wait(core, ticket, deadline);
+    int rc = mproc__core_wait(core, ticket, deadline);
     mproc__waiting_end(core->view.segment, slot);
-    return 0;
+    return rc == -EDEADLK ? rc : 0;
 }
 
 static int window_wait(mproc_results *results, mproc_deadline deadline, mproc__entry **ret_entry)
@@ -200,7 +118,7 @@ static int window_wait(mproc_results *results, mproc_deadline deadline, mproc__e
         mproc__entry *first = results->begin;
         int rc;
         if (!first->future)
-            rc = mproc__entry_submit(results, first, deadline.ns ? deadline : (mproc_deadline){1});
+            rc = mproc__entry_submit(results, first, deadline);
         else if (!results->unordered || results->entries == 1)
             rc = mproc__future_await(first->future, deadline);
         else

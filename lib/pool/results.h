@@ -14,6 +14,9 @@
 #include "pool/pool.h"
 #include "pool/progress.h"
 
+/* Of work in a batch: a hundred times what handing it over costs, and short to wait for. */
+enum { MPROC__RESULTS_BATCH_NS = 500 * 1000 };
+
 /* One task: a single item, or a batch of them. */
 typedef struct mproc__entry {
     struct mproc__entry *next, *previous;
@@ -72,6 +75,10 @@ struct mproc_results {
     mproc_error error;
     bool over;
 };
+
+/* ---- results_settle.c ---- */
+/* Whether it has ended: then what there is of it can be read. */
+bool mproc__entry_settle(mproc_results *results, mproc__entry *entry);
 
 /* ---- feed.c ---- */
 /* Builds and submits entries while there is room for them. */

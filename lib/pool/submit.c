@@ -68,6 +68,13 @@ static int submit_wait(mproc__pool_core *core, const mproc__order *order, mproc_
     }
 }
 
+static mproc_deadline room_deadline(const mproc_task_options *options)
+{
+    if (options && options->no_wait)
+        return MPROC_NOW;
+    return options && options->submit_deadline.ns ? options->submit_deadline : MPROC_FOREVER;
+}
+
 int mproc__core_submit(mproc__pool_core *core, const mproc__order *order, mproc_future **ret_future)
 {
     mproc__task_terms terms;
@@ -85,8 +92,7 @@ int mproc__core_submit(mproc__pool_core *core, const mproc__order *order, mproc_
     rc = submit_try(core, order, &terms, future);
     pthread_mutex_unlock(&core->lock);
     if (rc == -EAGAIN) {
-        mproc_deadline deadline = options ? options->submit_deadline : MPROC_NOW;
-        rc = submit_wait(core, order, &terms, deadline.ns ? deadline : MPROC_FOREVER, future);
+        rc = submit_wait(core, order, &terms, room_deadline(options), future);
     }
     if (rc < 0) {
         mproc_future_close(&future);

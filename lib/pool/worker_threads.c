@@ -33,7 +33,7 @@ static bool all_blocked(const mproc__pool_core *core, const mproc__pool_thread *
 {
     for (unsigned i = 0; i < MPROC__POOL_WORKERS; i++) {
         const mproc__pool_thread *other = &core->threads[i];
-        if (other != own && other->started && !atomic_load(&other->ended) &&
+        if (other != own && atomic_load(&other->started) && !atomic_load(&other->ended) &&
             !(other->blocked && other->blocked_at == ticket))
             return false;
     }
@@ -141,7 +141,7 @@ static int thread_start(mproc__pool_core *core, unsigned index)
     mproc__pool_thread *thread = &core->threads[index];
     thread->core = core;
     thread->index = index;
-    thread->started = true;
+    atomic_store(&thread->started, true);
     atomic_store(&thread->ended, false);
     thread->life = mproc__worker_desk_prepare(&core->view.shared->workers[index]);
     mproc__core_keep(core);
@@ -151,7 +151,7 @@ static int thread_start(mproc__pool_core *core, unsigned index)
     if (rc == 0)
         return 0;
     mproc__core_release(core);
-    thread->started = false;
+    atomic_store(&thread->started, false);
     desk_leave(thread);
     return mproc__fail(rc, "cannot start worker thread %u: %s", index, mproc_strerror(rc));
 }
@@ -161,11 +161,11 @@ static int thread_provide(mproc__pool_core *core, unsigned index)
 {
     mproc__pool_thread *thread = &core->threads[index];
     bool ended = true;
-    if (thread->started) {
+    if (atomic_load(&thread->started)) {
         if (!atomic_compare_exchange_strong(&thread->ended, &ended, false))
             return 0;
         pthread_detach(thread->id); /* the lock is held, which its last destructors may want */
-        thread->started = false;
+        atomic_store(&thread->started, false);
     }
     return thread_start(core, index);
 }
@@ -185,7 +185,7 @@ static unsigned threads_running(const mproc__pool_core *core)
 {
     unsigned running = 0;
     for (unsigned i = 0; i < MPROC__POOL_WORKERS; i++)
-        running += &core->threads[i] != self_thread && core->threads[i].started &&
+        running += &core->threads[i] != self_thread && atomic_load(&core->threads[i].started) &&
                    !atomic_load(&core->threads[i].ended);
     return running;
 }
@@ -205,7 +205,7 @@ int mproc__threads_end(mproc__pool_core *core, mproc_deadline deadline)
     unsigned running = 0;
     for (unsigned i = 0; i < MPROC__POOL_WORKERS; i++) {
         mproc__pool_thread *thread = &core->threads[i];
-        if (!thread->started)
+        if (!atomic_load(&thread->started))
             continue;
         if (atomic_load(&thread->ended)) {
             pthread_join(thread->id, NULL);
@@ -213,7 +213,7 @@ int mproc__threads_end(mproc__pool_core *core, mproc_deadline deadline)
             running += thread != self_thread;
             pthread_detach(thread->id);
         }
-        thread->started = false;
+        atomic_store(&thread->started, false);
     }
     return running ? mproc__fail(-EBUSY, "%u worker threads do not look at mproc_call_stopping and go on",
                                  running)

@@ -2,6 +2,8 @@
 /* map over variants: one result after the other, in order or as they finish. */
 #include "platform/base.h"
 
+#include <errno.h>
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -272,8 +274,37 @@ START_TEST(unread_results_of_others_hold_up_no_callback)
 }
 END_TEST
 
+static mproc_pool *inner;
+
+/* In the only worker: the results that it waits for are for itself to make. */
+static int task_map_inside(mproc_call *call)
+{
+    mproc_results *results;
+    mproc_result one;
+    mproc_variant items[] = {mproc_int(1), mproc_int(2)};
+    (void)call;
+    int rc = mproc_pool_map_variants(inner, task_square, items, 2,
+                                     MPROC_WITH(mproc_map_options, .unordered = true, .chunk = 1), &results);
+    if (rc == 0) {
+        rc = mproc_results_next(results, MPROC_FOREVER, &one);
+        mproc_results_close(&results);
+    }
+    return rc;
+}
+
+START_TEST(results_that_only_the_waiting_thread_could_make_are_refused)
+{
+    inner = pool_make(MPROC_START_THREAD, 1);
+    mproc_future *future = submit(inner, task_map_inside, MPROC_NONE);
+    ck_assert_int_eq(result_code(future), -EDEADLK);
+    mproc_future_close(&future);
+    pool_end(&inner);
+}
+END_TEST
+
 static void add(TCase *all)
 {
+    tcase_add_test(all, results_that_only_the_waiting_thread_could_make_are_refused);
     tcase_add_loop_test(all, results_come_in_order_then_the_end, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, unordered_gives_each_once_and_does_not_wait_for_the_slow, METHODS_FIRST,
                         METHODS);

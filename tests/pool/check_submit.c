@@ -46,6 +46,9 @@ START_TEST(a_full_pool_lets_submit_wait)
                                        MPROC_WITH(mproc_task_options, .submit_deadline = mproc_after_ms(20)),
                                        &refused),
                      -ETIMEDOUT);
+    ck_assert_int_eq(mproc_pool_submit(pool, task_square, MPROC_ARGS(5),
+                                       MPROC_WITH(mproc_task_options, .no_wait = true), &refused),
+                     -ETIMEDOUT);
     ck_assert_ptr_null(refused);
     ck_assert_int_eq(mproc_future_cancel(futures[1], false), 0);
     mproc_future *late = submit(pool, task_square, MPROC_ARGS(5));
