@@ -252,8 +252,8 @@ MPROC__FORK_TEXT static int launch_fork(const mproc__launch_options *options, un
 static int launch_fork_until(const mproc__launch_options *options, launch *child)
 {
     int rc = -EDEADLK;
-    for (unsigned ms = MPROC__PATIENCE_MS; rc == -EDEADLK && ms <= MPROC__PATIENCE_MOST_MS; ms *= 2)
-        rc = launch_fork(options, ms, child);
+    for (unsigned i = 0; rc == -EDEADLK && i < MPROC__PATIENCE_TRIES; i++)
+        rc = launch_fork(options, MPROC__PATIENCE_MS << i / MPROC__PATIENCE_EACH, child);
     return rc;
 }
 

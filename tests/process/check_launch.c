@@ -338,6 +338,34 @@ START_TEST(a_fork_child_begins_with_nothing_of_its_parents_whatever_other_thread
 }
 END_TEST
 
+/* What dlclose calls, for an object that nobody has: libc takes the lock of the exit handlers, and waits with it for a fork that
+ * is under way. */
+extern void __cxa_finalize(void *object);
+
+static void *holds_the_lock_of_exit_handlers(void *object)
+{
+    while (!atomic_load(&holders_stop))
+        __cxa_finalize(object);
+    return NULL;
+}
+
+/* It is held in a third of all forks, in three quarters where the CPUs are busy. */
+START_TEST(a_fork_succeeds_in_the_end_where_the_lock_of_exit_handlers_is_rarely_free)
+{
+    enum { HOLDERS = 2, FORKS = 60 };
+    static char nobodys[1];
+    pthread_t threads[HOLDERS];
+    warm();
+    for (int i = 0; i < HOLDERS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, holds_the_lock_of_exit_handlers, nobodys), 0);
+    for (int i = 0; i < FORKS; i++)
+        ck_assert_int_eq(run(MPROC_START_FORK, nothing, MPROC_NONE), 0);
+    atomic_store(&holders_stop, true);
+    for (int i = 0; i < HOLDERS; i++)
+        pthread_join(threads[i], NULL);
+}
+END_TEST
+
 /* ---- the program's method ---- */
 
 static int tells_method(mproc_call *call)
@@ -400,10 +428,12 @@ int main(int argc, char **argv)
     tcase_add_test(threads, fork_beside_other_threads_is_refused_unless_asked_for_by_name);
     tcase_add_loop_test(threads, a_hundred_children_of_eight_threads_own_exactly_what_they_were_given,
                         MPROC_START_SPAWN, MPROC_START_THREAD);
-    if (ALLOCATOR_SURVIVES_FORK)
+    if (ALLOCATOR_SURVIVES_FORK) {
         tcase_add_loop_test(threads,
                             a_fork_child_begins_with_nothing_of_its_parents_whatever_other_threads_hold,
                             FIRST_METHOD, ALL_METHODS);
+        tcase_add_test(threads, a_fork_succeeds_in_the_end_where_the_lock_of_exit_handlers_is_rarely_free);
+    }
     TCase *method = support_case(suite, "the program's method");
     tcase_add_test(method, the_default_method_is_fork_and_is_set_once_before_the_first_start);
     tcase_add_test(method, a_default_that_was_used_cannot_be_set_any_more);
