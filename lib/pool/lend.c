@@ -174,11 +174,14 @@ int mproc__lend_draft(mproc__lender *lender, mproc_variant value, mproc__payload
 
 static int segment_entry(mproc__lender *lender, mproc__segment *segment, unsigned *ret_index)
 {
-    int rc = entry_find(lender, ret_index);
+    int fd = -1;
+    int rc = mproc__segment_fd_lend(segment, &fd);
+    if (rc == 0)
+        rc = entry_find(lender, ret_index);
     if (rc < 0)
         return rc;
     mproc__lent_shared *to = &lender->view->shared->lent[*ret_index];
-    rc = file_note(mproc__segment_fd(segment), &to->files[0]);
+    rc = file_note(fd, &to->files[0]);
     if (rc < 0)
         return rc;
     to->type = MPROC_TYPE_NONE;

@@ -222,8 +222,11 @@ int mproc__noun_pack(mproc__segment *segment, mproc__parcel *parcel)
         return mproc__fail(MPROC_ECANNOTCROSS, "%s lives in this process (thread:)",
                            mproc__segment_name(segment));
     const uint8_t blob[2] = {PACK_VERSION, (uint8_t)mproc__segment_kind(segment)};
-    int code = mproc__parcel_add_blob(parcel, blob, sizeof(blob));
-    return code < 0 ? code : mproc__parcel_add_fd(parcel, mproc__segment_fd(segment));
+    int fd = -1;
+    int code = mproc__segment_fd_lend(segment, &fd);
+    if (code == 0)
+        code = mproc__parcel_add_blob(parcel, blob, sizeof(blob));
+    return code < 0 ? code : mproc__parcel_add_fd(parcel, fd);
 }
 
 int mproc__noun_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes, mproc__handle **ret_handle)

@@ -349,6 +349,15 @@ int mproc__segment_fd(const mproc__segment *segment)
     return segment->fd;
 }
 
+int mproc__segment_fd_lend(const mproc__segment *segment, int *ret_fd)
+{
+    if (!file_is_ours(segment))
+        return mproc__fail(MPROC_ECANNOTCROSS, "%s: its descriptor was closed by others",
+                           mproc__segment_name(segment));
+    *ret_fd = segment->fd;
+    return 0;
+}
+
 int mproc__segment_fd_take(mproc__segment *segment)
 {
     int fd = segment->fd;

@@ -92,6 +92,9 @@ mproc__segment *mproc__segment_at(const void *address, size_t length);
 void *mproc__segment_root(mproc__segment *segment);
 size_t mproc__segment_size(const mproc__segment *segment);      /* of the object area */
 int mproc__segment_fd(const mproc__segment *segment);           /* borrowed; -1 in a thread home */
+/* The same, to be handed to another process. MPROC_ECANNOTCROSS: the program has closed it, and the number may be another
+ * file's, which that process shall not get; or there is none. */
+int mproc__segment_fd_lend(const mproc__segment *segment, int *ret_fd);
 /* Gives the descriptor away, the caller's from then on: nothing more is reserved, nor handed to others. */
 int mproc__segment_fd_take(mproc__segment *segment);
 const char *mproc__segment_name(const mproc__segment *segment); /* the object's; "" when none */

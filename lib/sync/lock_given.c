@@ -22,8 +22,11 @@ int mproc__lock_pack_given(const mproc_lock *lock, mproc__parcel *parcel)
     uint64_t offset = mproc__lock_offset(lock);
     packed_lock packed = {.kind = (uint8_t)mproc__segment_kind(segment)};
     memcpy(packed.offset, &offset, sizeof(offset));
-    int code = mproc__parcel_add_blob(parcel, &packed, sizeof(packed));
-    return code < 0 ? code : mproc__parcel_add_fd(parcel, mproc__segment_fd(segment));
+    int fd = -1;
+    int code = mproc__segment_fd_lend(segment, &fd);
+    if (code == 0)
+        code = mproc__parcel_add_blob(parcel, &packed, sizeof(packed));
+    return code < 0 ? code : mproc__parcel_add_fd(parcel, fd);
 }
 
 int mproc__lock_unpack_given(mproc__parcel *parcel, const void *blob, mproc_lock **ret_lock)

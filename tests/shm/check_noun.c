@@ -220,6 +220,25 @@ START_TEST(what_is_packed_is_the_same_object_elsewhere)
 }
 END_TEST
 
+/* As after close_range(3, ~0), when the program then opens a file of its own. */
+START_TEST(a_file_that_has_the_number_of_an_objects_by_now_is_given_to_nobody)
+{
+    mproc__handle *made, *theirs;
+    mproc__parcel parcel = {0};
+    ck_assert_int_eq(make(NULL, false, 9, &made), 0);
+    ck_assert_int_eq(make(NULL, false, 8, &theirs), 0);
+    int number = mproc__segment_fd(MPROC__CONTAINER(made, toy, handle)->segment);
+    int other = mproc__segment_fd(MPROC__CONTAINER(theirs, toy, handle)->segment);
+    ck_assert_int_eq(dup2(other, number), number);
+    ck_assert_int_eq(mproc__parcel_pack(&parcel, true, mproc_handle(made)), MPROC_ECANNOTCROSS);
+    ck_assert_uint_eq(parcel.fd_count, 0);
+    mproc__parcel_clear(&parcel, false);
+    mproc__handle_release(made);
+    close(number);
+    mproc__handle_release(theirs);
+}
+END_TEST
+
 START_TEST(what_was_packed_by_strangers_is_refused)
 {
     mproc__handle *handle = NULL;
@@ -288,6 +307,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(names, what_cannot_be_built_leaves_nothing, 0, HOMES);
     TCase *given = support_case(suite, "given away");
     tcase_add_loop_test(given, what_is_packed_is_the_same_object_elsewhere, 0, HOMES);
+    tcase_add_test(given, a_file_that_has_the_number_of_an_objects_by_now_is_given_to_nobody);
     tcase_add_test(given, what_was_packed_by_strangers_is_refused);
     tcase_add_test(given, what_may_only_be_read_is_for_nouns_that_only_read);
     return support_run(suite, argc, argv);
