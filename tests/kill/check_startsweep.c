@@ -3,9 +3,7 @@
 #include "platform/base.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "support/support.h"
 
@@ -14,15 +12,9 @@ enum { OUTPUT_BYTES = 65536, SWEEP_LIMIT_MS = 100000 };
 /* The exit status, and what it printed on both outputs. */
 static int sweep(const char *arguments, char *output)
 {
-    char command[4352];
-    const char *top = getenv("top_builddir");
-    snprintf(command, sizeof(command), "%s/tests/kill/startsweep %s 2>&1", top ? top : ".", arguments);
-    FILE *run = popen(command, "re");
-    ck_assert_ptr_nonnull(run);
-    size_t length = fread(output, 1, OUTPUT_BYTES - 1, run);
-    output[length] = '\0';
-    int status = pclose(run);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+    char command[4096];
+    snprintf(command, sizeof command, "tests/kill/startsweep %s", arguments);
+    return support_program(command, output, OUTPUT_BYTES);
 }
 
 /* The leak hunter of the fixture looks for names. */

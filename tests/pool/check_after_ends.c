@@ -233,16 +233,6 @@ START_TEST(a_stop_that_does_not_drain_cancels_those_that_wait)
 }
 END_TEST
 
-/* What finished in the background is let go of by the next close of a pool. */
-static bool nothing_left(void *unused)
-{
-    char left[1000];
-    mproc_pool *none = NULL;
-    (void)unused;
-    mproc_pool_close(&none);
-    return support_leaks_find(left, sizeof left) == 0;
-}
-
 START_TEST(a_finished_pool_finishes_those_that_wait)
 {
     scene s;
@@ -254,7 +244,7 @@ START_TEST(a_finished_pool_finishes_those_that_wait)
     for (int i = 3; i >= 0; i--)
         ck_assert_int_eq(result_int(chain[i]), i);
     scene_end(&s);
-    ck_assert(support_until(nothing_left, NULL, 5000));
+    pools_await_gone();
 }
 END_TEST
 

@@ -13,27 +13,6 @@
 #include "platform/platform.h"
 #include "pool/pool_common.h"
 
-static bool nothing_left(void *unused)
-{
-    char left[1000];
-    (void)unused;
-    mproc_pool *none = NULL;
-    mproc_pool_close(&none);
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-    return support_leaks_find(left, sizeof left) == 0;
-}
-
-/* In the background, so it is waited for; what is left then, is told. */
-static void await_nothing_left(void)
-{
-    char left[1000] = "";
-    if (support_until(nothing_left, NULL, 5000))
-        return;
-    (void)support_leaks_find(left, sizeof left);
-    ck_abort_msg("left: %s", left);
-}
-
 static int task_nap(mproc_call *call)
 {
     usleep(20000);
@@ -52,7 +31,7 @@ START_TEST(finishing_does_not_wait_and_loses_nothing)
     ck_assert_int_lt(mproc_future_get_state(futures[TASKS - 1]), MPROC_FUTURE_DONE);
     for (int i = 0; i < TASKS; i++)
         ck_assert_int_eq(result_int(futures[i]), i * i);
-    await_nothing_left();
+    pools_await_gone();
 }
 END_TEST
 
@@ -69,7 +48,7 @@ START_TEST(what_is_finished_or_closed_is_refused)
     ck_assert_int_eq(mproc_pool_finish(&pool), 0);
     ck_assert_int_eq(mproc_pool_submit(other, task_square, MPROC_ARGS(1), NULL, &future), MPROC_ECLOSED);
     mproc_variant_clear(&copy);
-    await_nothing_left();
+    pools_await_gone();
 }
 END_TEST
 
@@ -147,7 +126,7 @@ static told program_end(exiting of)
     ck_assert_int_eq(read(ends[0], &heard, sizeof heard), sizeof heard);
     close(ends[0]);
     close(ends[1]);
-    await_nothing_left();
+    pools_await_gone();
     return heard;
 }
 
@@ -206,7 +185,7 @@ START_TEST(a_task_of_threads_may_stop_its_own_pool)
     ck_assert_msg(rc == 0 || rc == -ECANCELED, "%d", rc);
     mproc_future_close(&stops);
     mproc_pool_close(&pool);
-    await_nothing_left();
+    pools_await_gone();
 }
 END_TEST
 

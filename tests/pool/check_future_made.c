@@ -289,13 +289,6 @@ START_TEST(a_snapshot_shows_progress)
 }
 END_TEST
 
-static int count_it(mproc_future *future, void *context)
-{
-    (void)future;
-    atomic_fetch_add((_Atomic unsigned *)context, 1);
-    return 0;
-}
-
 START_TEST(a_made_future_calls_back_also_when_it_is_closed_without_an_end)
 {
     _Atomic unsigned calls = 0;

@@ -57,20 +57,11 @@ static pid_t supervisor_kill_now(void)
     return pid;
 }
 
-static bool nothing_left(void *unused)
-{
-    char left[1000];
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-    return support_leaks_find(left, sizeof left) == 0;
-}
-
 /* The workers of a dead supervisor have come to this process, a subreaper. */
 static void end(mproc_pool **pool)
 {
     pool_end(pool);
-    ck_assert(support_until(nothing_left, NULL, 5000));
+    pools_await_gone();
 }
 
 static mproc_future *submit_again(mproc_pool *pool, mproc_fn *fn, mproc_variant args, unsigned retries)
@@ -164,7 +155,7 @@ START_TEST(a_stop_that_drains_goes_on_with_a_new_supervisor)
     mproc_pool_close(&pool);
     for (int i = 0; i < TASKS; i++)
         ck_assert_int_eq(result_int(futures[i]), i * i);
-    ck_assert(support_until(nothing_left, NULL, 5000));
+    pools_await_gone();
 }
 END_TEST
 
@@ -234,7 +225,7 @@ START_TEST(too_many_dead_supervisors_break_the_pool_and_the_first_is_told)
     ck_assert_int_eq(mproc_pool_submit(pool, task_square, MPROC_ARGS(5), NULL, &future), MPROC_EDIED);
     ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_last_error()), first));
     mproc_pool_close(&pool);
-    ck_assert(support_until(nothing_left, NULL, 5000));
+    pools_await_gone();
 }
 END_TEST
 
@@ -255,7 +246,7 @@ START_TEST(a_replacement_that_cannot_be_started_fails_what_is_queued)
     mproc_future_close(&dies);
     mproc_future_close(&queued);
     mproc_pool_close(&pool);
-    ck_assert(support_until(nothing_left, NULL, 5000));
+    pools_await_gone();
 }
 END_TEST
 

@@ -290,15 +290,6 @@ START_TEST(too_many_deaths_break_the_pool_and_say_so)
 }
 END_TEST
 
-static bool nothing_left(void *unused)
-{
-    char left[1000];
-    (void)unused;
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-    return support_leaks_find(left, sizeof left) == 0;
-}
-
 static int own_a_pool(void *context)
 {
     mproc_pool *pool = NULL;
@@ -319,7 +310,7 @@ START_TEST(a_killed_owner_leaves_no_process)
 {
     mproc_start start = METHOD;
     ck_assert_int_eq(support_reap(support_fork(own_a_pool, &start), 10000), 256 + SIGKILL);
-    ck_assert(support_until(nothing_left, NULL, 5000));
+    pools_await_gone();
 }
 END_TEST
 
@@ -336,7 +327,7 @@ START_TEST(a_program_may_end_without_closing_its_pool)
 {
     mproc_start start = METHOD;
     ck_assert_int_eq(support_reap(support_fork(leave_a_pool, &start), 10000), 0);
-    ck_assert(support_until(nothing_left, NULL, 5000));
+    pools_await_gone();
 }
 END_TEST
 

@@ -2,10 +2,12 @@
 #include "platform/base.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "pool/pool_common.h"
@@ -28,6 +30,26 @@ void pool_end(mproc_pool **pool)
     ck_assert_msg(rc == 0, "%s: %s", mproc_errname(rc), mproc_error_text(mproc_last_error()));
     mproc_pool_close(pool);
     ck_assert_ptr_null(*pool);
+}
+
+static bool nothing_left(void *unused)
+{
+    char left[1000];
+    mproc_pool *none = NULL;
+    (void)unused;
+    mproc_pool_close(&none); /* lets go of what finished in the background */
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    return support_leaks_find(left, sizeof left) == 0;
+}
+
+void pools_await_gone(void)
+{
+    char left[1000] = "";
+    if (support_until(nothing_left, NULL, 5000))
+        return;
+    (void)support_leaks_find(left, sizeof left);
+    ck_abort_msg("left: %s", left);
 }
 
 mproc_future *submit(mproc_pool *pool, mproc_fn *fn, mproc_variant args)
@@ -74,6 +96,36 @@ bool is_running(void *future)
 bool is_finished(void *future)
 {
     return mproc_future_get_state(future) > MPROC_FUTURE_RUNNING;
+}
+
+void wait_for(mproc_future *future)
+{
+    ck_assert_int_eq(mproc_future_wait(future, mproc_after_ms(support_ms(10000))), 0);
+}
+
+void on_done(mproc_future *future, mproc_future_fn *fn, void *context)
+{
+    int rc = mproc_future_on_done(future, fn, context);
+    ck_assert_msg(rc == 0, "%s: %s", mproc_errname(rc), mproc_error_text(mproc_last_error()));
+}
+
+int count_it(mproc_future *future, void *context)
+{
+    (void)future;
+    atomic_fetch_add((_Atomic unsigned *)context, 1);
+    return 0;
+}
+
+int note_outcome(mproc_future *future, void *context)
+{
+    mproc_variant value;
+    int64_t *ret_number = context;
+    int rc = mproc_future_result(future, MPROC_NOW, &value);
+    if (rc == 0)
+        rc = mproc_variant_get_int(value, ret_number);
+    else
+        *ret_number = rc;
+    return rc < 0 && rc != -ERANGE ? rc : 0;
 }
 
 int task_square(mproc_call *call)

@@ -22,6 +22,10 @@ mproc_pool *pool_make(mproc_start start, unsigned workers);
 /* Stops it by draining, closes it. */
 void pool_end(mproc_pool **pool);
 
+/* Until no process, name or file is left of pools that were finished or killed, 5 s (scaled): what is left then, is told.
+ * Reaps children that came to this process. */
+void pools_await_gone(void);
+
 /* A task with default options, or the test fails with the story. */
 mproc_future *submit(mproc_pool *pool, mproc_fn *fn, mproc_variant args);
 /* Its result, which must be an int; the future is closed. */
@@ -32,6 +36,10 @@ int result_code(mproc_future *future);
 int64_t stat_of(mproc_pool *pool, const char *key);
 bool is_running(void *future); /* for support_until */
 bool is_finished(void *future);
+void wait_for(mproc_future *future); /* 10 s (scaled) */
+void on_done(mproc_future *future, mproc_future_fn *fn, void *context);
+int count_it(mproc_future *future, void *context);     /* callback: one more in an _Atomic unsigned */
+int note_outcome(mproc_future *future, void *context); /* callback: its int or its code into an int64_t */
 
 /* ---- tasks ---- */
 int task_square(mproc_call *call); /* (int) -> int */

@@ -73,6 +73,21 @@ int support_reap(pid_t child, int limit_ms)
     return WIFSIGNALED(r.status) ? 256 + WTERMSIG(r.status) : WEXITSTATUS(r.status);
 }
 
+int support_program(const char *command, char *output, size_t size_bytes)
+{
+    char line[4352];
+    const char *top = getenv("top_builddir");
+    snprintf(line, sizeof line, "%s/%s 2>&1", top ? top : ".", command);
+    FILE *run = popen(line, "re");
+    if (!run)
+        ck_abort_msg("popen: %s", strerror(errno));
+    output[fread(output, 1, size_bytes - 1, run)] = '\0';
+    while (fgetc(run) != EOF)
+        ;
+    int status = pclose(run);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
 void support_kill(pid_t child)
 {
     kill(child, SIGKILL);

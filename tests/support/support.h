@@ -75,6 +75,9 @@ typedef int support_fn(void *context);
 pid_t support_fork(support_fn *fn, void *context);
 /* Waits: the exit status, 256 + signal for a killed child, or -1 when the time (scaled) passed: then it is killed. */
 int support_reap(pid_t child, int limit_ms);
+/* Runs a program of the build by the shell: its path below the build's top, and arguments. The status as above; what it wrote
+ * to both outputs is in `output`, cut off where that ends. */
+int support_program(const char *command, char *output, size_t size_bytes);
 /* Kills with SIGKILL and reaps. */
 void support_kill(pid_t child);
 /* Looks again and again (every 0.5 to 8 ms) until predicate is true, or the time (scaled) passed: then false. */

@@ -3,9 +3,6 @@
 #include "platform/base.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
 
 #include "support/support.h"
 
@@ -15,15 +12,10 @@ enum { OUTPUT_BYTES = 8192, LIMIT_MS = 100000, SEQUENCES = 75, METHODS = 4 };
 START_TEST(random_sequences_end_as_the_model_says_and_leave_nothing)
 {
     static const char *const methods[METHODS] = {"fork", "spawn", "forkserver", "thread"};
-    char command[4352], output[OUTPUT_BYTES];
-    const char *top = getenv("top_builddir");
-    snprintf(command, sizeof(command), "%s/tests/torture/pool_fuzz --sequences %d --method %s 2>&1",
-             top ? top : ".", SEQUENCES, methods[_i]);
-    FILE *run = popen(command, "re");
-    ck_assert_ptr_nonnull(run);
-    size_t length = fread(output, 1, sizeof(output) - 1, run);
-    output[length] = '\0';
-    int status = pclose(run);
+    char command[256], output[OUTPUT_BYTES];
+    snprintf(command, sizeof command, "tests/torture/pool_fuzz --sequences %d --method %s", SEQUENCES,
+             methods[_i]);
+    int status = support_program(command, output, sizeof output);
     ck_assert_msg(status == 0, "%s", output);
     printf("%s", output);
 }

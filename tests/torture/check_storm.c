@@ -3,7 +3,6 @@
 #include "platform/base.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "support/support.h"
@@ -18,15 +17,10 @@ static const struct {
 
 START_TEST(children_of_eight_threads_are_ready_within_a_second_whatever_other_threads_lock)
 {
-    char command[4352], output[OUTPUT_BYTES], balance[64];
-    const char *top = getenv("top_builddir");
-    snprintf(command, sizeof command, "%s/tests/torture/storm --starts %u %s 2>&1", top ? top : ".",
-             parts[_i].starts, parts[_i].method);
-    FILE *run = popen(command, "re");
-    ck_assert_ptr_nonnull(run);
-    size_t length = fread(output, 1, sizeof output - 1, run);
-    output[length] = '\0';
-    int status = pclose(run);
+    char command[256], output[OUTPUT_BYTES], balance[64];
+    snprintf(command, sizeof command, "tests/torture/storm --starts %u %s", parts[_i].starts,
+             parts[_i].method);
+    int status = support_program(command, output, sizeof output);
     snprintf(balance, sizeof balance, "%s\t%u\t0\t", parts[_i].method, parts[_i].starts);
     ck_assert_msg(status == 0 && strstr(output, balance), "%s", output);
 }

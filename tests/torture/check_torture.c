@@ -3,9 +3,7 @@
 #include "platform/base.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "support/support.h"
 
@@ -13,15 +11,9 @@ enum { OUTPUT_BYTES = 8192, LIMIT_MS = 60000 };
 
 static void torture(const char *name, unsigned kills)
 {
-    char command[4352], output[OUTPUT_BYTES], balance[128];
-    const char *top = getenv("top_builddir");
-    snprintf(command, sizeof(command), "%s/tests/torture/torture --kills %u '%s' 2>&1", top ? top : ".",
-             kills, name);
-    FILE *run = popen(command, "re");
-    ck_assert_ptr_nonnull(run);
-    size_t length = fread(output, 1, sizeof(output) - 1, run);
-    output[length] = '\0';
-    int status = pclose(run);
+    char command[256], output[OUTPUT_BYTES], balance[128];
+    snprintf(command, sizeof command, "tests/torture/torture --kills %u '%s'", kills, name);
+    int status = support_program(command, output, sizeof output);
     snprintf(balance, sizeof(balance), "%s\t%u\t0\nall\t%u\t0\n", name, kills, kills);
     ck_assert_msg(status == 0 && strstr(output, balance), "%s", output);
 }
