@@ -361,10 +361,9 @@ static void add(TCase *all)
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_task_that_kills_the_supervisor_costs_what_ran, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
-#ifndef MPROC__SANITIZED /* its shadow is beyond any limit of addresses */
-    tcase_add_loop_test(all, a_task_that_allocates_without_end_costs_itself, METHODS_FIRST,
-                        METHODS_OF_PROCESSES);
-#endif
+    if (!SUPPORT_SANITIZED) /* its shadow is beyond any limit of addresses */
+        tcase_add_loop_test(all, a_task_that_allocates_without_end_costs_itself, METHODS_FIRST,
+                            METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_stopped_pool_refuses_and_a_closed_one_is_none, METHODS_FIRST, METHODS);
 }
 

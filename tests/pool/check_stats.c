@@ -200,11 +200,7 @@ static int task_nice(mproc_call *call)
     return mproc_call_return(call, mproc_int(getpriority(PRIO_PROCESS, (id_t)mproc__tid())));
 }
 
-#ifdef MPROC__SANITIZED
-enum { LIMIT_BYTES = 0 }; /* none: the sanitizer's shadow is beyond any */
-#else
-enum { LIMIT_BYTES = 64 << 20 };
-#endif
+enum { LIMIT_BYTES = SUPPORT_SANITIZED ? 0 : 64 << 20 }; /* none: the sanitizer's shadow is beyond any */
 
 START_TEST(workers_are_held_to_their_limits)
 {

@@ -47,6 +47,13 @@
  * that count threads or wake-ups are left out then, by name, in their main. */
 #define SUPPORT_THREAD_SANITIZER MPROC__THREAD_SANITIZER
 
+/* Whether any sanitizer is in: a process's addresses and memory are beyond the limits that a test may want to set. */
+#ifdef MPROC__SANITIZED
+#define SUPPORT_SANITIZED 1
+#else
+#define SUPPORT_SANITIZED 0
+#endif
+
 /* ---- run.c: suites ---- */
 /* Adds a case with the leak fixture and a limit of 20 s (scaled) for each test; tcase_set_timeout changes it. */
 TCase *support_case(Suite *suite, const char *name);
