@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -67,6 +68,33 @@ static inline double work_median(double (*run)(void *context), void *context, do
     }
     qsort(took, runs, sizeof took[0], work_by_value);
     return took[runs / 2] / count;
+}
+
+/* A program that pushes each item to a pool of threads, `peer COUNT`, prints ns an item. */
+typedef struct work_items {
+    void *pool; /* the peer's own */
+    double *items;
+    long count;
+} work_items;
+
+/* What came of all: read by the one who pushed them. */
+static inline double work_sum(const work_items *all)
+{
+    double sum = 0;
+    for (long i = 0; i < all->count; i++)
+        sum += all->items[i];
+    return sum;
+}
+
+/* `run`: pushes all, waits for all, takes their sum; ns, or negative. */
+static inline int work_items_main(int argc, char **argv, void *pool, double (*run)(void *context))
+{
+    work_items all = {.pool = pool, .count = argc == 2 ? atol(argv[1]) : 0};
+    if (all.count < 1 || !(all.items = calloc((size_t)all.count, sizeof *all.items)))
+        return 64;
+    printf("%.6g\n", work_median(run, &all, (double)all.count));
+    free(all.items);
+    return 0;
 }
 
 #endif

@@ -22,7 +22,8 @@ typedef struct node_box {
     ProtobufCAllocator allocator;
     Mproc__Node *node;
     size_t used;
-    bool no_memory; /* why there is no node: protobuf-c does not tell */
+    bool no_memory;     /* why there is no node: protobuf-c does not tell */
+    Mproc__Node number; /* the node, when it is no more than a number; only key, kind and that are set */
     _Alignas(max_align_t) uint8_t bytes[384];
 } node_box;
 
@@ -79,6 +80,57 @@ static int frame_next(decoder *in, const uint8_t **ret_bytes, size_t *ret_size_b
     return 0;
 }
 
+/* All of the bytes; false: they are none, or one of more than 63 bits. */
+static bool varint_get(const uint8_t *bytes, size_t size_bytes, uint64_t *ret_number)
+{
+    uint64_t number = 0;
+
+    if (size_bytes == 0 || size_bytes > 9 || bytes[size_bytes - 1] > 0x7f)
+        return false;
+    for (size_t i = 0; i < size_bytes; i++) {
+        if (i + 1 < size_bytes && bytes[i] <= 0x7f)
+            return false;
+        number |= (uint64_t)(bytes[i] & 0x7f) << 7 * i;
+    }
+    *ret_number = number;
+    return true;
+}
+
+static double real_get(const uint8_t *bytes)
+{
+    uint64_t bits = 0;
+    double real;
+
+    for (unsigned i = 0; i < 8; i++)
+        bits |= (uint64_t)bytes[i] << 8 * i;
+    memcpy(&real, &bits, sizeof real);
+    return real;
+}
+
+static bool number_read(node_box *box, const uint8_t *bytes, size_t size_bytes)
+{
+    Mproc__Node *node = &box->number;
+    uint64_t number;
+
+    node->key = (ProtobufCBinaryData){.len = 0, .data = NULL};
+    if (size_bytes == MPROC__REAL_BYTES && bytes[0] == MPROC__REAL_TAG) {
+        node->kind_case = MPROC__NODE__KIND_REAL;
+        node->real = real_get(bytes + 1);
+        return true;
+    }
+    if (size_bytes < 2 || (bytes[0] != MPROC__INTEGER_TAG && bytes[0] != MPROC__LIST_TAG) ||
+        !varint_get(bytes + 1, size_bytes - 1, &number))
+        return false;
+    if (bytes[0] == MPROC__LIST_TAG) {
+        node->kind_case = MPROC__NODE__KIND_LIST;
+        node->list = number;
+    } else {
+        node->kind_case = MPROC__NODE__KIND_INTEGER;
+        node->integer = (int64_t)(number >> 1 ^ (number & 1 ? UINT64_MAX : 0));
+    }
+    return true;
+}
+
 static int box_open(node_box *box, decoder *in)
 {
     const uint8_t *bytes;
@@ -87,6 +139,10 @@ static int box_open(node_box *box, decoder *in)
 
     if (code < 0)
         return code;
+    if (number_read(box, bytes, size_bytes)) {
+        box->node = &box->number;
+        return 0;
+    }
     box->allocator = (ProtobufCAllocator){.alloc = box_alloc, .free = box_free, .allocator_data = box};
     box->used = 0;
     box->no_memory = false;
@@ -98,7 +154,8 @@ static int box_open(node_box *box, decoder *in)
 
 static void box_close(node_box *box)
 {
-    mproc__node__free_unpacked(box->node, &box->allocator);
+    if (box->node != &box->number)
+        mproc__node__free_unpacked(box->node, &box->allocator);
 }
 
 /* A list or dict may claim only as many items as there are nodes left: what it allocates is in proportion to what came. */

@@ -67,16 +67,53 @@ static bool node_write_small(encoder *out, const Mproc__Node *node)
     return true;
 }
 
+static uint8_t *varint_put(uint8_t *to, uint64_t number)
+{
+    for (; number > 0x7f; number >>= 7)
+        *to++ = (uint8_t)(number | 0x80);
+    *to++ = (uint8_t)number;
+    return to;
+}
+
+static uint8_t *real_put(uint8_t *to, double real)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &real, sizeof bits);
+    for (unsigned shift = 0; shift < 64; shift += 8)
+        *to++ = (uint8_t)(bits >> shift);
+    return to;
+}
+
+static bool node_write_number(encoder *out, const Mproc__Node *node)
+{
+    uint8_t *begin = out->bytes + out->used, *at = begin + 2;
+
+    if (!out->bytes || node->key.len > 0 || out->capacity - out->used < MPROC__NUMBER_BYTES + 2)
+        return false;
+    if (node->kind_case == MPROC__NODE__KIND_REAL) {
+        *at = MPROC__REAL_TAG;
+        at = real_put(at + 1, node->real);
+    } else if (node->kind_case == MPROC__NODE__KIND_INTEGER) {
+        *at = MPROC__INTEGER_TAG;
+        at = varint_put(at + 1, (uint64_t)node->integer << 1 ^ (node->integer < 0 ? UINT64_MAX : 0));
+    } else if (node->kind_case == MPROC__NODE__KIND_LIST) {
+        *at = MPROC__LIST_TAG;
+        at = varint_put(at + 1, node->list);
+    } else {
+        return false;
+    }
+    begin[0] = MPROC__NODE_TAG;
+    begin[1] = (uint8_t)(at - begin - 2);
+    out->used += (size_t)(at - begin);
+    return true;
+}
+
 /* Tag and length of a node, at most 11 bytes; returns how many. */
 static size_t frame_make(size_t node_bytes, uint8_t frame[16])
 {
-    size_t used = 0;
-
-    frame[used++] = MPROC__NODE_TAG;
-    for (; node_bytes > 0x7f; node_bytes >>= 7)
-        frame[used++] = (uint8_t)(node_bytes | 0x80);
-    frame[used++] = (uint8_t)node_bytes;
-    return used;
+    frame[0] = MPROC__NODE_TAG;
+    return (size_t)(varint_put(frame + 1, node_bytes) - frame);
 }
 
 static int node_write(encoder *out, const Mproc__Node *node)
@@ -85,7 +122,7 @@ static int node_write(encoder *out, const Mproc__Node *node)
     uint8_t frame[16];
     int code;
 
-    if (node_write_small(out, node))
+    if (node_write_number(out, node) || node_write_small(out, node))
         return 0;
     node_bytes = mproc__node__get_packed_size(node);
     frame_bytes = frame_make(node_bytes, frame);

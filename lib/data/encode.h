@@ -11,6 +11,16 @@
  * Value message would cost an array of all nodes. */
 enum { MPROC__NODE_TAG = 1 << 3 | 2 };
 
+/* Of nodes that are no more than a number: most arguments and results, and the list around them. They are written and read
+ * here in the same bytes, in a fifth of the time that the general way takes; what looks any different goes there. */
+enum {
+    MPROC__INTEGER_TAG = 4 << 3,
+    MPROC__REAL_TAG = 5 << 3 | 1,
+    MPROC__LIST_TAG = 8 << 3,
+    MPROC__REAL_BYTES = 9,   /* with the tag */
+    MPROC__NUMBER_BYTES = 11 /* at most */
+};
+
 /* Encodes into the parcel's bytes, which the caller frees on failure as well. */
 int mproc__encode_parcel(mproc__parcel *parcel, mproc_variant value);
 /* Makes the handle that a received blob describes. */

@@ -31,9 +31,14 @@ static void future_free(mproc_future *future)
     free(future->label);
     free(future->map);
     mproc__handle_fini(&future->handle);
-    free(future);
-    if (core)
-        mproc__core_release(core);
+    if (!core) {
+        free(future);
+        return;
+    }
+    if (future->incarnation ==
+        mproc__incarnation()) /* a fork child's copy of the lock may be held by nobody */
+        mproc__future_store_give(&core->store, future);
+    mproc__core_release(core);
 }
 
 /* Callbacks are called although nobody has the future any more: the service takes it over, and comes back here. A fork
@@ -115,9 +120,10 @@ static const mproc__handle_ops future_ops = {.type = MPROC_TYPE_FUTURE,
                                              .failed = future_failed,
                                              .once = true};
 
-int mproc__future_make(const mproc__future_kind *kind, mproc__future_home home, mproc_future **ret_future)
+/* In zeroed memory; NULL: there was none. */
+static int future_init(mproc_future *future, const mproc__future_kind *kind, mproc__future_home home,
+                       mproc_future **ret_future)
 {
-    mproc_future *future = calloc(1, sizeof *future);
     if (!future)
         return mproc__fail(-ENOMEM, "no memory for a future");
     mproc__handle_init(&future->handle, &future_ops);
@@ -131,6 +137,11 @@ int mproc__future_make(const mproc__future_kind *kind, mproc__future_home home, 
     return 0;
 }
 
+int mproc__future_make(const mproc__future_kind *kind, mproc__future_home home, mproc_future **ret_future)
+{
+    return future_init(calloc(1, sizeof(mproc_future)), kind, home, ret_future);
+}
+
 int mproc__future_new(mproc__pool_core *core, const char *label, mproc_future **ret_future)
 {
     const mproc__future_home home = {
@@ -138,7 +149,7 @@ int mproc__future_new(mproc__pool_core *core, const char *label, mproc_future **
     char *copy = label ? strdup(label) : NULL;
     if (label && !copy)
         return mproc__fail(-ENOMEM, "no memory for a future");
-    int rc = mproc__future_make(&mproc__future_task, home, ret_future);
+    int rc = future_init(mproc__future_store_take(&core->store), &mproc__future_task, home, ret_future);
     if (rc < 0) {
         free(copy);
         return rc;

@@ -41,6 +41,7 @@ void mproc__core_release(mproc__pool_core *core)
         close(core->pidfd);
     pthread_mutex_destroy(&core->lock);
     pthread_mutex_destroy(&core->renew_lock);
+    mproc__future_store_end(&core->store);
     free(core->threads);
     free(core->futures);
     free(core->busy);
@@ -161,6 +162,7 @@ static int core_new(const mproc_pool_options *options, const mproc__pool_limits 
     core->limits.cgroup_fd = -1;
     pthread_mutex_init(&core->lock, NULL);
     pthread_mutex_init(&core->renew_lock, NULL);
+    mproc__future_store_init(&core->store, sizeof(mproc_future));
     int rc = mproc__view_create(limits, &core->view);
     if (rc == 0) {
         const mproc__pool_plan_shared *plan = &core->view.shared->plan;

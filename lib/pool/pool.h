@@ -13,6 +13,7 @@
 #include "data/handle.h"
 #include "pool/after.h"
 #include "pool/batch.h"
+#include "pool/future_store.h"
 #include "pool/layout.h"
 #include "pool/lend.h"
 #include "pool/region.h"
@@ -62,6 +63,7 @@ struct mproc__pool_core {
     size_t tasks_limit, bytes_limit;
     _Atomic bool ended; /* written under `lock`: nothing will run any more */
     mproc__service_host service;
+    mproc__future_store store;
 
     pthread_mutex_t lock; /* all that follows */
     bool finishing;       /* `finisher` stops it, or has */

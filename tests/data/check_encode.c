@@ -157,6 +157,22 @@ START_TEST(the_bytes_are_those_of_the_first_version)
 }
 END_TEST
 
+/* They are written without protobuf-c, and must be what it writes. */
+START_TEST(numbers_have_the_bytes_of_the_first_version)
+{
+    static const uint8_t wanted[] = {0x0a, 0x02, 0x40, 0x04, /* list of 4 */
+                                     0x0a, 0x09, 0x29, 0,    0,    0,    0,    0,    0, 0xf8, 0xbf, /* -1.5 */
+                                     0x0a, 0x02, 0x20, 0x00,                                        /* 0 */
+                                     0x0a, 0x03, 0x20, 0x80, 0x02,                                  /* 128 */
+                                     0x0a, 0x0b, 0x20, 0xff, 0xff, 0xff, 0xff, 0xff, /* -2^63 */
+                                     0xff, 0xff, 0xff, 0xff, 0x01};
+    uint8_t bytes[sizeof(wanted)];
+
+    ck_assert_int_eq(mproc__variant_encode(MPROC_ARGS(-1.5, 0, 128, INT64_MIN), bytes, sizeof(bytes)), 0);
+    ck_assert_mem_eq(bytes, wanted, sizeof(wanted));
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("encode");
@@ -169,5 +185,6 @@ int main(int argc, char **argv)
     tcase_add_test(all, what_cannot_travel_is_refused_by_name);
     tcase_add_test(all, depth_has_a_limit_both_ways);
     tcase_add_test(all, the_bytes_are_those_of_the_first_version);
+    tcase_add_test(all, numbers_have_the_bytes_of_the_first_version);
     return support_run(suite, argc, argv);
 }

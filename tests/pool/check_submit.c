@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pool/pool_common.h"
@@ -152,8 +153,46 @@ START_TEST(bad_submissions_are_refused)
 }
 END_TEST
 
+/* CPU time of the pool's workers. */
+static int64_t workers_used_us(mproc_pool *pool)
+{
+    mproc_variant stats;
+    int64_t used_us = 0, pid;
+    ck_assert_int_eq(mproc_pool_stats(pool, &stats), 0);
+    mproc_variant each = mproc_variant_find(stats, "each");
+    for (size_t i = 0; i < mproc_variant_count(each); i++) {
+        clockid_t clock;
+        struct timespec used;
+        ck_assert_int_eq(mproc_variant_get_int(mproc_variant_find(mproc_variant_at(each, i), "pid"), &pid),
+                         0);
+        ck_assert_int_eq(clock_getcpuclockid((pid_t)pid, &clock), 0);
+        ck_assert_int_eq(clock_gettime(clock, &used), 0);
+        used_us += used.tv_sec * 1000000 + used.tv_nsec / 1000;
+    }
+    mproc_variant_clear(&stats);
+    return used_us;
+}
+
+/* They look for tasks for some 20 us after the last one, one after the other, and that is all.
+ * shows: IDLE-1 */
+START_TEST(workers_without_work_use_no_processor)
+{
+    enum { IDLE_MS = 500, SETTLE_MS = 20 };
+    const struct timespec settle = {.tv_nsec = SETTLE_MS * 1000000}, idle = {.tv_nsec = IDLE_MS * 1000000};
+    mproc_pool *pool = pool_make(METHOD, 2);
+    for (int i = 0; i < 100; i++)
+        ck_assert_int_eq(result_int(submit(pool, task_square, MPROC_ARGS(i))), i * i);
+    nanosleep(&settle, NULL);
+    int64_t before_us = workers_used_us(pool);
+    nanosleep(&idle, NULL);
+    ck_assert_int_le(workers_used_us(pool) - before_us, 2 * IDLE_MS); /* a thousandth of a core, each */
+    pool_end(&pool);
+}
+END_TEST
+
 static void add(TCase *all)
 {
+    tcase_add_loop_test(all, workers_without_work_use_no_processor, METHODS_FIRST, METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, ten_thousand_tasks_give_their_results_in_order, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, a_full_pool_lets_submit_wait, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, more_tasks_than_fit_pass_through_unread, METHODS_FIRST, METHODS);
