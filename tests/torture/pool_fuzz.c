@@ -57,7 +57,7 @@ static void doing(actor *a, const char *what, int limit_ms)
 static void op_begin(actor *a, work *w)
 {
     doing(a, "submit", WATCH_MS);
-    work_begin(a->f, w, &a->seed);
+    work_begin(a->f, w, a->works, &a->seed);
 }
 
 static void op_cancel(actor *a, work *w)

@@ -4,7 +4,7 @@
  *     pool_fuzz [--sequences N] [--seed N] [--method fork|spawn|forkserver|thread] [--say]
  *
  * Each sequence is a pool of random size and limits and three threads, each of which does random things to it and to work of
- * its own: submit of every kind of task, maps, cancel, wait, close of futures, kills of workers and of the supervisor,
+ * its own: submit of every kind of task, after others too, maps, cancel, wait, close of futures, kills of workers and of the supervisor,
  * stop. What came of each piece of work is compared with what may come of it; no call may take longer than 2 s (WATCH_MS,
  * scaled), nothing may be left at the end. The seed of a failing sequence is printed; the same seed does the same things
  * again (in the time the machine takes).
@@ -50,6 +50,7 @@ typedef struct work {
     uint32_t number, run_us;
     unsigned retries;
     bool cancelled; /* a cancel has returned 0 */
+    bool forsakes;  /* it comes after others, and is not run when one of them fails */
     bool ended;
     mproc_future_state end; /* then */
     uint32_t in[FUZZ_ITEMS], out[FUZZ_ITEMS];
@@ -59,8 +60,8 @@ typedef struct work {
 __attribute__((format(printf, 2, 3))) void fuzz_blame(fuzz *f, const char *format, ...);
 
 /* ---- pool_fuzz_work.c ---- */
-/* Submits something. Full, or stopped: no work, and no failure. */
-void work_begin(fuzz *f, work *w, unsigned *seed);
+/* Submits something, which may come after some of `works`. Full, or stopped: no work, and no failure. */
+void work_begin(fuzz *f, work *w, const work works[FUZZ_WORKS], unsigned *seed);
 void work_cancel(fuzz *f, work *w, bool even_if_running);
 /* Looks at its state: what has ended stays as it ended. */
 void work_look(fuzz *f, work *w);

@@ -18,7 +18,8 @@ enum {
     RETRIES_MOST = 3,
     GRACE_MS_MOST = 8,
     LIMIT_MS_MOST = 8,
-    ROOM_MS_MOST = 3
+    ROOM_MS_MOST = 3,
+    AFTER_MOST = 3
 };
 
 static const char *const kind_names[] = {"echo", "looks", "fails", "limited",
@@ -69,13 +70,26 @@ static int item_double(mproc_call *call, const void *in, void *out)
 
 /* ---- begin ---- */
 
-static int task_begin(fuzz *f, work *w, unsigned *seed)
+/* Up to AFTER_MOST tasks that have ended or not, and end in whatever way. */
+static size_t after_choose(const work works[FUZZ_WORKS], mproc_future *ret_after[AFTER_MOST], unsigned *seed)
+{
+    size_t count = 0, most = rand_r(seed) % 3 == 0 ? AFTER_MOST : 0;
+    for (unsigned i = 0; i < most; i++) {
+        const work *first = &works[(unsigned)rand_r(seed) % FUZZ_WORKS];
+        if (first->future && first->kind != WORK_MAP)
+            ret_after[count++] = first->future;
+    }
+    return count;
+}
+
+static int task_begin(fuzz *f, work *w, const work works[FUZZ_WORKS], unsigned *seed)
 {
     static mproc_fn *const functions[] = {
         [WORK_ECHO] = pool_task_echo,    [WORK_LOOKS] = pool_task_looks, [WORK_FAILS] = task_fails,
         [WORK_LIMITED] = pool_task_echo, [WORK_HANGS] = pool_task_echo,  [WORK_DIES] = task_dies,
         [WORK_EXITS] = task_exits};
     pool_letter letter;
+    mproc_future *after[AFTER_MOST];
     mproc_fn *fn = functions[w->kind];
     bool looks = w->kind == WORK_LIMITED && (f->threads || w->number % 4 < 2);
     bool is_long = w->kind == WORK_LOOKS || w->kind == WORK_HANGS || w->kind == WORK_LIMITED;
@@ -88,7 +102,11 @@ static int task_begin(fuzz *f, work *w, unsigned *seed)
         .retries = w->retries,
         .grace_ms = 1 + (uint32_t)rand_r(seed) % GRACE_MS_MOST,
         .time_limit_ms = w->kind == WORK_LIMITED ? 1 + (uint32_t)rand_r(seed) % LIMIT_MS_MOST : 0,
+        .after = after,
+        .after_count = after_choose(works, after, seed),
+        .even_if_failed = rand_r(seed) % 2,
         .submit_deadline = mproc_after_ms(1 + rand_r(seed) % ROOM_MS_MOST)};
+    w->forsakes = options.after_count > 0 && !options.even_if_failed;
     return pool_letter_send(f->pool, looks ? pool_task_looks : fn, &letter, &options, &w->future);
 }
 
@@ -104,16 +122,16 @@ static int map_begin(fuzz *f, work *w, unsigned *seed)
         &w->future);
 }
 
-void work_begin(fuzz *f, work *w, unsigned *seed)
+void work_begin(fuzz *f, work *w, const work works[FUZZ_WORKS], unsigned *seed)
 {
     unsigned kinds = f->threads ? WORK_THREAD_KINDS : WORK_KINDS;
     unsigned chosen = (unsigned)rand_r(seed) % (kinds + 4); /* most are plain */
     bool stopped_before = atomic_load(&f->stops) > 0;
     w->kind = chosen < kinds ? (work_kind)chosen : WORK_ECHO;
     w->number = atomic_fetch_add(&f->next, 1);
-    w->cancelled = w->ended = false;
+    w->cancelled = w->ended = w->forsakes = false;
     w->future = NULL;
-    int rc = w->kind == WORK_MAP ? map_begin(f, w, seed) : task_begin(f, w, seed);
+    int rc = w->kind == WORK_MAP ? map_begin(f, w, seed) : task_begin(f, w, works, seed);
     bool stopped = atomic_load(&f->stops) > 0;
     bool refused = (rc == MPROC_ECLOSED && stopped) || (rc == -ETIMEDOUT && w->kind != WORK_MAP) ||
                    (rc == MPROC_ELIMIT && w->kind == WORK_MAP);
@@ -147,6 +165,8 @@ static bool may_end(fuzz *f, const work *w, int code)
         return w->kind == WORK_LIMITED;
     case -ECANCELED:
         return w->cancelled || stopped;
+    case MPROC_EAFTER:
+        return w->forsakes;
     case -EINTR:
         return w->kind == WORK_MAP && stopped;
     default:
