@@ -12,11 +12,12 @@
 /* (array, whether it is this process's own, and is kept) */
 static int board_take(mproc_call *call)
 {
+    static mproc_array *kept;
     mproc_array *array = mproc_call_array(call, 0);
     if (mproc_call_bool(call, 1))
-        (void)mproc_keep(array);
+        kept = mproc_keep(array);
     if (array)
-        mproc_call_set_self(call, mproc_array_data(array));
+        mproc_call_set_self(call, mproc_array_data(kept ? kept : array));
     return mproc_call_check(call);
 }
 
