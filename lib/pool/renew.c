@@ -92,7 +92,8 @@ static void supervisor_end(mproc__pool_core *core, mproc_deadline deadline)
     if (supervisor_reap(core, mproc_after_ms(LEAVE_MS), &exit_code))
         return;
     (void)mproc__pidfd_signal(core->pidfd, SIGKILL);
-    (void)supervisor_reap(core, mproc_after_ms(LEAVE_MS), &exit_code);
+    leave = mproc_after_ms(LEAVE_MS); /* its memory is freed first: unless it is reaped here, it stays a zombie */
+    (void)supervisor_reap(core, deadline.ns > leave.ns ? deadline : leave, &exit_code);
 }
 
 void mproc__core_supervisor_end(mproc__pool_core *core, mproc_deadline deadline)
