@@ -25,7 +25,7 @@ none_left() {
 
 # A supervisor and a worker of its, into `pair`. Workers are what the examples' pools name after themselves.
 pair_find() { # pid of the program, its name
-    local supervisor child name
+    local supervisor child name=
     pair=
     for supervisor in $(children "$1"); do
         for child in $(children "$supervisor"); do
