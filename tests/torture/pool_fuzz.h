@@ -6,7 +6,8 @@
  * Each sequence is a pool of random size and limits and three threads, each of which does random things to it and to work of
  * its own: submit of every kind of task, after others too, maps, cancel, wait, close of futures, kills of workers and of the
  * supervisor, stop. What came of each piece of work is compared with what may come of it; no call may take longer than 2 s
- * (WATCH_MS, scaled), nothing may be left at the end. The seed of a failing sequence is printed; the same seed does the same things
+ * (WATCH_MS, scaled), nothing may be left at the end. The seed of a failing sequence is printed; the same seed does
+ * the same things
  * again (in the time the machine takes).
  * Prints `sequences <tab> operations <tab> kills <tab> failures`; exits 1 when there are failures. */
 #ifndef MPROC__TESTS_POOL_FUZZ_H
