@@ -30,7 +30,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,7 +38,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "data/call.h"
 #include "platform/story.h"
 #include "process/boot.h"
 #include "process/child.h"
@@ -47,31 +45,6 @@
 #include "process/patience.h"
 #include "process/supervise.h"
 #include "process/surroundings.h"
-
-/* ---- streams ---- */
-
-/* Whether a stream has anything to forget. libc's calls are on pages of their own, and to purge an empty stream would copy
- * its page, too; the fields are those that its own macros read. Of wide streams it must be asked, or not at all. */
-MPROC__FORK_TEXT static bool stream_unwritten(FILE *stream)
-{
-    return stream->_mode > 0 ? __fpending(stream) > 0 : stream->_IO_write_ptr != stream->_IO_write_base;
-}
-
-MPROC__FORK_TEXT static bool stream_unread(const FILE *stream)
-{
-    return stream->_mode > 0 || stream->_IO_read_ptr != stream->_IO_read_end || stream->_IO_save_base;
-}
-
-/* libc has no call that goes through all streams but those that flush; its list of them is part of its binary interface. */
-extern FILE *_IO_list_all;
-
-MPROC__FORK_TEXT static bool any_unwritten(void)
-{
-    bool found = false;
-    for (FILE *stream = _IO_list_all; stream && !found; stream = stream->_chain)
-        found = stream_unwritten(stream);
-    return found;
-}
 
 /* ---- the end ---- */
 
@@ -81,7 +54,7 @@ MPROC__FORK_TEXT static bool any_unwritten(void)
 MPROC__FORK_TEXT static void child_leave(int status, void *unused)
 {
     (void)unused;
-    if (!__libc_single_threaded || any_unwritten())
+    if (!__libc_single_threaded || mproc__child_streams_unwritten())
         fflush(NULL);
     _exit(status);
 }
@@ -90,34 +63,6 @@ _Noreturn static void child_fail(int socket, int code)
 {
     (void)mproc__boot_report(socket, code);
     _exit(1);
-}
-
-static void child_complain(const char *name, const mproc_error *story)
-{
-    const char *text = mproc_error_text(story);
-    fflush(stdout);
-    fprintf(stderr, "%s: %s\n", name, text);
-}
-
-static bool child_stopping(const mproc_call *call)
-{
-    const _Atomic uint32_t *word = call->runner;
-    return word && atomic_load_explicit(word, memory_order_relaxed);
-}
-
-MPROC__FORK_TEXT int mproc__child_call(const char *process_name, const char *fn_name,
-                                       const _Atomic uint32_t *stop_word, mproc_fn *fn, mproc_variant args)
-{
-    mproc_call call;
-    mproc__call_init(&call, args);
-    call.name = fn_name;
-    call.stopping = child_stopping;
-    call.runner = (void *)(uintptr_t)stop_word;
-    int code = mproc__call_run(&call, fn);
-    if (code < 0)
-        child_complain(process_name, &call.story);
-    mproc__call_fini(&call);
-    return code < 0 ? 1 : code & 0xff;
 }
 
 /* Step 10. */
@@ -140,13 +85,7 @@ MPROC__FORK_TEXT static void step_watch_parent(int socket, pid_t parent)
         _exit(1);
 }
 
-/* Step 4. The stream forgets what it has read ahead: that is the parent's. */
-MPROC__FORK_TEXT static void step_stdin_forget(void)
-{
-    if (stream_unread(stdin))
-        __fpurge(stdin);
-}
-
+/* Step 4. */
 MPROC__FORK_TEXT static void step_stdin(int socket)
 {
     MPROC__FORK_DATA static char null_device[] = "/dev/null";
@@ -158,7 +97,7 @@ MPROC__FORK_TEXT static void step_stdin(int socket)
         dup2(fd, 0);
         close(fd);
     }
-    step_stdin_forget();
+    mproc__child_stdin_forget();
 }
 
 /* Step 5. */
@@ -235,21 +174,13 @@ MPROC__FORK_TEXT static void step_exit_barrier(int socket)
 
 /* ---- fork ---- */
 
-/* What other threads had written to streams and not flushed at the fork comes out of the parent. */
-MPROC__FORK_TEXT static void step_streams(void)
-{
-    for (FILE *stream = _IO_list_all; stream; stream = stream->_chain)
-        if (stream_unwritten(stream))
-            __fpurge(stream);
-}
-
 MPROC__FORK_TEXT _Noreturn void mproc__child_forked(const mproc__launch_options *options,
                                                     const mproc__self *self, int socket, unsigned patience_ms)
 {
     step_watch_parent(socket, self->parent_pid);
     if (!options->keep_stdin)
         step_stdin(socket);
-    step_streams();
+    mproc__child_streams_forget();
     mproc__family_clear_forgotten();
     *mproc__self_get() = *self;
     step_name();
@@ -423,7 +354,7 @@ MPROC__FORK_TEXT _Noreturn void mproc__child_received(int socket, pid_t parent, 
         mproc__supervised_signals();
         if (mproc__supervised_begin() < 0)
             child_fail(told, mproc__story()->code);
-        step_stdin_forget(); /* the nursery's input is the null device */
+        mproc__child_stdin_forget(); /* the nursery's input is the null device */
         step_exit_barrier(told);
     }
     if (origin == MPROC__CHILD_SPARE)

@@ -22,11 +22,20 @@ typedef enum mproc__child_origin {
 } mproc__child_origin;
 _Noreturn void mproc__child_received(int socket, pid_t parent, mproc__child_origin origin);
 
+/* ---- child_streams.c: of all streams that this process has ---- */
+bool mproc__child_streams_unwritten(void); /* any has something to flush */
+/* What other threads of the parent had written and not flushed at the fork comes out of the parent. */
+void mproc__child_streams_forget(void);
+/* What standard input has read ahead is the parent's. */
+void mproc__child_stdin_forget(void);
+
+/* ---- child_call.c ---- */
 /* Runs a process's function, also in a thread: its exit code. A negative one is printed to stderr, as the
  * reference prints a traceback, and becomes 1. */
 int mproc__child_call(const char *process_name, const char *fn_name, const _Atomic uint32_t *stop_word,
                       mproc_fn *fn, mproc_variant args);
 
+/* ---- main.c ---- */
 /* The arguments of this program as main got them. */
 char **mproc__process_argv(void);
 

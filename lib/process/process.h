@@ -96,13 +96,15 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline);
 /* Of an ended one: takes its exit code and lets go of slot, watcher and list. Any thread, any number of
  * times. */
 void mproc__process_collect(mproc_process *process);
+/* Whether collecting would not wait. */
+bool mproc__process_ended(const mproc_process *process);
+
+/* ---- process_stop.c ---- */
 /* What stopping begins with: the flag, and SIGTERM to one that is no thread. Of one on the family's list, under
  * its lock, which keeps the word from being another child's. */
 void mproc__process_stop_ask(mproc_process *process);
 /* And how it goes on: as mproc_process_stop. */
 int mproc__process_stop_await(mproc_process *process, mproc_deadline deadline);
-/* Whether collecting would not wait. */
-bool mproc__process_ended(const mproc_process *process);
 
 /* ---- start.c ---- */
 enum { MPROC__GRACE_MS = 2000 };
