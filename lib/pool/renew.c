@@ -21,7 +21,7 @@
 #include "pool/pool.h"
 
 enum {
-    LEAVE_MS = 100, /* what workers without work, and the supervisor after SIGKILL, are given to be gone */
+    LEAVE_MS = 100, /* what workers without work, and the supervisor that kills the others, are given */
     WATCH_MS = 20, /* one that dies before it has joined the segment wakes nobody: hence looks at its pidfd */
     WINDOW_S = 60
 };
@@ -80,7 +80,8 @@ static void state_kill(mproc__pool_core *core)
     mproc__pool_post(&core->view, &core->view.shared->command);
 }
 
-/* Workers carry SIGKILL for the supervisor's death, so the last resort ends them as well. */
+/* Workers carry SIGKILL for the supervisor's death, so the last resort ends them as well. After that no deadline counts: it
+ * ends, its memory is freed first, and if it is not reaped here it stays a zombie of the program, since nobody else may. */
 static void supervisor_end(mproc__pool_core *core, mproc_deadline deadline)
 {
     int exit_code;
@@ -91,9 +92,9 @@ static void supervisor_end(mproc__pool_core *core, mproc_deadline deadline)
     state_kill(core);
     if (supervisor_reap(core, mproc_after_ms(LEAVE_MS), &exit_code))
         return;
-    (void)mproc__pidfd_signal(core->pidfd, SIGKILL);
-    leave = mproc_after_ms(LEAVE_MS); /* its memory is freed first: unless it is reaped here, it stays a zombie */
-    (void)supervisor_reap(core, deadline.ns > leave.ns ? deadline : leave, &exit_code);
+    int rc = mproc__pidfd_signal(core->pidfd, SIGKILL);
+    bool ends = rc == 0 || rc == -ESRCH;
+    (void)supervisor_reap(core, ends ? MPROC_FOREVER : mproc_after_ms(LEAVE_MS), &exit_code);
 }
 
 void mproc__core_supervisor_end(mproc__pool_core *core, mproc_deadline deadline)
@@ -160,8 +161,6 @@ static void renew(mproc__pool_core *core)
     int rc = successor_start(core);
     if (rc < 0)
         renew_fail(core, rc, mproc_error_text(mproc_last_error()));
-    else if (!is_supervised(core))
-        supervisor_end(core, MPROC_NOW); /* whoever stopped the pool meanwhile has gone on */
 }
 
 /* The call that looks has its own result. */
@@ -171,10 +170,14 @@ static void renew_quietly(mproc__pool_core *core)
     if (pthread_mutex_trylock(&core->renew_lock) != 0)
         return;
     mproc__story_copy(mproc__story(), &story);
-    if (is_supervised(core) && is_dead(core))
+    bool dead = is_supervised(core) && is_dead(core);
+    if (dead)
         renew(core);
-    mproc__story_copy(&story, mproc__story());
     pthread_mutex_unlock(&core->renew_lock);
+    if (dead &&
+        !is_supervised(core)) /* whoever stopped the pool meanwhile may not have waited for the lock */
+        mproc__core_supervisor_end(core, MPROC_NOW);
+    mproc__story_copy(&story, mproc__story());
 }
 
 void mproc__core_guard(mproc__pool_core *core)

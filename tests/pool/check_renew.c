@@ -2,11 +2,13 @@
 /* The supervisor's death: at rest, at work, while the pool is stopped, again and again. */
 #include "platform/base.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -250,6 +252,51 @@ START_TEST(a_replacement_that_cannot_be_started_fails_what_is_queued)
 }
 END_TEST
 
+typedef struct holder {
+    pid_t supervisor;
+    int held,
+        ended; /* pipes: written when the supervisor is held, read to see whether the stop has returned */
+} holder;
+
+/* Holds the supervisor between SIGKILL and its end, where one with much memory is for long, until it is certain that the stop
+ * waits. */
+static int hold_dying(void *context)
+{
+    enum { WAITS_MS = 400 };
+    const holder *of = context;
+    int status;
+    if (ptrace(PTRACE_SEIZE, of->supervisor, NULL, (void *)PTRACE_O_TRACEEXIT) < 0 ||
+        ptrace(PTRACE_INTERRUPT, of->supervisor, NULL, NULL) < 0 ||
+        waitpid(of->supervisor, &status, __WALL) < 0 || !WIFSTOPPED(status) || write(of->held, "", 1) != 1)
+        return 1;
+    if (waitpid(of->supervisor, &status, __WALL) < 0 || status >> 8 != (SIGTRAP | PTRACE_EVENT_EXIT << 8))
+        return 2;
+    return mproc__fd_poll(of->ended, POLLIN, mproc_after_ms(WAITS_MS)) == -ETIMEDOUT ? 0 : 3;
+}
+
+START_TEST(a_killed_supervisor_that_ends_slowly_is_reaped_even_without_time)
+{
+    char byte;
+    int held[2], ended[2];
+    mproc_pool *pool = pool_make(METHOD, 1);
+    ck_assert(support_until(supervisor_there, NULL, 5000));
+    ck_assert(pipe(held) == 0 && pipe(ended) == 0);
+    holder of = {.supervisor = supervisor_pid(), .held = held[1], .ended = ended[0]};
+    pid_t child = support_fork(hold_dying, &of);
+    close(held[1]);
+    ck_assert_int_eq(read(held[0], &byte, 1), 1);
+    ck_assert_int_eq(mproc_pool_stop(pool, false, MPROC_NOW, NULL), 0);
+    ck_assert_int_eq(supervisor_pid(), 0);
+    ck_assert_int_eq(write(ended[1], "", 1), 1);
+    ck_assert_int_eq(support_reap(child, 5000), 0);
+    mproc_pool_close(&pool);
+    close(held[0]);
+    close(ended[0]);
+    close(ended[1]);
+    pools_await_gone();
+}
+END_TEST
+
 static void add(TCase *all)
 {
     tcase_add_loop_test(all, the_supervisors_death_costs_what_ran_and_nothing_else, METHODS_FIRST,
@@ -265,6 +312,8 @@ static void add(TCase *all)
     tcase_add_loop_test(all, a_replacement_that_cannot_be_started_fails_what_is_queued, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, too_many_dead_supervisors_break_the_pool_and_the_first_is_told, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_killed_supervisor_that_ends_slowly_is_reaped_even_without_time, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
 }
 
