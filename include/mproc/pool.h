@@ -76,7 +76,8 @@ typedef struct mproc_task_options {
     mproc_deadline begin_by;        /* not begun by then: it will not be, and fails with -ETIME; zero: any time */
     mproc_future *const *after;     /* tasks of this pool, after_count of them: it begins when all have ended. If one fails, dies
                                      * (for the last time), is cancelled or too late, it is not run and fails with MPROC_EAFTER
-                                     * and a story that names that one. They may have ended, and may be closed meanwhile */
+                                     * and a story that names that one; MPROC_EDIED if a worker is killed as it refuses it.
+                                     * They may have ended, and may be closed meanwhile */
     size_t      after_count;
     bool        even_if_failed;     /* run, whatever came of those */
 } mproc_task_options;
