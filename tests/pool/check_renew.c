@@ -254,8 +254,8 @@ END_TEST
 
 typedef struct holder {
     pid_t supervisor;
-    int held,
-        ended; /* pipes: written when the supervisor is held, read to see whether the stop has returned */
+    int held;  /* pipe: written when the supervisor is held */
+    int ended; /* pipe: read to see whether the stop has returned */
 } holder;
 
 /* Holds the supervisor between SIGKILL and its end, where one with much memory is for long, until it is certain that the stop
