@@ -134,8 +134,8 @@ int mproc__launch_check(int pidfd)
 typedef struct launch {
     pid_t pid;
     int pidfd;
-    int sockets[2]; /* ours; the child's, which only a leash keeps open here, else -1 */
-    bool tied;      /* they can become a leash */
+    int socket;   /* our end of the conversation */
+    int leash[2]; /* tied, not yet made; -1: none */
 } launch;
 
 /* Whether the kernel drops ended children at once, so that a pid may be another's by now. */
@@ -146,12 +146,13 @@ static bool children_vanish(void)
            (action.sa_flags & SA_NOCLDWAIT);
 }
 
-/* The child is gone when this returns. Closing the sockets ends one that still waits, also where signals are denied; the
+/* The child is gone when this returns. Closing the socket ends one that still waits, also where signals are denied; the
  * pidfd ends it anywhere, or its pid, which is its own until it is waited for. */
 static int launch_undo(launch *child, int code)
 {
     siginfo_t info;
-    mproc__leash_close(child->sockets);
+    mproc__own_fd_close(child->socket);
+    mproc__leash_close(child->leash);
     if (child->pidfd >= 0)
         mproc__pidfd_signal(child->pidfd, SIGKILL);
     else if (child->pidfd != -ESRCH && !children_vanish())
@@ -185,36 +186,35 @@ static int launch_finish(const mproc__launch_options *options, const mproc__boot
     if (rc < 0)
         return launch_undo(child, rc);
     /* It may have ended, and its pid may be another's: then it will not report, and nothing is asked for. */
-    child->tied = options->ret_leash && mproc__leash_tie(child->sockets, child->pid);
+    if (options->ret_leash)
+        (void)mproc__leash_tie(child->pid, child->leash);
     rc = options->before_go ? options->before_go(child->pid, child->pidfd, options->context) : 0;
     if (rc < 0) /* also MPROC_EDIED, which is not this child's death but its watcher's: it has said nothing */
         return launch_undo(child, rc);
-    rc = load ? mproc__boot_send(child->sockets[0], child->pidfd, load)
-              : mproc__boot_send_go(child->sockets[0]);
+    rc = load ? mproc__boot_send(child->socket, child->pidfd, load) : mproc__boot_send_go(child->socket);
     if (rc == 0 && options->unless_stopped)
-        rc = mproc__boot_wait(child->sockets[0], POLLIN, child->pidfd, child->pid);
+        rc = mproc__boot_wait(child->socket, POLLIN, child->pidfd, child->pid);
     if (rc == 0 || rc == MPROC_EDIED) {
         /* A child that failed and left has said why before. */
-        int said = mproc__boot_await(child->sockets[0], child->pidfd);
+        int said = mproc__boot_await(child->socket, child->pidfd);
         rc = said < 0 ? said : rc;
     }
     if (rc < 0)
         return launch_undo(child, rc);
-    if (child->tied && mproc__leash_make(child->sockets))
-        memcpy(options->ret_leash, child->sockets, sizeof child->sockets);
+    mproc__own_fd_close(child->socket);
+    if (child->leash[0] >= 0 && mproc__leash_make(child->leash))
+        memcpy(options->ret_leash, child->leash, sizeof child->leash);
     else
-        mproc__leash_close(child->sockets);
+        mproc__leash_close(child->leash);
     if (!options->own_pidfd)
         mproc__own_fd_release(child->pidfd);
     return 0;
 }
 
-static void launch_take(const mproc__launch_options *options, const int sockets[2], launch *child)
+static void launch_take(const int sockets[2], launch *child)
 {
-    if (!options->ret_leash)
-        mproc__own_fd_close(sockets[1]);
-    child->sockets[0] = sockets[0];
-    child->sockets[1] = options->ret_leash ? sockets[1] : -1;
+    mproc__own_fd_close(sockets[1]);
+    child->socket = sockets[0];
 }
 
 /* ---- fork ---- */
@@ -241,10 +241,10 @@ MPROC__FORK_TEXT static int launch_fork(const mproc__launch_options *options, un
     rc = -errno;
     mproc__own_fd_keep(-1, NULL, 0);
     mproc__signals_restore(&mask);
-    launch_take(options, sockets, child);
+    launch_take(sockets, child);
     if (child->pid > 0)
         return launch_finish(options, NULL, child);
-    mproc__leash_close(child->sockets);
+    mproc__own_fd_close(child->socket);
     return mproc__fail(rc, "start: fork: %s", mproc_strerror(rc));
 }
 
@@ -271,12 +271,12 @@ static int launch_spawn(const mproc__launch_options *options, launch *child)
         rc = mproc__boot_pair_own(SOCK_STREAM, sockets);
     if (rc == 0) {
         rc = mproc__launch_exec(options, sockets[1], &child->pid);
-        launch_take(options, sockets, child);
+        launch_take(sockets, child);
         load.unless_stopped = options->unless_stopped ? child->pid : 0;
         if (rc == 0)
             rc = launch_finish(options, &load, child);
         else
-            mproc__leash_close(child->sockets);
+            mproc__own_fd_close(child->socket);
     }
     mproc__boot_load_clear(&load, false);
     return rc;
@@ -284,7 +284,7 @@ static int launch_spawn(const mproc__launch_options *options, launch *child)
 
 int mproc__launch(const mproc__launch_options *options, pid_t *ret_pid, int *ret_pidfd)
 {
-    launch child = {.pidfd = -1, .sockets = {-1, -1}};
+    launch child = {.pidfd = -1, .socket = -1, .leash = {-1, -1}};
     if (options->name && strlen(options->name) >= MPROC__NAME_BYTES)
         return mproc__fail(-ENAMETOOLONG, "start: a name of %zu bytes; %d are the most",
                            strlen(options->name), MPROC__NAME_BYTES - 1);

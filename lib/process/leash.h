@@ -7,11 +7,11 @@
 
 #include "platform/base.h"
 
-/* Ties a connected pair of sockets to the process that has this pid now: the caller knows that it lives, or hears before
- * mproc__leash_make that it did. Nothing comes of it alone. False: the descriptors are scarce, or the system refuses. */
-bool mproc__leash_tie(const int sockets[2], pid_t pid);
-/* Makes a leash of a tied pair through which nothing goes any more, and whose ends no other process has. Closing it, too, kills
- * the child, unless that has been waited for. False: the system refuses. */
+/* Makes a pair of sockets for the process that has this pid now: the caller knows that it lives, or hears before
+ * mproc__leash_make that it did. Nothing comes of it alone. False, none made: descriptors are scarce, or the system refuses. */
+bool mproc__leash_tie(pid_t pid, int ret_sockets[2]);
+/* Makes a leash of a tied pair, through which nothing has gone. Closing it, too, kills the child, unless that has been waited
+ * for. False: the system refuses. */
 bool mproc__leash_make(const int sockets[2]);
 /* Lets go of a child that has ended; -1, -1: of none. */
 void mproc__leash_close(int sockets[2]);
