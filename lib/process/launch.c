@@ -44,7 +44,7 @@ static bool thread_exits(const char *tid)
     snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", tid);
     FILE *file = fopen(path, "re");
     if (!file)
-        return true;
+        return errno == ENOENT;
     const char *at = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
     if (at)
         (void)sscanf(at, ") %*c %*d %*d %*d %*d %*d %u", &flags);
@@ -60,13 +60,16 @@ MPROC__FORK_TEXT void mproc__launch_thread_own(pid_t tid)
     atomic_store(&own_thread, tid);
 }
 
-/* Counts no further than `most`, and leaves out `except`. */
+/* Counts no further than `most`, and leaves out `except`. Where the list cannot be opened, as with a full table of descriptors,
+ * its links say how many there are. 0: not known. */
 static unsigned threads_running(unsigned most, pid_t except)
 {
     struct stat status;
-    unsigned count = 0;
+    unsigned count = 0, links = 0;
     /* Two links more than threads: one system call in the usual case of one thread. */
-    if (stat("/proc/self/task", &status) == 0 && status.st_nlink == 3)
+    if (stat("/proc/self/task", &status) == 0)
+        links = (unsigned)status.st_nlink;
+    if (links == 3)
         return 1;
     mproc__own_fds_begin(); /* no other thread's child gets what is open here */
     DIR *directory = opendir("/proc/self/task");
@@ -76,7 +79,9 @@ static unsigned threads_running(unsigned most, pid_t except)
     if (directory)
         closedir(directory);
     mproc__own_fds_end();
-    return directory ? count : 1;
+    if (directory)
+        return count;
+    return links > 3 ? links - 2 - (except != 0) : 0;
 }
 
 int mproc__launch_threads_check(void)
@@ -98,7 +103,7 @@ static bool is_alone(void)
     if (__libc_single_threaded)
         return true;
 #endif
-    return threads_running(2, 0) <= 1;
+    return threads_running(2, 0) == 1;
 }
 
 /* Buffered output must not come out once per process. A thread may sleep in a read with its stream locked,

@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <mproc/lock.h>
@@ -366,6 +368,71 @@ START_TEST(a_fork_succeeds_in_the_end_where_the_lock_of_exit_handlers_is_rarely_
 }
 END_TEST
 
+/* ---- descriptors for some of the steps only ---- */
+
+static void *reads_a_line(void *stream)
+{
+    char line[8];
+    return fgets(line, sizeof line, stream);
+}
+
+static bool is_locked(void *stream)
+{
+    if (ftrylockfile(stream) != 0)
+        return true;
+    funlockfile(stream);
+    return false;
+}
+
+enum { TABLE = 256 };
+
+/* So many that this many are free. */
+static void table_fill(int fds[TABLE], unsigned free_count)
+{
+    unsigned count = 0;
+    while (count < TABLE && (fds[count] = dup(STDERR_FILENO)) >= 0)
+        count++;
+    while (free_count-- > 0)
+        close(fds[--count]);
+    fds[count] = -1;
+}
+
+/* Whether there are other threads cannot be looked up then: that is no reason to take it that there are none, and to wait for
+ * streams that they have locked. */
+START_TEST(a_fork_beside_a_thread_that_reads_waits_for_nobody_whatever_descriptors_are_free)
+{
+    enum { FREE_MOST = 12 };
+    pthread_t thread;
+    int fds[TABLE + 1], results[FREE_MOST + 1];
+    struct rlimit limit = {TABLE, TABLE};
+    warm();
+    gate lines = gate_make();
+    FILE *stream = fdopen(lines.read_fd, "r");
+    ck_assert_ptr_nonnull(stream);
+    ck_assert_int_eq(pthread_create(&thread, NULL, reads_a_line, stream), 0);
+    ck_assert(support_until(is_locked, stream, LIMIT_MS));
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (unsigned count = 0; count <= FREE_MOST; count++) {
+        mproc_process *process = NULL;
+        table_fill(fds, count);
+        results[count] = mproc_process_start(
+            nothing, MPROC_NONE, MPROC_WITH(mproc_process_options, .start = MPROC_START_FORK), &process);
+        for (int i = 0; fds[i] >= 0; i++)
+            close(fds[i]);
+        ck_assert(results[count] == 0 || results[count] == -EMFILE);
+        if (process)
+            ck_assert_int_eq(join(process), 0);
+        mproc_process_close(&process);
+    }
+    ck_assert_int_eq(results[0], -EMFILE);
+    ck_assert_int_eq(results[FREE_MOST], 0);
+    gate_open(&lines);
+    close(lines.write_fd);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    fclose(stream);
+}
+END_TEST
+
 /* ---- the program's method ---- */
 
 static int tells_method(mproc_call *call)
@@ -434,6 +501,7 @@ int main(int argc, char **argv)
                             FIRST_METHOD, ALL_METHODS);
         tcase_add_test(threads, a_fork_succeeds_in_the_end_where_the_lock_of_exit_handlers_is_rarely_free);
     }
+    tcase_add_test(threads, a_fork_beside_a_thread_that_reads_waits_for_nobody_whatever_descriptors_are_free);
     TCase *method = support_case(suite, "the program's method");
     tcase_add_test(method, the_default_method_is_fork_and_is_set_once_before_the_first_start);
     tcase_add_test(method, a_default_that_was_used_cannot_be_set_any_more);
