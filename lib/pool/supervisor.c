@@ -206,12 +206,21 @@ static void work_kill(mproc__supervisor *self)
     }
 }
 
+/* The workers first, by what is known of them: that takes no descriptor and no look at /proc. */
+static void everybody_kill(const mproc__supervisor *self)
+{
+    for (unsigned i = 0; i < mproc__desks(self->shared); i++)
+        if (mproc__charge_runs(&self->charges[i]))
+            (void)mproc__pidfd_signal(self->charges[i].pidfd, SIGKILL);
+    mproc__supervise_kill_all();
+}
+
 static void supervisor_end(mproc__supervisor *self, bool kill)
 {
     if (kill && !mproc__pool_broken(self->view))
         work_kill(self);
     /* Also when all workers have left: what their tasks forked, and what that forked, is still here. */
-    mproc__supervise_kill_all();
+    everybody_kill(self);
     for (unsigned i = 0; i < mproc__desks(self->shared); i++) {
         mproc__worker_word word = mproc__worker_load(&self->shared->workers[i]);
         if (!mproc__supervisor_present(self, word))
@@ -233,7 +242,7 @@ static void supervisor_loop(mproc__supervisor *self)
             return;
         }
         if (mproc__supervise_wait(ticket, (mproc_deadline){self->wake_ns}) == -EOWNERDEAD) {
-            mproc__supervise_kill_all();
+            everybody_kill(self);
             return;
         }
     }

@@ -212,15 +212,13 @@ static void children_reap(void)
 }
 
 /* The owner is dead. What it had asked for and is not begun need not begin, so its socket's descriptor is free. With a low
- * limit that number may be above it, and before Linux 6.9 a look at a child takes two: then the standard ones go as well, which
- * a preloaded function may have as the program's own. */
+ * limit that number may be above it, and before Linux 6.9 a look at a child takes two. */
 static bool watched_kill(void)
 {
     close(nursery.socket);
     if (mproc__watched_kill(nursery.shared))
         return true;
-    for (int fd = 0; fd < 3; fd++)
-        close(fd);
+    mproc__supervise_free_fds();
     return mproc__watched_kill(nursery.shared);
 }
 
@@ -233,7 +231,7 @@ static void watched_kill_rest(void)
     while (!mproc__watched_kill(nursery.shared));
 }
 
-/* Its own by the pids that it knows, at first: that takes no descriptor. */
+/* Its own by the pids that it knows, at first: then nobody waits for a look at all. */
 static void everybody_kill(void)
 {
     bool all = watched_kill();

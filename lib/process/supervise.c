@@ -11,14 +11,17 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "platform/platform.h"
 #include "platform/story.h"
 #include "process/supervise.h"
 
-enum { LIST_AGAIN_NS = 10000000, FRAMES_BYTES = 65536 };
+enum {
+    FRAMES_BYTES = 65536,
+    PIDS_MOST =
+        4194304 /* of any kernel, PID_MAX_LIMIT; pid_max is often less, but to read it takes a descriptor */
+};
 
 static struct supervisor {
     mproc__segment *segment;
@@ -184,27 +187,54 @@ static bool kill_children(void)
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
     FILE *list = fopen(path, "re");
-    if (!list) {
-        bool is_short = errno != ENOENT;
-        return kill_found() && !is_short;
-    }
+    if (!list)
+        return errno == ENOENT && kill_found();
     kill_listed(list);
     fclose(list);
     return true;
 }
 
+/* Whoever this process could wait for, by asking for each number there may be: 0.6 us each, so some seconds, and no
+ * descriptor, memory or /proc. It reaps nobody: what the dead leave to this process is looked for before the next wait. */
+static void kill_numbered(void)
+{
+    siginfo_t info;
+    for (pid_t pid = 1; pid <= PIDS_MOST; pid++)
+        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+            kill(pid, SIGKILL);
+}
+
+void mproc__supervise_free_fds(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    for (int fd = 0; fd < 3; fd++)
+        close(fd);
+}
+
+static void kill_round(void)
+{
+    if (kill_children())
+        return;
+    mproc__supervise_free_fds();
+    if (!kill_children())
+        kill_numbered();
+}
+
 void mproc__supervise_kill_all(void)
 {
-    const struct timespec nap = {.tv_nsec = LIST_AGAIN_NS};
     pid_t pid;
-    /* A dead child's own children have come here before it can be reaped: look again after each, until none
-     * is left. With no descriptor to look by, nobody may have been killed that a wait would be for. */
+    /* A dead child's own children have come here before it can be reaped: look again, until none is left. All that have
+     * ended are reaped first, as a look may be long. */
     do {
-        bool listed = kill_children();
+        kill_round();
         do
-            pid = waitpid(-1, NULL, listed ? 0 : WNOHANG);
+            pid = waitpid(-1, NULL, 0);
         while (pid < 0 && errno == EINTR);
-        if (pid == 0)
-            nanosleep(&nap, NULL);
+        while (pid > 0)
+            pid = waitpid(-1, NULL, WNOHANG);
     } while (pid >= 0);
 }

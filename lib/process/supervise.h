@@ -36,5 +36,8 @@ struct rusage;
 pid_t mproc__supervise_reap(int *ret_exit_code, struct rusage *ret_usage); /* exit code: -N for signal N */
 /* Kills every child of this process, also orphans that come while it does, and reaps them. */
 void mproc__supervise_kill_all(void);
+/* For a process that only kills yet: the standard descriptors go, and as many are allowed as may be. A set limit keeps nobody
+ * from looking for those whom it has to kill. In a signal handler, too. */
+void mproc__supervise_free_fds(void);
 
 #endif

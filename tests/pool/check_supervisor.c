@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -290,26 +291,60 @@ START_TEST(too_many_deaths_break_the_pool_and_say_so)
 }
 END_TEST
 
+static int task_parent(mproc_call *call)
+{
+    return mproc_call_return(call, mproc_int(getppid()));
+}
+
+/* The supervisor may open nothing more. */
+static int limit_supervisor(mproc_pool *pool)
+{
+    const struct rlimit few = {3, 3};
+    mproc_future *future = NULL;
+    mproc_variant pid;
+    if (mproc_pool_submit(pool, task_parent, MPROC_NONE, NULL, &future) < 0 ||
+        mproc_future_result(future, mproc_after_ms(support_ms(5000)), &pid) < 0)
+        return 5;
+    mproc_future_close(&future);
+    return prlimit((pid_t)pid.number, RLIMIT_NOFILE, &few, NULL) < 0 ? 6 : 0;
+}
+
+typedef struct ownership {
+    mproc_start start;
+    bool limited;
+} ownership;
+
 static int own_a_pool(void *context)
 {
+    const ownership *how = context;
     mproc_pool *pool = NULL;
     mproc_future *future = NULL;
-    if (mproc_pool_create(MPROC_WITH(mproc_pool_options, .start = *(mproc_start *)context, .workers = 2),
-                          &pool) < 0)
+    if (mproc_pool_create(MPROC_WITH(mproc_pool_options, .start = how->start, .workers = 2), &pool) < 0)
         return 1;
     if (mproc_pool_submit(pool, task_hang, MPROC_NONE, NULL, &future) < 0)
         return 2;
     if (!support_until(is_running, future, 5000))
         return 3;
-    raise(SIGKILL);
-    return 4;
+    int rc = how->limited ? limit_supervisor(pool) : 0;
+    if (rc == 0)
+        raise(SIGKILL);
+    return rc;
 }
 
 /* shows: DEATH-9 DEATH-10 */
 START_TEST(a_killed_owner_leaves_no_process)
 {
-    mproc_start start = METHOD;
-    ck_assert_int_eq(support_reap(support_fork(own_a_pool, &start), 10000), 256 + SIGKILL);
+    ownership how = {.start = METHOD};
+    ck_assert_int_eq(support_reap(support_fork(own_a_pool, &how), 10000), 256 + SIGKILL);
+    pools_await_gone();
+}
+END_TEST
+
+/* shows: DEATH-9 */
+START_TEST(nor_does_one_whose_supervisor_can_open_nothing)
+{
+    ownership how = {.start = METHOD, .limited = true};
+    ck_assert_int_eq(support_reap(support_fork(own_a_pool, &how), 10000), 256 + SIGKILL);
     pools_await_gone();
 }
 END_TEST
@@ -348,6 +383,8 @@ static void add(TCase *all)
     tcase_add_loop_test(all, a_killed_tasks_children_are_killed, METHODS_FIRST, METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, too_many_deaths_break_the_pool_and_say_so, METHODS_FIRST, METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_killed_owner_leaves_no_process, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, nor_does_one_whose_supervisor_can_open_nothing, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_program_may_end_without_closing_its_pool, METHODS_FIRST, METHODS);
 }
 

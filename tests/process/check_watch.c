@@ -268,6 +268,44 @@ START_TEST(a_nursery_without_a_free_descriptor_lets_nobody_outlive_the_owner_eit
 }
 END_TEST
 
+static int forks_another(mproc_call *call)
+{
+    if (fork() == 0) {
+        setsid();
+        return says_and_sleeps(call);
+    }
+    return sleeps(NULL);
+}
+
+/* It knows nothing of the orphans that come to it, and has to look for them. */
+static int owner_of_orphans(void *context)
+{
+    const owner *me = context;
+    const struct rlimit few = {(rlim_t)me->method, (rlim_t)me->method};
+    mproc_process *process;
+    if (mproc_process_start(forks_another, MPROC_ARGS(mproc_fd(me->write_fd)),
+                            MPROC_WITH(mproc_process_options, .start = MPROC_START_FORKSERVER),
+                            &process) != 0)
+        return 1;
+    if (prlimit(process->nursery->pid, RLIMIT_NOFILE, &few, NULL) < 0)
+        return 2;
+    return write(me->write_fd, "s", 1) == 1 ? sleeps(NULL) : 3;
+}
+
+/* shows: DEATH-9 */
+START_TEST(orphans_are_found_without_a_free_descriptor)
+{
+    gate said = gate_make();
+    owner me = {_i, said.write_fd};
+    pid_t pid = support_fork(owner_of_orphans, &me);
+    gate_await(&said);
+    gate_await(&said);
+    support_kill(pid);
+    ck_assert(support_until(nobody_is_left, NULL, LIMIT_MS));
+    gate_destroy(&said);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (mproc__process_main(&argc, &argv) < 0)
@@ -277,6 +315,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(who, a_watched_child_is_killed_and_not_another_with_its_pid, 0, 2);
     tcase_add_loop_test(who, a_child_is_watched_from_its_start_until_it_is_collected, MPROC_START_FORK,
                         MPROC_START_SPAWN + 1);
+    tcase_add_loop_test(who, orphans_are_found_without_a_free_descriptor, 0, 4); /* the limit */
     TCase *cost = support_case(suite, "cost");
     tcase_add_test(cost, a_start_by_fork_does_not_wake_the_nursery);
     TCase *older = support_case(suite, "older kernels");
