@@ -160,8 +160,9 @@ MPROC_API int  mproc_register(const char *name, mproc_fn *fn);
 MPROC_API void mproc_process_close(mproc_process **process);
 
 /* Waits for the end; any number of times. *ret_exit_code (may be NULL): what the function returned or exit
- * was given, -N when signal N ended it. -ETIMEDOUT: it runs. MPROC_EUNKNOWN: it has ended, the code was taken
- * by another (above) or it is the parent. MPROC_ESTATE: this process itself. */
+ * was given, -N when signal N ended it. -ETIMEDOUT: it runs; or, of one by forkserver and of a program, the nursery, which is
+ * to tell, is stopped (else it tells an end some microseconds later, for which join waits though the deadline has passed).
+ * MPROC_EUNKNOWN: it has ended, the code was taken by another (above) or it is the parent. MPROC_ESTATE: this process itself. */
 MPROC_API int  mproc_process_join(mproc_process *process, mproc_deadline deadline, int *ret_exit_code);
 
 MPROC_API bool mproc_process_is_alive(const mproc_process *process);   /* false also for a wrong handle */

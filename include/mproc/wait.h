@@ -54,8 +54,8 @@ typedef enum mproc_wait_mode { MPROC_WAIT_ANY, MPROC_WAIT_ALL, MPROC_WAIT_FIRST_
 /* Waits until one of the items is ready (all: until each has been; first failure: until each has been or one of them is a
  * future that failed or a process whose exit code is not 0; a cancelled future did not fail), and says of each in its `ready`
  * and of how many in *ret_count, which may be NULL. What stands in the list twice is told twice. Ready: the call that the item
- * is for would not wait; that may be an error or the end. Of a connection whose message has only begun to come, of a listener, of
- * a waitset and of a process by forkserver it may come early: try with MPROC_NOW. A deadline in the past looks once. Signals do not shorten the wait. No items: ANY waits to the
+ * is for would not wait; that may be an error or the end. Of a connection whose message has only begun to come, of a listener and
+ * of a waitset it may come early: try with MPROC_NOW. A deadline in the past looks once. Signals do not shorten the wait. No items: ANY waits to the
  * deadline, the others are done at once. Any number of items, descriptors of any number.
  * -ETIMEDOUT: none was ready (the others: not each); `ready` and *ret_count are written all the same, and the story says how
  * many of how many are not ready. Other errors leave them alone,

@@ -115,7 +115,7 @@ static int child_died(void)
                        "not come to mproc_init)");
 }
 
-static bool is_stopped(pid_t pid)
+bool mproc__boot_stopped(pid_t pid)
 {
     mproc__process_view view;
     return mproc__process_view_get(pid, &view) == 0 && view.state == 'T';
@@ -127,7 +127,7 @@ int mproc__boot_wait(int socket, short events, int pidfd, pid_t unless_stopped)
     for (int count; (count = poll(items, 2, unless_stopped > 0 ? STOPPED_LOOK_MS : -1)) <= 0;) {
         if (count < 0 && errno != EINTR)
             return mproc__fail(-errno, "start: poll: %s", mproc_strerror(-errno));
-        if (count == 0 && is_stopped(unless_stopped))
+        if (count == 0 && mproc__boot_stopped(unless_stopped))
             return mproc__fail(-EAGAIN, "start: pid %d is stopped on its way", (int)unless_stopped);
     }
     /* What the child said before it ended counts. The kernel looks at one after the other, and a short child may speak and

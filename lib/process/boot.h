@@ -69,6 +69,8 @@ int mproc__boot_pair_own(int type, int ret_sockets[2]); /* and noted: own_fds.h 
 void mproc__boot_self(const mproc__launch_options *options, mproc__self *ret_self);
 int mproc__boot_pack(const mproc__launch_options *options, mproc__boot_load *ret_load);
 void mproc__boot_load_clear(mproc__boot_load *load, bool received);
+/* Who is to answer does not before it goes on: SIGSTOP. */
+bool mproc__boot_stopped(pid_t pid);
 /* Waits for the socket to be ready for `events`: 0, or MPROC_EDIED: pidfd (-1: nobody is watched) has ended
  * first; -EAGAIN: the process `unless_stopped` (0: none) is stopped. */
 int mproc__boot_wait(int socket, short events, int pidfd, pid_t unless_stopped);

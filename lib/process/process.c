@@ -13,6 +13,7 @@
 
 #include "platform/platform.h"
 #include "platform/story.h"
+#include "process/boot.h"
 #include "process/family.h"
 #include "process/leash.h"
 #include "process/own_fds.h"
@@ -20,8 +21,9 @@
 
 enum {
     TAKEN_NAPS = 5000,
-    TAKEN_NAP_NS = 100000
-}; /* half a second or more: the child may be waiting for a CPU */
+    TAKEN_NAP_NS = 100000, /* half a second or more: the child may be waiting for a CPU */
+    TOLD_MS = 500
+};
 
 bool mproc__process_runs(const mproc_process *process)
 {
@@ -183,6 +185,18 @@ static int thread_wait(mproc_process *process, mproc_deadline deadline)
     return 0;
 }
 
+/* The nursery's word first: who waits for the kernel's is woken twice. It has none of a child that outlived it. The kernel's
+ * word is there some microseconds earlier, and wakes who waits for many: to that one the child has ended, so the nursery,
+ * which is awake by now, is waited for beyond the deadline. Not one that is stopped; TOLD_MS is for one that is frozen. */
+static int served_wait(mproc_process *process, mproc_deadline deadline)
+{
+    mproc__nursery *nursery = process->nursery;
+    int rc = mproc__nursery_await(nursery, process->slot, &process->collected, deadline);
+    if (rc == -ETIMEDOUT && !mproc__process_runs(process) && !mproc__boot_stopped(nursery->pid))
+        rc = mproc__nursery_await(nursery, process->slot, &process->collected, mproc_after_ms(TOLD_MS));
+    return rc;
+}
+
 int mproc__process_wait(mproc_process *process, mproc_deadline deadline)
 {
     if (atomic_load_explicit(&process->collected, memory_order_acquire))
@@ -192,10 +206,8 @@ int mproc__process_wait(mproc_process *process, mproc_deadline deadline)
     if (process->kind == MPROC__PROCESS_CHILD)
         return mproc__guard_wait(process->pidfd, deadline);
     bool served = process->kind == MPROC__PROCESS_SERVED;
-    /* The nursery's word first: who waits for the kernel's is woken twice. It has none of a child that outlived it. The
-     * slot may be another child's when this one has been collected meanwhile, which has ended then, too. */
-    int rc =
-        served ? mproc__nursery_await(process->nursery, process->slot, &process->collected, deadline) : 0;
+    int rc = served ? served_wait(process, deadline) : 0;
+    /* The slot may be another child's when this one has been collected meanwhile, which has ended then, too. */
     if (rc < 0 || (served && mproc__nursery_reaped(process->nursery, process->slot)))
         return rc;
     return mproc__fd_poll(process->pidfd, POLLIN, deadline);

@@ -294,5 +294,9 @@ int mproc_process_communicate(mproc_process *process, const mproc_communicate_op
         pipe_signal_restore(&previous, was_pending);
         free(of.scratch);
     }
-    return rc == 0 || rc == -ETIMEDOUT ? rc : mproc__handle_story(&process->handle, rc);
+    if (rc == -ETIMEDOUT)
+        return mproc__handle_fail(&process->handle, rc,
+                                  "communicate: program %s (pid %d) has not come to its end", process->name,
+                                  (int)process->pid);
+    return rc == 0 ? rc : mproc__handle_story(&process->handle, rc);
 }

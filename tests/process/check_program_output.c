@@ -94,6 +94,7 @@ START_TEST(at_the_deadline_what_came_is_kept_and_it_goes_on)
     ck_assert_int_eq(
         mproc_process_communicate(process, TALK(.input = "more\n", .input_bytes = 5), mproc_after_ms(50)),
         -ETIMEDOUT);
+    ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_error_of(process)), "has not come to its end"));
     ck_assert_str_eq(output_of(process, 1), "begun\n");
     ck_assert(mproc_process_is_alive(process));
     ck_assert_int_eq(mproc_process_communicate(process, TALK(.input = "more\n", .input_bytes = 4), MPROC_NOW),

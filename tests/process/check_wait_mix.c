@@ -3,6 +3,7 @@
 #include "platform/base.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <mproc/connection.h>
@@ -139,6 +140,60 @@ static int waits_at_a_gate(mproc_call *call)
 {
     return gate_pass(call, 0);
 }
+
+enum { ENDS = 50, END_CODE = 3 };
+
+static int fails_at_a_gate(mproc_call *call)
+{
+    (void)gate_pass(call, 0);
+    return END_CODE;
+}
+
+/* The kernel wakes the waiter of a forkserver child before the nursery has told how the child ended. */
+START_TEST(what_a_wait_calls_ended_is_joined_without_waiting)
+{
+    warm();
+    for (int i = 0; i < ENDS; i++) {
+        int code = -1000;
+        gate go = gate_make();
+        mproc_process *child = start(_i, fails_at_a_gate, MPROC_ARGS(mproc_fd(go.read_fd)));
+        mproc_wait_item item = {.handle = child};
+        if (i % 2 == 0 || _i == MPROC_START_THREAD)
+            gate_open(&go);
+        else
+            ck_assert_int_eq(mproc_process_signal(child, SIGKILL), 0);
+        ck_assert_int_eq(mproc_wait(&item, 1, MPROC_WAIT_ANY, soon(), NULL), 0);
+        ck_assert(!mproc_process_is_alive(child));
+        ck_assert_int_eq(mproc_process_join(child, MPROC_NOW, &code), 0);
+        ck_assert_int_eq(code, i % 2 == 0 || _i == MPROC_START_THREAD ? END_CODE : -SIGKILL);
+        mproc_process_close(&child);
+        gate_destroy(&go);
+    }
+}
+END_TEST
+
+START_TEST(a_wait_for_the_first_failure_sees_that_of_a_process_by_each_method)
+{
+    warm();
+    gate never = gate_make();
+    mproc_process *stays = start(_i, waits_at_a_gate, MPROC_ARGS(mproc_fd(never.read_fd)));
+    for (int i = 0; i < ENDS; i++) {
+        size_t count;
+        gate go = gate_make();
+        mproc_process *child = start(_i, fails_at_a_gate, MPROC_ARGS(mproc_fd(go.read_fd)));
+        mproc_wait_item items[] = {{.handle = stays}, {.handle = child}};
+        gate_open(&go);
+        ck_assert_int_eq(mproc_wait(items, 2, MPROC_WAIT_FIRST_FAILURE, soon(), &count), 0);
+        ck_assert_uint_eq(count, 1);
+        mproc_process_close(&child);
+        gate_destroy(&go);
+    }
+    gate_open(&never);
+    ck_assert_int_eq(join(stays), 0);
+    mproc_process_close(&stays);
+    gate_destroy(&never);
+}
+END_TEST
 
 /* shows: WAIT-04 */
 START_TEST(the_end_of_a_process_is_waited_for_beside_connections)
@@ -311,6 +366,9 @@ int main(int argc, char **argv)
     tcase_add_test(mix, plain_sockets_and_descriptors_are_waited_for_beside_connections);
     tcase_add_test(mix, with_nothing_ready_the_wait_lasts_and_then_tells_of_the_one_with_data);
     tcase_add_loop_test(mix, the_end_of_a_process_is_waited_for_beside_connections, FIRST_METHOD,
+                        ALL_METHODS);
+    tcase_add_loop_test(mix, what_a_wait_calls_ended_is_joined_without_waiting, FIRST_METHOD, ALL_METHODS);
+    tcase_add_loop_test(mix, a_wait_for_the_first_failure_sees_that_of_a_process_by_each_method, FIRST_METHOD,
                         ALL_METHODS);
     tcase_add_loop_test(mix, an_event_that_a_child_sets_is_waited_for_beside_its_end, FIRST_METHOD,
                         ALL_METHODS);
