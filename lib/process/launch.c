@@ -168,9 +168,14 @@ static int launch_undo(launch *child, int code)
     }
     if (child->pidfd >= 0)
         mproc__own_fd_close(child->pidfd);
+    return code;
+}
+
+static int launch_lost(launch *child, int code)
+{
     if (code == MPROC_EDIED)
         mproc__fail_number(MPROC_ERROR_PID, child->pid);
-    return code;
+    return launch_undo(child, code);
 }
 
 /* A pidfd by which it can be ended. */
@@ -189,7 +194,7 @@ static int launch_finish(const mproc__launch_options *options, const mproc__boot
 {
     int rc = launch_identify(child);
     if (rc < 0)
-        return launch_undo(child, rc);
+        return launch_lost(child, rc);
     /* It may have ended, and its pid may be another's: then it will not report, and nothing is asked for. */
     if (options->ret_leash)
         (void)mproc__leash_tie(child->pid, child->leash);
@@ -205,7 +210,7 @@ static int launch_finish(const mproc__launch_options *options, const mproc__boot
         rc = said < 0 ? said : rc;
     }
     if (rc < 0)
-        return launch_undo(child, rc);
+        return launch_lost(child, rc);
     mproc__own_fd_close(child->socket);
     if (child->leash[0] >= 0 && mproc__leash_make(child->leash))
         memcpy(options->ret_leash, child->leash, sizeof child->leash);
