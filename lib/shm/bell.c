@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "platform/base.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -85,9 +87,26 @@ void mproc__bell_close(mproc__bell *bell)
     bell->shared = NULL;
 }
 
+/* Code that closes descriptors it does not know of may have closed ours, and what it opened next has the number. All eventfds
+ * are one inode, so one of the program's own is not told from ours. Not asked at each ring: that would double its cost. */
+static bool is_eventfd(int fd)
+{
+    static const char eventfds[] = "anon_inode:[eventfd]";
+    char path[64], target[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(path, target, sizeof target);
+    if (length < 0) /* closed, or no /proc */
+        return fcntl(fd, F_GETFD) >= 0;
+    return length == (ssize_t)sizeof eventfds - 1 && memcmp(target, eventfds, sizeof eventfds - 1) == 0;
+}
+
 int mproc__bell_pack(const mproc__bell *bell, mproc__parcel *parcel)
 {
-    return bell->shared ? mproc__parcel_add_fd(parcel, bell->fd) : 0;
+    if (!bell->shared)
+        return 0;
+    if (!is_eventfd(bell->fd))
+        return mproc__fail(MPROC_ECANNOTCROSS, "a pollable object's second descriptor was closed by others");
+    return mproc__parcel_add_fd(parcel, bell->fd);
 }
 
 int mproc__bell_unpack(mproc__bell *bell, mproc__parcel *parcel)

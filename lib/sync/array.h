@@ -30,7 +30,8 @@ typedef struct mproc__array_shared {
 
 /* A file and how its items are mapped here. fd -1: there is none. */
 typedef struct mproc__array_file {
-    int fd; /* the array's */
+    int fd;                 /* the array's */
+    uint64_t device, inode; /* of the mapped file, to know it again */
     mproc_array_access access;
     uint64_t offset_bytes;
     unsigned char *map; /* whole pages */
@@ -79,6 +80,8 @@ void mproc__array_beside(const mproc__array_file *file);
 int mproc__array_file_map(mproc__array_file *file, size_t size_bytes, unsigned char **ret_data);
 /* Unmaps it and closes the descriptor. */
 void mproc__array_file_drop(mproc__array_file *file);
+/* Its descriptor, for another process. MPROC_ECANNOTCROSS: it is not there any more. */
+int mproc__array_file_lend(const mproc__array_file *file, mproc__parcel *parcel);
 int mproc__array_file_pack(const mproc__array_file *file, mproc__parcel *parcel);
 enum { MPROC__ARRAY_FILE_BYTES = 10 };
 /* From that many bytes; the descriptor was taken before. */

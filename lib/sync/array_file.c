@@ -16,11 +16,13 @@
 /* ---- mapped ---- */
 
 /* The file as long as needed now: it may have been cut since it was opened, or packed. */
-static int file_check(const mproc__array_file *file, uint64_t size_bytes)
+static int file_check(mproc__array_file *file, uint64_t size_bytes)
 {
     struct stat now;
     if (fstat(file->fd, &now) < 0)
         return mproc__fail(-errno, "the array's file: %s", mproc_strerror(-errno));
+    file->device = now.st_dev;
+    file->inode = now.st_ino;
     uint64_t length = (uint64_t)now.st_size;
     if (file->offset_bytes > length || size_bytes > length - file->offset_bytes)
         return mproc__fail(-ERANGE, "the file has %llu bytes, and the items end at %llu",
@@ -46,12 +48,23 @@ int mproc__array_file_map(mproc__array_file *file, size_t size_bytes, unsigned c
     return 0;
 }
 
+/* 1: the descriptor is the file's; 0: another's. Code that closes descriptors it does not know of may have closed it, and what
+ * it opened next has the number. -errno: it cannot be looked at, and is nobody's or ours. */
+static int file_same(const mproc__array_file *file)
+{
+    struct stat now;
+    if (fstat(file->fd, &now) < 0)
+        return -errno;
+    return now.st_dev == file->device && now.st_ino == file->inode;
+}
+
 void mproc__array_file_drop(mproc__array_file *file)
 {
     if (file->fd < 0)
         return;
     munmap(file->map, file->map_bytes);
-    close(file->fd);
+    if (file_same(file) != 0)
+        close(file->fd);
 }
 
 int mproc_array_flush(mproc_array *array)
@@ -68,6 +81,13 @@ int mproc_array_flush(mproc_array *array)
 }
 
 /* ---- given to other processes ---- */
+
+int mproc__array_file_lend(const mproc__array_file *file, mproc__parcel *parcel)
+{
+    if (file_same(file) <= 0)
+        return mproc__fail(MPROC_ECANNOTCROSS, "the array's file: its descriptor was closed by others");
+    return mproc__parcel_add_fd(parcel, file->fd);
+}
 
 typedef struct __attribute__((packed)) packed_file {
     uint8_t version, access;

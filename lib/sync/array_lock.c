@@ -83,7 +83,7 @@ int mproc__array_pack(mproc__handle *handle, mproc__parcel *parcel)
 {
     mproc_array *array = mproc__array_of(handle);
     mproc_lock *given = atomic_load(&array->given);
-    int code = array->file.fd >= 0 ? mproc__parcel_add_fd(parcel, array->file.fd) : 0;
+    int code = array->file.fd >= 0 ? mproc__array_file_lend(&array->file, parcel) : 0;
     if (code == 0)
         code = mproc__noun_pack(array->segment, parcel);
     if (code == 0 && array->file.fd >= 0)

@@ -98,6 +98,27 @@ START_TEST(without_the_option_a_bell_is_silent)
 }
 END_TEST
 
+/* As after close_range(3, ~0), when the program then opens a file of its own. */
+START_TEST(a_file_that_has_the_number_of_a_bells_by_now_is_given_to_nobody)
+{
+    mproc__parcel parcel = {.allow_fds = true};
+    make(_i, true);
+    ck_assert_int_eq(mproc__bell_pack(&bell, &parcel), 0);
+    ck_assert_uint_eq(parcel.fd_count, 1);
+    int ours = dup(bell.fd), other = open("/dev/null", O_RDWR | O_CLOEXEC);
+    ck_assert_int_eq(dup2(other, bell.fd), bell.fd);
+    ck_assert_int_eq(mproc__bell_pack(&bell, &parcel), MPROC_ECANNOTCROSS);
+    close(bell.fd);
+    ck_assert_int_eq(mproc__bell_pack(&bell, &parcel), MPROC_ECANNOTCROSS);
+    ck_assert_uint_eq(parcel.fd_count, 1);
+    ck_assert_int_eq(dup2(ours, bell.fd), bell.fd);
+    close(ours);
+    close(other);
+    mproc__parcel_clear(&parcel, false);
+    drop();
+}
+END_TEST
+
 /* ---- others ---- */
 
 static int polls_quiets_and_rings(void *parents_fd)
@@ -324,6 +345,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(edges, without_the_option_a_bell_is_silent, 0, 2);
     tcase_add_loop_test(edges, threads_that_ask_at_once_get_one_descriptor, 0, 2);
     tcase_add_loop_test(edges, no_ring_is_lost_between_a_look_and_a_poll, 0, 2);
+    tcase_add_loop_test(edges, a_file_that_has_the_number_of_a_bells_by_now_is_given_to_nobody, 0, 2);
     tcase_add_test(edges, without_memory_or_descriptors_there_is_no_bell);
     TCase *others = support_case(suite, "others");
     tcase_add_test(others, each_process_has_edges_of_its_own);

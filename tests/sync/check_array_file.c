@@ -13,6 +13,7 @@
 #include "data/parcel.h"
 #include "sync/array_common.h"
 #include "support/faultloop.h"
+#include "sync/array.h"
 #include "sync/nouns.h"
 
 enum { NUMBERS = 5000 };
@@ -359,6 +360,24 @@ START_TEST(a_file_that_was_cut_is_refused_where_it_arrives)
 }
 END_TEST
 
+/* As after close_range(3, ~0), when the program then opens a file of its own. */
+START_TEST(a_file_that_has_the_number_of_the_arrays_by_now_is_given_to_nobody)
+{
+    mproc__parcel parcel = {0};
+    file_make(0, NUMBERS);
+    ck_assert_int_eq(opened(0, NULL), 0);
+    int number = array->file.fd;
+    int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(dup2(other, number), number);
+    ck_assert_int_eq(mproc__parcel_pack(&parcel, true, MPROC_V(array)), MPROC_ECANNOTCROSS);
+    ck_assert_uint_eq(parcel.fd_count, 0);
+    mproc__parcel_clear(&parcel, false);
+    drop();
+    ck_assert_int_eq(close(number), 0);
+    close(other);
+}
+END_TEST
+
 /* ---- what the system refuses ---- */
 
 typedef struct fault_scene {
@@ -433,6 +452,7 @@ int main(int argc, char **argv)
     tcase_add_test(tests, a_copy_is_an_array_of_its_own);
     tcase_add_test(tests, what_is_no_file_of_such_items_is_refused);
     tcase_add_test(tests, a_file_that_was_cut_is_refused_where_it_arrives);
+    tcase_add_test(tests, a_file_that_has_the_number_of_the_arrays_by_now_is_given_to_nobody);
     TCase *faults = support_case(suite, "faults");
     tcase_set_timeout(faults, support_ms(60000) / 1000);
     tcase_add_test(faults, whatever_fails_while_it_is_opened_leaves_nothing);
