@@ -32,7 +32,7 @@
  *   a file   that file            yes, the file does   as host:, descriptor and all; others open the file themselves
  *   unix:    not yet: MPROC_EPLACE
  *
- * An array on this host costs its items and 10.2 KiB, in whole pages (so 12 KiB at least), and one descriptor. */
+ * An array on this host costs its items and 18.2 KiB, in whole pages (so 20 KiB at least), and one descriptor. */
 #ifndef MPROC_ARRAY_H
 #define MPROC_ARRAY_H
 

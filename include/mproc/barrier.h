@@ -32,7 +32,7 @@
  *   unix:    not yet: MPROC_EPLACE
  *
  * A stopped party is not dead: the others wait for it to their deadlines. A handle that is closed while another thread waits on
- * it lasts until that wait has ended. A barrier of this host costs 12 KiB, 8 bytes a party, and one descriptor. */
+ * it lasts until that wait has ended. A barrier of this host costs 20 KiB, 8 bytes a party, and one descriptor. */
 #ifndef MPROC_BARRIER_H
 #define MPROC_BARRIER_H
 
@@ -61,7 +61,7 @@ MPROC_API void mproc_barrier_close(mproc_barrier **barrier);
 
 /* This process is a party from now until it closes the barrier: if it ends before that, however, the barrier breaks, also
  * between two waits. Again: nothing. Threads share one fate: in thread: it does nothing.
- * MPROC_ELIMIT: 250 processes use it already. -ECHILD, -EINVAL, -ENOMEM. */
+ * MPROC_ELIMIT: 248 processes use it already. -ECHILD, -EINVAL, -ENOMEM. */
 MPROC_API int  mproc_barrier_join(mproc_barrier *barrier);
 /* Arrives and waits for the rest of the round. ret_index (or NULL): 0 to parties - 1, another one for each party of a round.
  * 0: the round is complete.
@@ -70,7 +70,7 @@ MPROC_API int  mproc_barrier_join(mproc_barrier *barrier);
  * the last to arrive, and else has no effect; only the last one whose action another party runs just then breaks it. The same
  * answer, without effect, to one party too many.
  * What the action answered, from the wait that ran it, if negative; -ECANCELED if positive. The others: MPROC_EBROKEN.
- * MPROC_ELIMIT: 250 processes use it already. -ECHILD, -EINVAL, -ENOMEM. MPROC_ECORRUPT: its memory was overwritten. */
+ * MPROC_ELIMIT: 248 processes use it already. -ECHILD, -EINVAL, -ENOMEM. MPROC_ECORRUPT: its memory was overwritten. */
 MPROC_API int  mproc_barrier_wait(mproc_barrier *barrier, mproc_deadline deadline, unsigned *ret_index);
 /* Breaks it, for present and future waits. 0, also if it was broken. MPROC_ELIMIT, -ECHILD, -EINVAL, -ENOMEM. */
 MPROC_API int  mproc_barrier_abort(mproc_barrier *barrier);

@@ -32,7 +32,7 @@
  *
  * A given lock goes with its condition wherever that is given. In shm: places a condition has its own: who opens its file
  * could not find another. At most 240 waits at a time in one condition. A handle that is closed while another thread waits
- * on it lasts until that wait has ended. A condition of this host costs 16 KiB and one descriptor. */
+ * on it lasts until that wait has ended. A condition of this host costs 24 KiB and one descriptor. */
 #ifndef MPROC_CONDITION_H
 #define MPROC_CONDITION_H
 
@@ -69,7 +69,7 @@ MPROC_API mproc_lock *mproc_condition_lock(mproc_condition *condition);
  * is not told; if it was, the notification is used up.
  * -ETIMEDOUT: not notified by the deadline; with MPROC_NOW or a past one the lock is given up and taken again all the same.
  * -EINTR: a signal handler asked for it by mproc_interrupt.
- * -EPERM: this thread does not hold the lock; nothing happened. MPROC_ELIMIT: 240 others wait, or 250 processes use it; nothing
+ * -EPERM: this thread does not hold the lock; nothing happened. MPROC_ELIMIT: 240 others wait, or 248 processes use it; nothing
  * happened. -ECHILD: of the home thread, made before a fork; nothing happened. -EINVAL: no condition.
  * MPROC_EPOISONED: an owner of the lock died, and the lock is a poisoned one: NOT held. MPROC_ECORRUPT: NOT held. */
 MPROC_API int  mproc_condition_wait(mproc_condition *condition, mproc_deadline deadline);
@@ -78,7 +78,7 @@ MPROC_API int  mproc_condition_wait(mproc_condition *condition, mproc_deadline d
  * mproc_condition_wait, without asking again; -EINVAL: no fn. */
 MPROC_API int  mproc_condition_wait_for(mproc_condition *condition, mproc_condition_fn *fn, void *context, mproc_deadline deadline);
 /* Ends the `count` oldest waits (UINT_MAX: all; 0: none), as soon as each can have the lock. 0, however many waited.
- * -EPERM: this thread does not hold the lock. MPROC_ELIMIT: 250 processes use the condition. -ECHILD, -EINVAL. */
+ * -EPERM: this thread does not hold the lock. MPROC_ELIMIT: 248 processes use the condition. -ECHILD, -EINVAL. */
 MPROC_API int  mproc_condition_notify(mproc_condition *condition, unsigned count);
 
 /* In a signal handler: ends the wait or wait_for of any condition that this thread is in, with -EINTR and the lock held again, as

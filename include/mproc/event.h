@@ -22,8 +22,8 @@
  *   shm:     a file in /dev/shm   yes, while in use     the same, and whoever may open the file; not pollable
  *   unix:    MPROC_EPLACE
  *
- * A signal does not interrupt wait; its deadline does. Events of this host cost 12 KiB and one descriptor each (pollable ones
- * two). Up to 250 processes set, clear or wait for one event: more get MPROC_ELIMIT. */
+ * A signal does not interrupt wait; its deadline does. Events of this host cost 20 KiB and one descriptor each (pollable ones
+ * two). Up to 248 processes set, clear or wait for one event: more get MPROC_ELIMIT. */
 #ifndef MPROC_EVENT_H
 #define MPROC_EVENT_H
 
@@ -48,14 +48,14 @@ MPROC_API MPROC_CHECK int mproc_event_open(mproc_place *place, const char *name,
 /* Drops this handle, never the event that others use. NULL and a pointer to NULL do nothing. */
 MPROC_API void mproc_event_close(mproc_event **event);
 
-/* 0, also when it was set already. MPROC_ELIMIT: 250 processes use it. -ECHILD, -EINVAL. */
+/* 0, also when it was set already. MPROC_ELIMIT: 248 processes use it. -ECHILD, -EINVAL. */
 MPROC_API int  mproc_event_set(mproc_event *event);
 /* 0, also when it was not set. Those whom the last set released stay released. Errors as set. */
 MPROC_API int  mproc_event_clear(mproc_event *event);
 /* At this instant; false also for what is no event. */
 MPROC_API bool mproc_event_is_set(const mproc_event *event);
 /* 0: it is set, or was set since the call began. -ETIMEDOUT (MPROC_NOW: it is not set). MPROC_ELIMIT: it would have to
- * wait, and 250 processes use it. -ECHILD, -EINVAL. */
+ * wait, and 248 processes use it. -ECHILD, -EINVAL. */
 MPROC_API int  mproc_event_wait(mproc_event *event, mproc_deadline deadline);
 
 MPROC_END_DECLS

@@ -3,7 +3,7 @@
  *
  *     mproc_explain(stderr);              // why does nothing move?
  *
- *     [1] lock "jobs", 12 KiB of anonymous memory
+ *     [1] lock "jobs", 20 KiB of anonymous memory
  *           open in   4711 worker, 4712 worker
  *           held by   4711 worker, thread 4711, owner, STOPPED
  *           waiting   4712 worker, thread 4712, to acquire, 12.3 s

@@ -24,7 +24,7 @@
  *   unix:    managerd             yes                   whoever may open the place
  *
  * A signal does not interrupt acquire on thread:, host: and shm:; its deadline does. The owner's death is seen at once. A stopped
- * owner (SIGSTOP, a debugger) is not dead: it holds. Locks of this host cost 12 KiB and one descriptor each. */
+ * owner (SIGSTOP, a debugger) is not dead: it holds. Locks of this host cost 20 KiB and one descriptor each. */
 #ifndef MPROC_LOCK_H
 #define MPROC_LOCK_H
 

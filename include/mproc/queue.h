@@ -62,7 +62,7 @@
  * mapped for good.
  *
  * Errors that every call may have: -EINVAL: no open queue, or a wrong argument. MPROC_ECORRUPT: its memory was overwritten
- * (found before anything is done with it). MPROC_ELIMIT: more than 250 processes use it. -ECHILD: see (2). */
+ * (found before anything is done with it). MPROC_ELIMIT: more than 248 processes use it. -ECHILD: see (2). */
 #ifndef MPROC_QUEUE_H
 #define MPROC_QUEUE_H
 

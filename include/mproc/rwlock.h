@@ -30,8 +30,8 @@
  *   shm:     a file in /dev/shm   yes, while in use     the same, and whoever may open the file
  *   unix:    not yet: MPROC_EPLACE
  *
- * Readers of one process share a counter, those of different processes share nothing while nobody writes. At most 250
- * processes use one at a time. Each costs 20 KiB and one descriptor. */
+ * Readers of one process share a counter, those of different processes share nothing while nobody writes. At most 248
+ * processes use one at a time. Each costs 36 KiB and one descriptor. */
 #ifndef MPROC_RWLOCK_H
 #define MPROC_RWLOCK_H
 
@@ -60,7 +60,7 @@ MPROC_API void mproc_rwlock_close(mproc_rwlock **rwlock);
  * 0: held. MPROC_RECOVERED: held, and a writer died before: what it guards may be half changed; mproc_error_of(rwlock) has
  * the text and MPROC_ERROR_PID. Negative: not held.
  * -ETIMEDOUT: somebody writes or waits to write (MPROC_NOW: try). -EDEADLK: this thread writes. MPROC_EPOISONED: a writer
- * died and nobody repaired it yet. MPROC_ELIMIT: 250 processes use it. -EAGAIN: 32767 threads of this process read.
+ * died and nobody repaired it yet. MPROC_ELIMIT: 248 processes use it. -EAGAIN: 32767 threads of this process read.
  * -ENOMEM. -ECHILD: of the home thread, made before a fork. MPROC_ENAMESPACE: inherited by a process of another pid or
  * time namespace. -EINVAL: no rwlock. MPROC_ECORRUPT: its memory was overwritten. */
 MPROC_API MPROC_CHECK int mproc_rwlock_acquire_read(mproc_rwlock *rwlock, mproc_deadline deadline);

@@ -34,8 +34,8 @@
  * A release wakes all who wait, and as many go on as there are permits: whoever comes first, an acquire that has not waited
  * as well. No order is promised. A signal does not interrupt acquire; its deadline does.
  * A stopped process (SIGSTOP, a debugger) is not dead: what it holds it holds; stopped in the middle of acquire, it may hold
- * up the acquires of others, to their deadlines. Semaphores of this host cost 12 KiB and one
- * descriptor each. Up to 250 processes use one: more get MPROC_ELIMIT. */
+ * up the acquires of others, to their deadlines. Semaphores of this host cost 20 KiB and one
+ * descriptor each. Up to 248 processes use one: more get MPROC_ELIMIT. */
 #ifndef MPROC_SEMAPHORE_H
 #define MPROC_SEMAPHORE_H
 
@@ -68,7 +68,7 @@ MPROC_API MPROC_CHECK int mproc_semaphore_open_posix(const char *name, mproc_sem
  * process holds by it. NULL and a pointer to NULL do nothing. */
 MPROC_API void mproc_semaphore_close(mproc_semaphore **semaphore);
 
-/* 0: one permit is the caller's. -ETIMEDOUT: none was free (MPROC_NOW: try). MPROC_ELIMIT: 250 other processes use it; who got
+/* 0: one permit is the caller's. -ETIMEDOUT: none was free (MPROC_NOW: try). MPROC_ELIMIT: 248 other processes use it; who got
  * one can also release. -ECHILD: of the home thread, made before a fork. -EINVAL: no semaphore. MPROC_ECORRUPT: its memory was overwritten. */
 MPROC_API MPROC_CHECK int mproc_semaphore_acquire(mproc_semaphore *semaphore, mproc_deadline deadline);
 /* Gives back `count` permits at once (posix: one after the other), or none.

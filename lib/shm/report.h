@@ -6,7 +6,7 @@
 #include "shm/explain.h"
 
 enum {
-    MPROC__REPORT_HOLDERS = 512, /* told apart; more are counted. A segment has 250 participants */
+    MPROC__REPORT_HOLDERS = 512, /* told apart; more are counted. A segment has 248 participants */
     MPROC__REPORT_AS_BYTES = 32,
     MPROC__REPORT_STATE_BYTES = 512 /* of all state lines of an object */
 };

@@ -36,8 +36,9 @@ enum {
     MPROC__SWEEP_MS = 10,
     MPROC__WAITERS = 128, /* threads whose waiting explain can tell of */
     MPROC__LABEL_BYTES = 256,
-    /* Participants of one segment; row + 1 is kept in 8 bits. An unused row costs 64 bytes, and no time but at creation. */
-    MPROC__ROWS = 250
+    /* Participants of one segment; row + 1 is kept in 8 bits. An unused row costs 64 bytes, and no time but at creation.
+     * Enough for a pool's owner, supervisor and 240 workers; with two more a semaphore would be six pages. */
+    MPROC__ROWS = 248
 };
 
 typedef struct mproc__segment mproc__segment;
@@ -90,8 +91,8 @@ bool mproc__segment_sole(const mproc__segment *segment);
 mproc__segment *mproc__segment_at(const void *address, size_t length);
 
 void *mproc__segment_root(mproc__segment *segment);
-size_t mproc__segment_size(const mproc__segment *segment);      /* of the object area */
-int mproc__segment_fd(const mproc__segment *segment);           /* borrowed; -1 in a thread home */
+size_t mproc__segment_size(const mproc__segment *segment); /* of the object area */
+int mproc__segment_fd(const mproc__segment *segment);      /* borrowed; -1 in a thread home */
 /* The same, to be handed to another process. MPROC_ECANNOTCROSS: the program has closed it, and the number may be another
  * file's, which that process shall not get; or there is none. */
 int mproc__segment_fd_lend(const mproc__segment *segment, int *ret_fd);

@@ -43,6 +43,7 @@ typedef struct mproc__semaphore_shared {
      * between two stores cannot make them disagree. Read by anyone. A process that dies holding is found in its row. */
     _Alignas(64) _Atomic uint64_t held[MPROC__ROWS];
 } mproc__semaphore_shared;
+_Static_assert(sizeof(mproc__semaphore_shared) <= 2176, "five pages, with the header and the rows before it");
 
 typedef struct mproc__local_semaphore {
     mproc_semaphore base;

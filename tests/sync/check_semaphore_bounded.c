@@ -290,7 +290,9 @@ static int refused_for_want_of_a_row(void *unused)
         return 1;
     if (mproc_semaphore_release(semaphore, 1) != MPROC_ELIMIT)
         return 2;
-    return strstr(mproc_error_text(mproc_error_of(semaphore)), "250") ? 0 : 3;
+    char rows[16];
+    snprintf(rows, sizeof rows, " %d ", MPROC__ROWS);
+    return strstr(mproc_error_text(mproc_error_of(semaphore)), rows) ? 0 : 3;
 }
 
 START_TEST(a_process_that_finds_the_table_full_is_told)
