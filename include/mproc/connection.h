@@ -21,8 +21,9 @@
  * key itself never travels. Another key, or a key on one side only: MPROC_EAUTH at both, with the reason. Whoever failed waits
  * before its next try is answered: 50 ms, doubling to 800 ms, until it has not failed for 30 s; on a Unix socket each process
  * for itself, over TCP all of one address. Data is not encrypted; it stays in the kernel of this machine.
- * The first handshake with a key loads OpenSSL's libcrypto into the process: -ELIBACC where that is not to be had (a program
- * that gives up the sight of its libraries loads it before, by any connection with a key).
+ * The first open or listener with a key loads OpenSSL's libcrypto into the process: -ELIBACC where that is not to be had (a
+ * program that gives up the sight of its libraries loads it before, by any of both), also in a process that was forked while
+ * another thread loaded it; starts by fork wait for that thread.
  * Over TCP any user of the machine may knock, and the kernel does not tell who it is: the key is the only guard. A tcp:
  * listener without one serves everybody.
  *

@@ -111,6 +111,7 @@ typedef struct mproc_process_options {
  *                    does not have (set-user-ID, set-group-ID, file capabilities): who writes its environment could have any
  *                    function run with them
  *   MPROC_EFUNCTION  fn is no function of the program or of a library that the child has too, in this build or by name
+ *   -ELIBACC         fn's object has no build-id, and libcrypto, which makes one of its code, cannot be loaded
  *   MPROC_EDIED      the child ended on the way: killed, out of memory, or its main came not to mproc_init
  *   MPROC_ELIMIT     4096 children live        -ENAMETOOLONG  the name
  *   -EPERM           this process, or thread, is daemonic; programs (program.h) it may start

@@ -45,7 +45,8 @@ typedef struct mproc_server_options {
 /* Fixed limits: 8 addresses; 4096 waiting calls a client; 4 MiB of replies that a client does not read, then its requests
  * wait; 1 KiB for each message of the handshake; 255 bytes for a name; 2^31 entries in a container. */
 
-/* -EINVAL, -EACCES, -ENOENT, MPROC_EAUTH: the key (mproc_last_error says what is wrong with it). -EMFILE, -ENOMEM. */
+/* -EINVAL, -EACCES, -ENOENT, MPROC_EAUTH: the key (mproc_last_error says what is wrong with it). -ELIBACC: a key, and no
+ * libcrypto to compute with it. -EMFILE, -ENOMEM. */
 MPROC_API MPROC_CHECK int mproc_server_create(const mproc_server_options *options, mproc_server **ret_server);
 /* "unix:PATH" (mode 0600; a socket that nobody serves any more is replaced) or "unix:@NAME"; NULL: a socket in a private
  * directory. *ret_address (may be NULL) is the server's, until close. -EADDRINUSE: somebody serves there. -ENOTSOCK: the

@@ -15,6 +15,7 @@
 #include "channel/inet.h"
 #include "channel/stream.h"
 #include "data/parcel.h"
+#include "platform/digest.h"
 #include "platform/platform.h"
 
 struct mproc_connection {
@@ -209,7 +210,8 @@ int mproc__connection_key(const mproc_connection_options *options, mproc__key *r
     int rc = mproc__key_from_options(options->key, options->key_bytes, options->key_file, ret_key);
     if (rc == 0 && !ret_key->set)
         return mproc__fail(-EINVAL, "the program's key is asked for, and mproc_set_key has set none");
-    return rc;
+    /* Whoever cannot compute with it hears so now, and not after the other side, or in its stead. */
+    return rc == 0 ? mproc__digest_load() : rc;
 }
 
 /* Without a key nothing is waited for: the listener's own greeting is read when the first message is. */

@@ -11,6 +11,7 @@
 #include "channel/address.h"
 #include "channel/handshake.h"
 #include "manager/line.h"
+#include "platform/digest.h"
 #include "platform/platform.h"
 #include "platform/story.h"
 
@@ -164,7 +165,9 @@ static int line_connect(mproc__line *line, const char *address, const mproc__key
     line->address = strdup(address);
     if (!line->address)
         return mproc__fail(-ENOMEM, "no memory for a connection");
-    int rc = mproc__address_connect(address, deadline, &line->fd);
+    int rc = key && key->set ? mproc__digest_load() : 0;
+    if (rc == 0)
+        rc = mproc__address_connect(address, deadline, &line->fd);
     if (rc < 0)
         return rc;
     mproc__auth_init(&shake.auth, false, key);

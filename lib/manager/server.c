@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "manager/peer.h"
+#include "platform/digest.h"
 #include "platform/platform.h"
 #include "platform/story.h"
 
@@ -273,6 +274,8 @@ static int server_init(mproc_server *server, const mproc_server_options *options
     if (!server->key)
         return mproc__fail(-ENOMEM, "no memory for the key");
     int rc = mproc__key_from_options(options->key, options->key_bytes, options->key_file, server->key);
+    if (rc == 0 && server->key->set)
+        rc = mproc__digest_load(); /* and not at the first client, who would be told nothing */
     return rc < 0 ? rc : server_open(server);
 }
 

@@ -2,8 +2,8 @@
 /* HMAC-SHA-256 and SHA-1, by OpenSSL's libcrypto. L0.
  *
  * libcrypto is loaded at first use and not with the program. Its 90 relocated pages and five mappings are copied at each
- * fork and freed at each end: fork, exit and wait of a small program took 181 us without it and 257 with it, and few of the
- * processes that the library starts ever shake hands. */
+ * fork and freed at each end: fork, exit and wait of a small program took 170 to 208 us without it and 224 to 239 with it, and
+ * few of the processes that the library starts ever shake hands. */
 #ifndef MPROC__PLATFORM_DIGEST_H
 #define MPROC__PLATFORM_DIGEST_H
 
@@ -11,9 +11,14 @@
 
 enum { MPROC__MAC_BYTES = 32, MPROC__SHA1_BYTES = 20 };
 
-/* Loads it, if that has not been done: 0, -ENOMEM, -ELIBACC with what the loader says. From any thread. */
+/* Loads it, if that has not been done: 0, -ENOMEM, -EMFILE, -ENFILE, else -ELIBACC with what the loader says. From any thread. */
 int mproc__digest_load(void);
 bool mproc__digest_loaded(void);
+
+/* Before a fork: waits until no thread loads it. False: one does all the same. */
+bool mproc__digest_settled(void);
+/* This process was forked beside a thread that loaded it, and cannot load it itself (-ELIBACC). */
+bool mproc__digest_torn(void);
 
 /* ---- only when it is ---- */
 void mproc__mac(const void *key, size_t key_bytes, const void *text, size_t text_bytes,

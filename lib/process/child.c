@@ -14,9 +14,9 @@
  *     environment and streams.
  *  5  identity, process group (forkserver), key, stop word, name, log level.
  *  6  signals: default dispositions, then the empty mask.
- *  7  limits: after all that the library needs for itself, before anything of the caller's: what arguments take counts,
- *     and does not fit, is an error of the start.
- *  8  function and arguments: last, because it runs code of every noun that was handed over.
+ *  7  the function's address, then limits: after all that the library needs for itself, before anything of the caller's: what
+ *     arguments take counts, and does not fit, is an error of the start.
+ *  8  arguments: last, because it runs code of every noun that was handed over.
  *  9  wait for "go" (fork), drop the parent-death signal unless it shall stay, report, close the boot socket; a nursery's
  *     child does not begin when its requester has died.
  * 10  the function.
@@ -366,9 +366,10 @@ MPROC__FORK_TEXT _Noreturn void mproc__child_received(int socket, pid_t parent, 
     if (rc == 0)
         rc = step_pidfd(origin, &pidfd);
     if (rc == 0)
-        rc = step_limits_received(&load, pidfd >= 0);
+        rc = mproc__function_unpack(&load.boot.function,
+                                    &fn); /* may load libcrypto, which limits do not count */
     if (rc == 0)
-        rc = mproc__function_unpack(&load.boot.function, &fn);
+        rc = step_limits_received(&load, pidfd >= 0);
     if (rc == 0)
         rc = step_arguments(&load, &args);
     if (rc < 0)

@@ -42,27 +42,31 @@ static bool entry_holds(const function_entry *entry)
 
 /* ---- the three calls ---- */
 
-static bool place_find(uintptr_t address, mproc__object_place *ret_place)
+static int place_find(uintptr_t address, mproc__object_place *ret_place)
 {
     function_entry *entry = cache_slot(address);
     if (mproc__object_at(address, ret_place))
-        return true;
+        return 0;
     if (!address || entry->address != address || !entry_holds(entry)) {
         *entry = (function_entry){.address = address};
-        if (!mproc__object_search(address, &entry->place, &entry->unloads)) {
+        int rc = mproc__object_search(address, &entry->place, &entry->unloads);
+        if (rc < 0) {
             entry->address = 0;
-            return false;
+            return rc;
         }
     }
     *ret_place = entry->place;
-    return true;
+    return 0;
 }
 
 /* Names are looked up each time: one may be given later than the place was remembered. */
 int mproc__function_pack(mproc_fn *fn, mproc__function_id *ret_id)
 {
     mproc__object_place place;
-    if (!place_find((uintptr_t)fn, &place))
+    int rc = place_find((uintptr_t)fn, &place);
+    if (rc < 0 && rc != -ENOENT)
+        return rc;
+    if (rc < 0)
         return mproc__fail(MPROC_EFUNCTION,
                            "%p is not a function of a loaded object (a nested or run-time made function?)",
                            (void *)(uintptr_t)fn);
@@ -98,29 +102,31 @@ static int function_unknown(const mproc__function_id *id)
                        (unsigned long long)id->offset, wanted, own);
 }
 
-static int function_by_name(const mproc__function_id *id, mproc_fn **ret_fn)
+/* code: why it was not found by its place, with a story unless it is -ENOENT. */
+static int function_by_name(const mproc__function_id *id, int code, mproc_fn **ret_fn)
 {
     bool whole = id->name[0] && memchr(id->name, 0, sizeof id->name);
     mproc_fn *fn = whole ? mproc__registered_find(id->name) : NULL;
     if (!fn)
-        return function_unknown(id);
+        return code == -ENOENT ? function_unknown(id) : code;
     *ret_fn = fn;
     return 0;
 }
 
-static uintptr_t address_find(const mproc__object_place *place)
+static int address_find(const mproc__object_place *place, uintptr_t *ret_address)
 {
     uint64_t key;
     memcpy(&key, place->build_id, sizeof key);
     function_entry *entry = cache_slot(key ^ place->offset);
-    if (entry->address && mproc__object_place_same(&entry->place, place) && entry_holds(entry))
-        return entry->address;
-    function_entry found = {.address = mproc__object_program(place), .place = *place};
-    if (!found.address)
-        found.address = mproc__object_search_place(place, &found.unloads);
-    if (found.address)
+    if (!entry->address || !mproc__object_place_same(&entry->place, place) || !entry_holds(entry)) {
+        function_entry found = {.address = mproc__object_program(place), .place = *place};
+        int rc = found.address ? 0 : mproc__object_search_place(place, &found.address, &found.unloads);
+        if (rc < 0)
+            return rc;
         *entry = found;
-    return found.address;
+    }
+    *ret_address = entry->address;
+    return 0;
 }
 
 MPROC__FORK_TEXT int mproc__function_unpack(const mproc__function_id *id, mproc_fn **ret_fn)
@@ -128,10 +134,9 @@ MPROC__FORK_TEXT int mproc__function_unpack(const mproc__function_id *id, mproc_
     mproc__object_place place = {.offset = id->offset};
     memcpy(place.build_id, id->build_id, sizeof place.build_id);
     uintptr_t address = mproc__object_noted(&place);
-    if (!address)
-        address = address_find(&place);
-    if (!address)
-        return function_by_name(id, ret_fn);
+    int rc = address ? 0 : address_find(&place, &address);
+    if (rc < 0)
+        return function_by_name(id, rc, ret_fn);
     *ret_fn = (mproc_fn *)address;
     return 0;
 }

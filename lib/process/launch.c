@@ -25,6 +25,7 @@
 #include <sys/single_threaded.h>
 #endif
 
+#include "platform/digest.h"
 #include "platform/story.h"
 #include "process/boot.h"
 #include "process/child.h"
@@ -229,6 +230,15 @@ static void launch_take(const int sockets[2], launch *child)
 
 /* ---- fork ---- */
 
+/* Between the look and the fork another thread began to load libcrypto. */
+_Noreturn static void child_again(int socket)
+{
+    (void)mproc__boot_report(
+        socket,
+        mproc__fail(-EDEADLK, "the child's first steps: another thread loaded libcrypto at each fork"));
+    _exit(1);
+}
+
 MPROC__FORK_TEXT static int launch_fork(const mproc__launch_options *options, unsigned patience_ms,
                                         launch *child)
 {
@@ -241,11 +251,14 @@ MPROC__FORK_TEXT static int launch_fork(const mproc__launch_options *options, un
         return rc;
     if (!flush_streams())
         patience_ms = 0;
+    bool settled = mproc__digest_settled();
     mproc__signals_block(&mask);
     mproc__own_fd_keep(sockets[1], options->keep_fds, options->keep_count);
     child->pid = fork();
     if (child->pid == 0) {
         mproc__start_forget();
+        if (settled && mproc__digest_torn())
+            child_again(sockets[1]);
         mproc__child_forked(options, &self, sockets[1], patience_ms);
     }
     rc = -errno;

@@ -12,6 +12,7 @@
 #include <sys/auxv.h>
 
 #include "platform/digest.h"
+#include "platform/story.h"
 #include "process/object.h"
 
 /* ---- what it is ---- */
@@ -64,7 +65,7 @@ static bool object_build_id(const struct dl_phdr_info *info, uint8_t ret_id[20])
 
 static bool object_hash(const struct dl_phdr_info *info, uint8_t ret_id[20])
 {
-    mproc__sha1 *sum = mproc__digest_loaded() ? mproc__sha1_begin() : NULL;
+    mproc__sha1 *sum = mproc__sha1_begin();
     bool good = sum != NULL;
     for (size_t i = 0; good && i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
@@ -75,9 +76,14 @@ static bool object_hash(const struct dl_phdr_info *info, uint8_t ret_id[20])
     return sum && mproc__sha1_end(sum, ret_id) && good;
 }
 
-static bool object_id(const struct dl_phdr_info *info, uint8_t ret_id[20])
+/* 0, -EAGAIN: what hashes it is not loaded, -ELIBACC. */
+static int object_id(const struct dl_phdr_info *info, uint8_t ret_id[20])
 {
-    return object_build_id(info, ret_id) || object_hash(info, ret_id);
+    if (object_build_id(info, ret_id))
+        return 0;
+    if (!mproc__digest_loaded())
+        return -EAGAIN;
+    return object_hash(info, ret_id) ? 0 : -ELIBACC;
 }
 
 /* ---- without the loader's list ---- */
@@ -133,31 +139,32 @@ uintptr_t mproc__object_program(const mproc__object_place *place)
 
 /* ---- by the loader's list ---- */
 
-static int search_unnamed(struct dl_phdr_info *info, size_t size, void *context)
-{
-    uint8_t id[20];
-    (void)size;
-    *(bool *)context = !object_build_id(info, id);
-    return *(bool *)context;
-}
-
-/* What hashes is loaded beforehand: in the walk, under the one of the loader's locks that loading takes last. */
-static void objects_walk(int (*look)(struct dl_phdr_info *info, size_t size, void *context), void *context)
-{
-    bool any = false;
-    if (!mproc__digest_loaded())
-        dl_iterate_phdr(search_unnamed, &any);
-    if (any)
-        (void)mproc__digest_load();
-    dl_iterate_phdr(look, context);
-}
-
 typedef struct object_search {
     mproc__object_place place; /* by address: found; by place: wanted */
     uintptr_t address;         /* wanted, or found */
     unsigned long long unloads;
-    bool found;
+    int code; /* 0: found; -ENOENT; of object_id: one that could be it has no build-id */
 } object_search;
+
+/* Twice, when an object that matters has no build-id: what hashes is loaded in between, because the walk holds the one of the
+ * loader's locks that loading takes last. */
+static int objects_walk(int (*look)(struct dl_phdr_info *info, size_t size, void *context),
+                        object_search *search)
+{
+    search->code = -ENOENT;
+    dl_iterate_phdr(look, search);
+    if (search->code == -EAGAIN) {
+        int rc = mproc__digest_load();
+        if (rc < 0)
+            return rc;
+        search->code = -ENOENT;
+        dl_iterate_phdr(look, search);
+    }
+    if (search->code == -ELIBACC)
+        return mproc__fail(-ELIBACC,
+                           "libcrypto computes no SHA-1, by which an object without a build-id is known");
+    return search->code;
+}
 
 static int search_address(struct dl_phdr_info *info, size_t size, void *context)
 {
@@ -167,7 +174,7 @@ static int search_address(struct dl_phdr_info *info, size_t size, void *context)
     if (!object_contains(info, search->address - info->dlpi_addr))
         return 0;
     search->place.offset = search->address - info->dlpi_addr;
-    search->found = object_id(info, search->place.build_id);
+    search->code = object_id(info, search->place.build_id);
     return 1;
 }
 
@@ -177,12 +184,14 @@ static int search_place(struct dl_phdr_info *info, size_t size, void *context)
     object_search *search = context;
     uint8_t id[20];
     search->unloads = info->dlpi_subs;
-    if (!object_contains(info, search->place.offset) || !object_id(info, id) ||
-        memcmp(id, search->place.build_id, 20))
+    if (!object_contains(info, search->place.offset))
         return 0;
+    int code = object_id(info, id);
+    if (code == 0 && memcmp(id, search->place.build_id, 20))
+        return 0;
+    search->code = code;
     search->address = info->dlpi_addr + search->place.offset;
-    search->found = true;
-    return 1;
+    return code == 0;
 }
 
 static int search_unloads(struct dl_phdr_info *info, size_t size, void *context)
@@ -192,29 +201,23 @@ static int search_unloads(struct dl_phdr_info *info, size_t size, void *context)
     return 1;
 }
 
-static int search_first(struct dl_phdr_info *info, size_t size, void *context)
-{
-    (void)size;
-    if (!object_id(info, context))
-        memset(context, 0, 20);
-    return 1;
-}
-
-bool mproc__object_search(uintptr_t address, mproc__object_place *ret_place, unsigned long long *ret_unloads)
+int mproc__object_search(uintptr_t address, mproc__object_place *ret_place, unsigned long long *ret_unloads)
 {
     object_search search = {.address = address};
-    objects_walk(search_address, &search);
+    int rc = objects_walk(search_address, &search);
     *ret_place = search.place;
     *ret_unloads = search.unloads;
-    return search.found;
+    return rc;
 }
 
-uintptr_t mproc__object_search_place(const mproc__object_place *place, unsigned long long *ret_unloads)
+int mproc__object_search_place(const mproc__object_place *place, uintptr_t *ret_address,
+                               unsigned long long *ret_unloads)
 {
     object_search search = {.place = *place};
-    objects_walk(search_place, &search);
+    int rc = objects_walk(search_place, &search);
     *ret_unloads = search.unloads;
-    return search.found ? search.address : 0;
+    *ret_address = rc == 0 ? search.address : 0;
+    return rc;
 }
 
 unsigned long long mproc__object_unloads(void)
@@ -226,12 +229,10 @@ unsigned long long mproc__object_unloads(void)
 
 void mproc__object_own_id(uint8_t ret_id[20])
 {
-    mproc__object_place place;
+    object_search search = {.address = getauxval(AT_ENTRY)};
     memset(ret_id, 0, 20);
-    if (mproc__object_at(getauxval(AT_ENTRY), &place))
-        memcpy(ret_id, place.build_id, 20);
-    else
-        objects_walk(search_first, ret_id);
+    if (mproc__object_at(search.address, &search.place) || objects_walk(search_address, &search) == 0)
+        memcpy(ret_id, search.place.build_id, 20);
 }
 
 /* ---- noted ---- */
@@ -243,12 +244,12 @@ MPROC__FORK_DATA static struct {
 } program;
 
 /* The first object is the program. */
-static int note_first(struct dl_phdr_info *info, size_t size, void *unused)
+static int note_first(struct dl_phdr_info *info, size_t size, void *context)
 {
     (void)size;
-    (void)unused;
-    bool known = object_id(info, program.build_id);
-    for (size_t i = 0; known && i < info->dlpi_phnum && program.end == 0; i++) {
+    object_search *search = context;
+    search->code = object_id(info, program.build_id);
+    for (size_t i = 0; search->code == 0 && i < info->dlpi_phnum && program.end == 0; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X))
             continue;
@@ -261,7 +262,8 @@ static int note_first(struct dl_phdr_info *info, size_t size, void *unused)
 
 void mproc__object_note(void)
 {
-    objects_walk(note_first, NULL);
+    object_search unused = {.address = 0};
+    (void)objects_walk(note_first, &unused);
 }
 
 MPROC__FORK_TEXT uintptr_t mproc__object_noted(const mproc__object_place *place)

@@ -36,10 +36,12 @@ uintptr_t mproc__object_noted(const mproc__object_place *place);
 void mproc__object_note(void);
 /* How often anything was unloaded when it was looked at: what was found is good while that stands still. */
 unsigned long long mproc__object_unloads(void);
-bool mproc__object_search(uintptr_t address, mproc__object_place *ret_place, unsigned long long *ret_unloads);
-uintptr_t mproc__object_search_place(const mproc__object_place *place, unsigned long long *ret_unloads);
+/* 0, -ENOENT without a story; what mproc__digest_load says where an object that may be the one has no build-id. */
+int mproc__object_search(uintptr_t address, mproc__object_place *ret_place, unsigned long long *ret_unloads);
+int mproc__object_search_place(const mproc__object_place *place, uintptr_t *ret_address,
+                               unsigned long long *ret_unloads);
 
-/* Of the program; zeros: it has none. */
+/* Of the program; zeros: not to be had. */
 void mproc__object_own_id(uint8_t ret_id[20]);
 
 #endif
