@@ -115,9 +115,11 @@ typedef struct mproc_map_options {
 /* Handles among the arguments of processes, of tasks, maps and loops (arrays, locks, queues, ...): workers open them when they
  * first need them, by /proc, and keep arrays, locks, conditions and events until the caller has closed them and they need
  * others, or have nothing to do; others until the task has ended or, of maps, until they have nothing to do. The caller may
- * close them as soon as the call returns. Refused with MPROC_ECANNOTCROSS: what lives in this process (thread:), is pollable,
- * or is a connection; those go to workers by initializer_args. 64 different ones can be in use: beyond that submit waits, as
- * when the pool is full, and maps and loops, or a task with more, answer MPROC_ELIMIT. */
+ * close them as soon as the call returns; the pool keeps them until it has seen the end of the task or map (waited for, stats,
+ * a full pool), and with a queue the caller's role in it: a writer that closes gives its role up before, by mproc_queue_role(q,
+ * 0), or a task that reads to the end waits for one that waits for the task. Refused with MPROC_ECANNOTCROSS: what lives in
+ * this process (thread:), is pollable, or is a connection; those go to workers by initializer_args. 64 different ones can be
+ * in use: beyond that submit waits, as when the pool is full, and maps and loops, or a task with more, answer MPROC_ELIMIT. */
 /* One item: reads in, writes out, returns 0 or a failure. */
 typedef int mproc_map_fn(mproc_call *call, const void *in, void *out);
 

@@ -220,10 +220,7 @@ static bool future_spin(mproc_future *future)
         return false;
     for (unsigned spins = mproc__spin_budget(); spins > 0 && future->kind->goes_on(future); spins--)
         mproc__spin_once(spins);
-    if (mproc__future_ended(future))
-        return true;
-    mproc__task_hurry(future);
-    return false;
+    return mproc__future_ended(future);
 }
 
 static int future_doze(const mproc_future *future, uint32_t ticket, mproc_deadline deadline)

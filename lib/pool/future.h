@@ -119,9 +119,6 @@ void mproc__future_settle(mproc_future *future, mproc_future_state state, int co
 /* ---- future_pool.c: tasks and maps ---- */
 extern const mproc__future_kind mproc__future_task;
 extern const mproc__future_kind mproc__future_map;
-/* Nobody was woken for a task while a worker spun (mproc__pool_post_task). Has that one been stopped meanwhile, others
- * begin it now. */
-void mproc__task_hurry(const mproc_future *future);
 /* From a final task word and its slot. */
 void mproc__future_settle_task(mproc_future *future, mproc__task_shared *task, mproc__task_word word);
 /* Nothing will come any more: the pool ended or broke. */

@@ -170,13 +170,6 @@ static bool task_goes_on(const mproc_future *future)
            !(is_queued(word.state) && task_late(future)) && !core_over(future->core);
 }
 
-void mproc__task_hurry(const mproc_future *future)
-{
-    mproc__pool_view *view = &future->core->view;
-    if (task_goes_on(future) && task_word(future).state == MPROC__TASK_READY)
-        mproc__pool_post(view, &view->shared->work);
-}
-
 static void task_look(mproc_future *future)
 {
     mproc__pool_core *core = future->core;

@@ -288,7 +288,7 @@ typedef struct mproc__pool_shared {
      * processors. Set by its swap from 0 and taken back by its swap to 0; a submitter that takes it by an exchange leaves its
      * task to that worker, and wakes nobody. One that finds it taken looks once more. Who dies with it, or with what was left
      * to it, is buried, which wakes the others, as does one that goes; who is stopped with it has that one task, as if it ran
-     * it, unless somebody waits for it (mproc__task_hurry). */
+     * it, until somebody sleeps for the end of any of the pool's work (mproc__ready_hurry). */
     _Alignas(MPROC__LINE) _Atomic uint32_t spinner;
     _Alignas(MPROC__LINE) mproc__eventcount_shared work;    /* workers sleep here */
     _Alignas(MPROC__LINE) mproc__eventcount_shared done;    /* callers: an end of any kind */

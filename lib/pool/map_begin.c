@@ -210,7 +210,12 @@ static int args_pack(mproc__map_request *request, mproc__map_job *job)
         return 0;
     if (request->core->view.threads)
         return mproc_variant_copy(request->options->args, &job->args);
-    return mproc__lend_variant(&request->core->lender, request->options->args, &request->args, &job->lease);
+    mproc__lender *lender = &request->core->lender;
+    int rc = mproc__lend_variant(lender, request->options->args, &request->args, &job->lease);
+    if (rc != MPROC_ELIMIT)
+        return rc;
+    mproc__core_harvest(request->core); /* what has ended and nobody has looked at */
+    return mproc__lend_variant(lender, request->options->args, &request->args, &job->lease);
 }
 
 static void args_put(const mproc__map_request *request, mproc__map_shared *map, const mproc__map_job *job)
@@ -224,13 +229,23 @@ static void args_put(const mproc__map_request *request, mproc__map_shared *map, 
 
 /* ---- beginning ---- */
 
-static int map_index_find(mproc__pool_core *core, unsigned *ret_index)
+static bool map_index_free(const mproc__pool_core *core, unsigned *ret_index)
 {
     for (unsigned i = 0; i < MPROC__POOL_MAPS; i++)
         if (!core->maps[i]) {
             *ret_index = i;
-            return 0;
+            return true;
         }
+    return false;
+}
+
+static int map_index_find(mproc__pool_core *core, unsigned *ret_index)
+{
+    if (map_index_free(core, ret_index))
+        return 0;
+    mproc__core_harvest(core);
+    if (map_index_free(core, ret_index))
+        return 0;
     return mproc__fail(MPROC_ELIMIT, "%d maps run at the same time already", (int)MPROC__POOL_MAPS);
 }
 

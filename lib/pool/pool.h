@@ -76,7 +76,8 @@ struct mproc__pool_core {
     uint32_t *free_slots;   /* a stack */
     uint32_t free_count, given_count, cursor;
     uint64_t next_number;
-    uint64_t queued_bytes;                /* of arguments in blocks */
+    uint64_t queued_bytes; /* of arguments in blocks */
+    const char *full_of;   /* what there was no room for, after a -EAGAIN of mproc__slots_put */
     uint64_t accepted, failed, cancelled; /* the last two: of those whose end has been seen */
     uint32_t burials_seen;
     uint32_t function_count;
@@ -164,6 +165,8 @@ int mproc__slots_put(mproc__pool_core *core, const mproc__order *order, const mp
 void mproc__slot_harvest(mproc__pool_core *core, uint32_t slot);
 /* All that are final. */
 void mproc__slots_harvest(mproc__pool_core *core);
+/* And all maps that have ended: what they had lent comes back. Futures that nobody looks at keep it. */
+void mproc__core_harvest(mproc__pool_core *core);
 /* Where a worker with a large result waits for a block: takes what has ended out of the arena. Without the lock; by whoever
  * is about to sleep until something is done, after it has prepared for that. */
 void mproc__slots_make_room(mproc__pool_core *core);

@@ -118,3 +118,9 @@ bool mproc__ready_any(const mproc__pool_view *view)
     }
     return false;
 }
+
+void mproc__ready_hurry(mproc__pool_view *view)
+{
+    if (mproc__ready_any(view))
+        mproc__pool_post(view, &view->shared->work);
+}

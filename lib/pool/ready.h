@@ -48,5 +48,8 @@ void mproc__ready_return(mproc__pool_view *view, uint32_t slot);
 /* A slot that may be ready. False: none is named. */
 bool mproc__ready_pop(mproc__pool_view *view, uint32_t *ret_slot);
 bool mproc__ready_any(const mproc__pool_view *view);
+/* By whoever is about to sleep until work is done. Nobody was woken for a task while a worker spun (mproc__pool_post_task);
+ * if that one has been stopped meanwhile, others begin it now. */
+void mproc__ready_hurry(mproc__pool_view *view);
 
 #endif

@@ -202,6 +202,7 @@ int mproc__core_wait(mproc__pool_core *core, uint32_t ticket, mproc_deadline dea
     int rc = forever ? mproc__threads_block(core, ticket) : 0;
     if (rc < 0)
         return rc;
+    mproc__ready_hurry(&core->view);
     rc = mproc__segment_wait(core->view.segment, &core->view.shared->done, ticket, deadline);
     if (forever)
         mproc__threads_unblock(core);

@@ -184,6 +184,7 @@ void mproc__hosts_sleep(mproc__pool_core *hosts, uint32_t ticket)
         if (core->service.look_ns < deadline.ns)
             deadline.ns = core->service.look_ns;
         deadline = mproc__core_watch(core, deadline);
+        mproc__ready_hurry(&core->view);
         if (count < SLEEPS)
             sleeps[count++] = core->service.sleep;
     }

@@ -161,6 +161,14 @@ void mproc__slots_harvest(mproc__pool_core *core)
     slots_harvest_some(core, core->given_count);
 }
 
+void mproc__core_harvest(mproc__pool_core *core)
+{
+    mproc__slots_harvest(core);
+    for (unsigned i = 0; i < MPROC__POOL_MAPS; i++)
+        if (core->maps[i])
+            mproc__map_look(core->maps[i]);
+}
+
 void mproc__slots_make_room(mproc__pool_core *core)
 {
     if (!atomic_load_explicit(&core->view.shared->room_wanted, memory_order_relaxed))
@@ -232,7 +240,10 @@ static int edges_room(mproc__pool_core *core, const mproc_task_options *options)
     if (rc != -EAGAIN)
         return rc;
     mproc__slots_harvest(core);
-    return mproc__after_reserve(core, options);
+    rc = mproc__after_reserve(core, options);
+    if (rc == -EAGAIN)
+        core->full_of = "tasks that come after others wait for as many as the pool can hold";
+    return rc;
 }
 
 /* Handles among the arguments are lent. -EAGAIN: others have lent all that can be. */
@@ -246,9 +257,12 @@ static int order_lend(mproc__pool_core *core, const mproc__order *order, mproc__
     int rc = mproc__lend_draft(&core->lender, order->args, ret_draft, &room);
     if (!room)
         return rc;
-    mproc__slots_harvest(core);
+    mproc__core_harvest(core);
     rc = mproc__lend_draft(&core->lender, order->args, ret_draft, &room);
-    return room ? -EAGAIN : rc;
+    if (!room)
+        return rc;
+    core->full_of = "64 handles are in the arguments of tasks and maps that have not ended";
+    return -EAGAIN;
 }
 
 static int order_draw(mproc__pool_core *core, const mproc__order *order, mproc__payload_draft *ret_draft)
@@ -283,6 +297,12 @@ static int order_store(mproc__pool_core *core, const mproc__order *order, uint32
     return mproc__payload_store_batch(&core->view, slot, plan, &to->args);
 }
 
+static int room_none(mproc__pool_core *core)
+{
+    core->full_of = "max_queued_tasks or max_queued_bytes is reached";
+    return -EAGAIN;
+}
+
 static int room_find(mproc__pool_core *core, size_t block_bytes)
 {
     if (block_bytes > core->bytes_limit)
@@ -292,7 +312,7 @@ static int room_find(mproc__pool_core *core, size_t block_bytes)
         slots_harvest_some(core, HARVEST_AT_ONCE);
     if (!slots_room(core, block_bytes))
         mproc__slots_harvest(core);
-    return slots_room(core, block_bytes) ? 0 : -EAGAIN;
+    return slots_room(core, block_bytes) ? 0 : room_none(core);
 }
 
 /* A slot with all but the word. */
@@ -313,7 +333,7 @@ static int slot_prepare(mproc__pool_core *core, const mproc__order *order, const
         rc = order_store(core, order, *ret_slot, draft);
     if (rc < 0) {
         core->free_slots[core->free_count++] = *ret_slot;
-        return rc == -ENOSPC ? -EAGAIN : rc;
+        return rc == -ENOSPC ? room_none(core) : rc;
     }
     if (draft->block_bytes)
         core->queued_bytes += core->view.slots[*ret_slot].args.size_bytes;

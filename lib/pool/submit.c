@@ -54,12 +54,12 @@ static int submit_wait(mproc__pool_core *core, const mproc__order *order, mproc_
         uint32_t ticket = mproc__eventcount_prepare(&shared->done);
         pthread_mutex_lock(&core->lock);
         int rc = submit_try(core, order, terms, future);
+        const char *full_of = core->full_of;
         pthread_mutex_unlock(&core->lock);
         if (rc != -EAGAIN)
             return rc;
         if (mproc__deadline_past(deadline))
-            return mproc__fail(-ETIMEDOUT,
-                               "the pool is full: max_queued_tasks or max_queued_bytes is reached");
+            return mproc__fail(-ETIMEDOUT, "the pool is full: %s", full_of);
         int slot = mproc__waiting_begin(core->view.segment, MPROC__WAIT_ROOM);
         rc = mproc__core_wait(core, ticket, deadline);
         mproc__waiting_end(core->view.segment, slot);

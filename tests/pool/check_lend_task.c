@@ -116,6 +116,35 @@ START_TEST(a_handle_may_be_closed_when_it_was_submitted)
 }
 END_TEST
 
+/* (queue) -> sum until its end. */
+static int task_sum(mproc_call *call)
+{
+    int64_t sum = 0, item;
+    size_t size;
+    int rc;
+    mproc_queue *queue = mproc_call_queue(call, 0);
+    while ((rc = mproc_queue_get(queue, &item, sizeof item, mproc_after_ms(support_ms(5000)), &size)) == 0)
+        sum += item;
+    return rc == MPROC_EEND ? mproc_call_return(call, mproc_int(sum)) : rc;
+}
+
+/* The pool keeps the queue, and with it a role that was not given up. */
+START_TEST(a_reader_finds_the_end_of_what_its_submitter_wrote)
+{
+    mproc_queue *queue = NULL;
+    mproc_pool *pool = pool_make(METHOD, 1);
+    ck_assert_int_eq(mproc_queue_create(NULL, NULL, &queue), 0);
+    ck_assert_int_eq(mproc_queue_role(queue, MPROC_ROLE_WRITE), 0);
+    for (int64_t i = 1; i <= 3; i++)
+        ck_assert_int_eq(mproc_queue_put(queue, &i, sizeof i, MPROC_NOW), 0);
+    mproc_future *future = submit(pool, task_sum, MPROC_ARGS(queue));
+    ck_assert_int_eq(mproc_queue_role(queue, (mproc_role)0), 0);
+    mproc_queue_close(&queue);
+    ck_assert_int_eq(result_int(future), 6);
+    pool_end(&pool);
+}
+END_TEST
+
 static int task_touch(mproc_call *call)
 {
     mproc_array *array = mproc_call_array(call, 0);
@@ -166,6 +195,7 @@ START_TEST(so_many_handles_wait_for_room)
     ck_assert_int_eq(
         mproc_pool_submit(pool, task_touch, MPROC_ARGS(arrays[ENTRIES]), &options, &futures[ENTRIES]),
         -ETIMEDOUT);
+    ck_assert_ptr_nonnull(strstr(mproc_error_text(mproc_error_of(pool)), "64 handles"));
     ck_assert_int_eq(mproc_future_cancel(first, true), 0);
     futures[ENTRIES] = submit(pool, task_touch, MPROC_ARGS(arrays[ENTRIES]));
     for (int i = 0; i <= ENTRIES; i++) {
@@ -178,6 +208,75 @@ START_TEST(so_many_handles_wait_for_room)
     for (int i = 0; i <= ENTRIES; i++)
         mproc_array_close(&arrays[i]);
     mproc_future_close(&first);
+    pool_end(&pool);
+}
+END_TEST
+
+/* ---- what has ended, and nobody has looked at ---- */
+
+static int nothing(mproc_call *call)
+{
+    (void)call;
+    return 0;
+}
+
+static mproc_variant entries_make(mproc_array *arrays[ENTRIES])
+{
+    mproc_variant all = mproc_null();
+    for (int i = 0; i < ENTRIES; i++) {
+        arrays[i] = array_make();
+        ck_assert_int_eq(mproc_variant_append(&all, mproc_handle(arrays[i])), 0);
+    }
+    return all;
+}
+
+static void entries_close(mproc_array *arrays[ENTRIES])
+{
+    for (int i = 0; i < ENTRIES; i++)
+        mproc_array_close(&arrays[i]);
+}
+
+/* Nobody but the submitter could see that the loop has ended. */
+START_TEST(a_loop_that_has_ended_makes_room_for_a_task)
+{
+    mproc_future *loop = NULL, *future = NULL;
+    mproc_array *arrays[ENTRIES], *more = array_make();
+    mproc_variant all = entries_make(arrays);
+    mproc_pool *pool = pool_make(METHOD, 2);
+    ck_assert_int_eq(
+        mproc_pool_for_start(pool, nothing, 10, MPROC_WITH(mproc_map_options, .args = all), &loop), 0);
+    mproc_variant_clear(&all);
+    ck_assert_int_eq(
+        mproc_pool_submit(pool, task_touch, MPROC_ARGS(more),
+                          MPROC_WITH(mproc_task_options, .submit_deadline = mproc_after_ms(support_ms(5000))),
+                          &future),
+        0);
+    ck_assert_int_eq(result_code(future), 0);
+    ck_assert_int_eq(items_of(more)[0], 1);
+    ck_assert_int_eq(result_code(loop), 0);
+    mproc_future_close(&future);
+    mproc_future_close(&loop);
+    entries_close(arrays);
+    mproc_array_close(&more);
+    pool_end(&pool);
+}
+END_TEST
+
+/* A look at the task after it does not count for the task. */
+START_TEST(tasks_that_have_ended_make_room_for_a_loop)
+{
+    mproc_array *arrays[ENTRIES], *more = array_make();
+    mproc_variant all = entries_make(arrays);
+    mproc_pool *pool = pool_make(METHOD, 1);
+    mproc_future *future = submit(pool, nothing, all);
+    mproc_future_close(&future);
+    mproc_variant_clear(&all);
+    ck_assert_int_eq(result_int(submit(pool, task_square, MPROC_ARGS(2))), 4);
+    int rc = mproc_pool_for(pool, task_touch, 1, MPROC_WITH(mproc_map_options, .args = MPROC_ARGS(more)));
+    ck_assert_msg(rc == 0, "%s", mproc_error_text(mproc_last_error()));
+    ck_assert_int_eq(items_of(more)[0], 1);
+    entries_close(arrays);
+    mproc_array_close(&more);
     pool_end(&pool);
 }
 END_TEST
@@ -296,8 +395,13 @@ static void add(TCase *all)
     tcase_add_loop_test(all, handles_are_arguments_of_tasks, METHODS_FIRST, METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_handle_may_be_closed_when_it_was_submitted, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_reader_finds_the_end_of_what_its_submitter_wrote, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_task_tried_again_finds_its_handles_again, METHODS_FIRST, METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, so_many_handles_wait_for_room, METHODS_FIRST, METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, a_loop_that_has_ended_makes_room_for_a_task, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, tasks_that_have_ended_make_room_for_a_loop, METHODS_FIRST, METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, handles_come_and_go, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, handles_are_items_of_maps, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, what_cannot_be_lent_is_refused_by_name, METHODS_FIRST, METHODS_OF_PROCESSES);
