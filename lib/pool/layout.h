@@ -24,8 +24,9 @@ enum {
     MPROC__POOL_WORKERS = 240, /* rows of a segment, less owner, supervisor, and leavers not yet swept */
     MPROC__POOL_RESTARTS =
         65536, /* a minute: a supervisor has 200 bytes for each, which cost memory only as deaths come */
-    MPROC__POOL_MAPS = 32,           /* running at the same time */
-    MPROC__POOL_HEAD = 128 * 1024,   /* of addresses for a map's words, reports and arguments (map_begin.c) */
+    MPROC__POOL_MAPS = 32, /* running at the same time */
+    /* Of addresses for a map's words, reports and arguments (map_begin.c): 64 KiB, 80 of 240 workers, and 48. */
+    MPROC__POOL_HEAD = 192 * 1024,
     MPROC__POOL_FUNCTIONS = 256,     /* different ones a pool has been given */
     MPROC__POOL_CERTIFICATES = 1024, /* the last deaths of all its workers */
     MPROC__POOL_INLINE = 192,        /* bytes of an encoded argument list or result that need no block */
@@ -74,12 +75,12 @@ typedef struct mproc__task_shared {
     uint32_t function;
     uint32_t time_limit_ms;
     uint32_t grace_ms;
-    uint32_t max_attempts;
-    uint32_t items; /* of a batch, else 0 */
+    _Atomic uint32_t max_attempts; /* whoever reads it late finds by the word that it is another task's */
+    uint32_t items;                /* of a batch, else 0 */
     mproc__payload_shared args;
     _Atomic uint64_t progress_done; /* the worker, any time; a lost or late value is harmless */
     _Atomic uint64_t progress_total;
-    int32_t code; /* worker, before DONE */
+    _Atomic int32_t code; /* worker, before DONE; late readers as of max_attempts */
     /* Edges (after.h), + 1; 0: none. Submitter; a list grows at its head, and is empty again before the word says FREE. */
     _Atomic uint32_t edges_then;  /* to tasks that come after it: while it is not final */
     _Atomic uint32_t edges_first; /* from tasks that it comes after: before WAITING */

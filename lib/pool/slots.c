@@ -213,7 +213,7 @@ static void slot_fill(mproc__task_shared *to, const mproc__task_terms *from)
     to->function = from->function;
     to->time_limit_ms = from->time_limit_ms;
     to->grace_ms = from->grace_ms;
-    to->max_attempts = from->max_attempts;
+    atomic_store_explicit(&to->max_attempts, from->max_attempts, memory_order_relaxed);
     to->even_if_failed = from->even_if_failed;
 }
 

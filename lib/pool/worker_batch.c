@@ -163,7 +163,7 @@ int mproc__worker_batch(mproc__worker *worker, mproc_fn *fn)
     run self;
     mproc__task_shared *task = worker->task;
     int64_t begin = mproc__now_ns();
-    task->code = 0;
+    atomic_store_explicit(&task->code, 0, memory_order_relaxed);
     int rc = run_begin(&self, worker, fn);
     if (rc < 0)
         return rc;

@@ -102,7 +102,7 @@ void mproc__worker_outcome(mproc__worker *worker, int rc, const mproc_call *call
         text = mproc__story()->text;
     if (rc != 0)
         mproc__payload_store_text(&task->result, text);
-    task->code = rc;
+    atomic_store_explicit(&task->code, rc, memory_order_relaxed);
 }
 
 /* Late is late, also where the task has looked at the clock (mproc_call_stopping) sooner than the supervisor. */
@@ -172,7 +172,7 @@ static int task_call(mproc__worker *worker, mproc_call *call, mproc_variant args
 /* What failed before the function could run. */
 static void failure_store(mproc__worker *worker, int rc)
 {
-    worker->task->code = rc;
+    atomic_store_explicit(&worker->task->code, rc, memory_order_relaxed);
     mproc__payload_store_text(&worker->task->result, mproc__story()->text);
 }
 
