@@ -187,7 +187,10 @@ MPROC_API void mproc_results_close(mproc_results **results);         /* cancels 
  * and what runs sees mproc_call_stopping. At the deadline all that is left is cancelled and its workers are killed;
  * dropped counts tasks and maps that were cancelled. Futures keep their results. Again: 0.
  * A task of a pool of threads may stop its own pool: all but itself is waited for, and its future is CANCELLED if it is looked at
- * before the task ends; -EDEADLK: another thread stops the pool already, and waits for this task.
+ * before the task ends; -EDEADLK: another thread stops the pool already, and waits for this task; or what is left comes `after`
+ * this task, all else is done, and the pool goes on.
+ * A supervisor that the kernel does not end within 5 s of its SIGKILL (frozen, traced, asleep in a device) is waited for no
+ * longer: when it has ended, a later create, finish or close of a pool reaps it.
  * -EBUSY: threads that do not look at mproc_call_stopping go on, and are not waited for; -ETIMEDOUT: another thread is
  * stopping it. */
 MPROC_API int  mproc_pool_stop(mproc_pool *pool, bool drain, mproc_deadline deadline, size_t *ret_dropped_tasks);

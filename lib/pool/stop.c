@@ -49,6 +49,26 @@ static bool core_idle(mproc__pool_core *core)
     return idle;
 }
 
+/* Nothing is left but what comes after the caller's own task, and so could never begin. One that ends between the harvest and this
+ * look is not WAITING, and keeps its slot while the lock is held. */
+static bool awaits_caller(mproc__pool_core *core)
+{
+    const mproc__worker_shared *own = mproc__core_own_desk(core);
+    uint32_t slot = own ? atomic_load(&own->slot) : 0, waiting = 0;
+    if (slot == 0)
+        return false;
+    pthread_mutex_lock(&core->lock);
+    mproc__slots_harvest(core);
+    bool only = maps_idle(core);
+    for (uint32_t i = 0; only && i < core->given_count; i++)
+        if (core->busy[i] && i + 1 != slot) {
+            only = mproc__task_load(&core->view.slots[i].word).state == MPROC__TASK_WAITING;
+            waiting++;
+        }
+    pthread_mutex_unlock(&core->lock);
+    return only && waiting > 0;
+}
+
 static size_t work_cancel(mproc__pool_core *core, bool even_if_running)
 {
     pthread_mutex_lock(&core->lock);
@@ -58,17 +78,20 @@ static size_t work_cancel(mproc__pool_core *core, bool even_if_running)
     return dropped;
 }
 
-static bool work_await(mproc__pool_core *core, mproc_deadline deadline)
+/* 0: all is done; -ETIMEDOUT: not by the deadline, or never; -EDEADLK: it waits for the caller's own task. */
+static int work_await(mproc__pool_core *core, mproc_deadline deadline)
 {
     mproc__eventcount_shared *done = &core->view.shared->done;
     for (;;) {
         uint32_t ticket = mproc__eventcount_prepare(done);
         if (core_idle(core))
-            return true;
+            return 0;
         if (mproc__pool_broken(&core->view) || mproc__deadline_past(deadline))
-            return false;
+            return -ETIMEDOUT;
+        if (awaits_caller(core))
+            return mproc__fail(-EDEADLK, "what is left comes after the task that stops the pool");
         if (mproc__core_wait(core, ticket, deadline) == -EDEADLK)
-            return false;
+            return -ETIMEDOUT;
     }
 }
 
@@ -124,10 +147,12 @@ static int stop_enter(mproc__pool_core *core, mproc_deadline deadline)
     }
 }
 
-static void stop_leave(mproc__pool_core *core)
+/* One that was not done leaves the pool as it was, unless another's stop or finish goes on. */
+static void stop_leave(mproc__pool_core *core, int rc)
 {
     pthread_mutex_lock(&core->lock);
     core->stopping = false;
+    core->refusing = rc != -EDEADLK || core->finishing;
     pthread_mutex_unlock(&core->lock);
     mproc__pool_post(&core->view, &core->view.shared->done);
 }
@@ -141,7 +166,10 @@ static int stop_run(mproc__pool_core *core, bool drain, mproc_deadline deadline,
             work_cancel(core, false); /* first: a worker whose task sees the flag would take the next */
         atomic_store(&core->view.shared->state, MPROC__POOL_STOPPING);
     }
-    bool idle = work_await(core, deadline);
+    int rc = work_await(core, deadline);
+    if (rc == -EDEADLK)
+        return rc;
+    bool idle = rc == 0;
     if (!idle)
         *ret_dropped += work_cancel(core, true);
     return core_end(core, idle, deadline);
@@ -153,7 +181,7 @@ int mproc__core_stop(mproc__pool_core *core, bool drain, mproc_deadline deadline
     int rc = stop_enter(core, deadline);
     if (rc == 0) {
         rc = stop_run(core, drain, deadline, &dropped);
-        stop_leave(core);
+        stop_leave(core, rc);
     }
     if (ret_dropped)
         *ret_dropped = dropped;

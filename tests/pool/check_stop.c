@@ -129,6 +129,53 @@ START_TEST(a_thread_that_does_not_look_is_reported_and_not_waited_for)
 }
 END_TEST
 
+typedef struct stopper {
+    mproc_pool *pool;
+    size_t dropped;
+    int code, refused;
+    _Atomic bool go;
+} stopper;
+
+static int task_stop(mproc_call *call)
+{
+    stopper *of = (stopper *)mproc_call_arg(call, 0).data;
+    mproc_future *late = NULL;
+    while (!of->go)
+        usleep(500);
+    of->code = mproc_pool_stop(of->pool, true, MPROC_FOREVER, &of->dropped);
+    of->refused = mproc_pool_submit(of->pool, task_square, MPROC_ARGS(3), NULL, &late);
+    mproc_future_close(&late);
+    return 0;
+}
+
+/* All the others are done before it says so, and the pool goes on. */
+START_TEST(what_comes_after_the_task_that_stops_is_not_waited_for)
+{
+    mproc_future *follower, *last, *first;
+    stopper of = {.pool = pool_make(MPROC_START_THREAD, 2), .dropped = 77, .code = 1, .refused = 1};
+    mproc_future *own = submit(of.pool, task_stop, MPROC_ARGS(mproc_pointer(&of)));
+    first = submit(of.pool, task_square, MPROC_ARGS(4));
+    ck_assert_int_eq(mproc_pool_submit(of.pool, task_square, MPROC_ARGS(5),
+                                       MPROC_WITH(mproc_task_options, .after = &own, .after_count = 1),
+                                       &follower),
+                     0);
+    ck_assert_int_eq(mproc_pool_submit(of.pool, task_square, MPROC_ARGS(6),
+                                       MPROC_WITH(mproc_task_options, .after = &follower, .after_count = 1),
+                                       &last),
+                     0);
+    of.go = true;
+    ck_assert_int_eq(result_code(own), 0);
+    ck_assert_int_eq(of.code, -EDEADLK);
+    ck_assert_uint_eq(of.dropped, 0);
+    ck_assert_int_eq(of.refused, 0);
+    ck_assert_int_eq(result_int(first), 16);
+    ck_assert_int_eq(result_int(follower), 25);
+    ck_assert_int_eq(result_int(last), 36);
+    mproc_future_close(&own);
+    pool_end(&of.pool);
+}
+END_TEST
+
 static int item_slow(mproc_call *call, const void *in, void *out)
 {
     (void)call;
@@ -191,6 +238,7 @@ static void add(TCase *all)
     tcase_add_loop_test(all, closing_stops_what_looks_and_kills_what_does_not, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_test(all, a_thread_that_does_not_look_is_reported_and_not_waited_for);
+    tcase_add_test(all, what_comes_after_the_task_that_stops_is_not_waited_for);
     tcase_add_loop_test(all, a_map_is_drained_or_cancelled, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, two_threads_may_stop_it, METHODS_FIRST, METHODS);
 }
