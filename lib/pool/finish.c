@@ -27,6 +27,7 @@ static void finished_push(mproc__pool_core *core)
 
 void mproc__finished_collect(void)
 {
+    mproc__supervisors_collect();
     mproc__pool_core *core = atomic_load_explicit(&finished, memory_order_relaxed);
     if (MPROC__LIKELY(!core))
         return;

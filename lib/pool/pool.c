@@ -37,8 +37,7 @@ void mproc__core_release(mproc__pool_core *core)
     mproc__view_close(&core->view);
     mproc_variant_clear(&core->crew.initializer_args);
     mproc__limits_clear(&core->limits);
-    if (core->pidfd >= 0)
-        close(core->pidfd);
+    mproc__supervisor_leave(core->pidfd);
     pthread_mutex_destroy(&core->lock);
     pthread_mutex_destroy(&core->renew_lock);
     mproc__future_store_end(&core->store);

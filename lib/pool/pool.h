@@ -137,6 +137,12 @@ int mproc__core_wait(mproc__pool_core *core, uint32_t ticket, mproc_deadline dea
 /* The state is QUIT or KILL: waits until it has ended, and kills it if need be. */
 void mproc__core_supervisor_end(mproc__pool_core *core, mproc_deadline deadline);
 
+/* The pool is gone: what is left of its supervisor, if that has not been reaped, is reaped by a later call. Takes the descriptor;
+ * -1: nothing is left. */
+void mproc__supervisor_leave(int pidfd);
+/* Reaps those that have ended meanwhile. */
+void mproc__supervisors_collect(void);
+
 /* A task as its submitter describes it. */
 typedef struct mproc__order {
     mproc_fn *fn;

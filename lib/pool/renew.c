@@ -8,6 +8,7 @@
  * large program would pay for two forks). */
 #include "platform/base.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -23,8 +24,22 @@
 enum {
     LEAVE_MS = 100, /* what workers without work, and the supervisor that kills the others, are given */
     WATCH_MS = 20, /* one that dies before it has joined the segment wakes nobody: hence looks at its pidfd */
+    END_MS =
+        5000, /* what the kernel is given for a killed one: far more than it takes to free a large program's memory */
     WINDOW_S = 60
 };
+
+enum {
+    END_UNKNOWN = INT_MIN
+}; /* an exit code: it was reaped by the program, or ended before its start was over */
+
+/* Of a pool that is gone: a killed supervisor that the kernel had not ended by then. */
+typedef struct remain {
+    int pidfd;
+    struct remain *next;
+} remain;
+
+static _Atomic(remain *) remains;
 
 /* ---- is it there? ---- */
 
@@ -58,7 +73,7 @@ static bool is_dead(const mproc__pool_core *core)
 static bool supervisor_reap(mproc__pool_core *core, mproc_deadline deadline, int *ret_exit_code)
 {
     siginfo_t info = {.si_status = 0};
-    *ret_exit_code = 0;
+    *ret_exit_code = END_UNKNOWN;
     if (core->pidfd < 0)
         return true;
     if (mproc__fd_poll(core->pidfd, POLLIN, deadline) < 0)
@@ -80,8 +95,9 @@ static void state_kill(mproc__pool_core *core)
     mproc__pool_post(&core->view, &core->view.shared->command);
 }
 
-/* Workers carry SIGKILL for the supervisor's death, so the last resort ends them as well. After that no deadline counts: it
- * ends, its memory is freed first, and if it is not reaped here it stays a zombie of the program, since nobody else may. */
+/* Workers carry SIGKILL for the supervisor's death, so the last resort ends them as well. After that the caller's deadline
+ * counts no more: its memory is freed before it has ended, and until it is reaped it is a zombie of the program. One that is
+ * frozen, traced or asleep in a device may never end: it is left to later calls (mproc__supervisor_leave). */
 static void supervisor_end(mproc__pool_core *core, mproc_deadline deadline)
 {
     int exit_code;
@@ -92,9 +108,8 @@ static void supervisor_end(mproc__pool_core *core, mproc_deadline deadline)
     state_kill(core);
     if (supervisor_reap(core, mproc_after_ms(LEAVE_MS), &exit_code))
         return;
-    int rc = mproc__pidfd_signal(core->pidfd, SIGKILL);
-    bool ends = rc == 0 || rc == -ESRCH;
-    (void)supervisor_reap(core, ends ? MPROC_FOREVER : mproc_after_ms(LEAVE_MS), &exit_code);
+    (void)mproc__pidfd_signal(core->pidfd, SIGKILL);
+    (void)supervisor_reap(core, mproc_after_ms(END_MS), &exit_code);
 }
 
 void mproc__core_supervisor_end(mproc__pool_core *core, mproc_deadline deadline)
@@ -106,6 +121,55 @@ void mproc__core_supervisor_end(mproc__pool_core *core, mproc_deadline deadline)
         return; /* who is at it sees that the pool has ended */
     supervisor_end(core, deadline);
     pthread_mutex_unlock(&core->renew_lock);
+}
+
+/* ---- when its pool is gone ---- */
+
+static void remain_push(remain *it)
+{
+    it->next = atomic_load(&remains);
+    while (!atomic_compare_exchange_weak(&remains, &it->next, it))
+        ;
+}
+
+/* Reaped, now or by others. */
+static bool remain_reap(int pidfd)
+{
+    siginfo_t info = {.si_pid = 0};
+    int rc;
+    while ((rc = waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG)) < 0 && errno == EINTR)
+        ;
+    if (rc == 0 && info.si_pid == 0)
+        return false;
+    close(pidfd);
+    return true;
+}
+
+void mproc__supervisor_leave(int pidfd)
+{
+    if (pidfd < 0 || remain_reap(pidfd))
+        return;
+    remain *it = malloc(sizeof *it);
+    if (it) {
+        it->pidfd = pidfd;
+        remain_push(it);
+    } else {
+        close(pidfd); /* a zombie until the program ends */
+    }
+}
+
+void mproc__supervisors_collect(void)
+{
+    if (MPROC__LIKELY(!atomic_load_explicit(&remains, memory_order_relaxed)))
+        return;
+    remain *next, *it = atomic_exchange(&remains, NULL);
+    for (; it; it = next) {
+        next = it->next;
+        if (remain_reap(it->pidfd))
+            free(it);
+        else
+            remain_push(it);
+    }
 }
 
 /* ---- its successor ---- */
@@ -135,31 +199,42 @@ static int successor_start(mproc__pool_core *core)
     int rc = core->fork_checked ? mproc__launch_threads_check() : 0;
     atomic_store(&shared->supervisor_row, 0);
     atomic_store(&shared->supervisor_wakes_ns, 0);
+    core->supervisor = 0;
     return rc < 0 ? rc : mproc__supervisor_start(&core->crew, &core->supervisor, &core->pidfd);
 }
 
+static void end_tell(const mproc__pool_core *core, int exit_code, char *buffer, size_t size_bytes)
+{
+    char how[64] = "has ended";
+    if (exit_code != END_UNKNOWN)
+        mproc__certificate_text(exit_code, how, sizeof how);
+    if (core->supervisor)
+        snprintf(buffer, size_bytes, "(pid %d) %s", (int)core->supervisor, how);
+    else
+        snprintf(buffer, size_bytes, "died in its start");
+}
+
 /* The first death is the one that is told when there are too many: what comes after it is often its echo. A dead one can be
- * reaped when all its memory is freed, some time after its life word was marked: until then whoever waits looks again. */
+ * reaped when all its memory is freed, some time after its life word was marked: until then whoever waits looks again. So it
+ * does after a successor that died in its start, which is one more death: whatever kills supervisors may kill that one, too. */
 static void renew(mproc__pool_core *core)
 {
     char end[96];
     int exit_code;
-    pid_t pid = core->supervisor;
     if (!supervisor_reap(core, MPROC_NOW, &exit_code))
         return;
-    mproc__certificate_text(exit_code, end, sizeof end);
+    end_tell(core, exit_code, end, sizeof end);
     if (too_many(core)) {
         renew_fail(core, MPROC_EDIED, core->renewal_text);
         return;
     }
     if (core->renewals == 1)
         snprintf(core->renewal_text, sizeof core->renewal_text,
-                 "too many died within a minute, the first one (pid %d) %s", (int)pid, end);
-    mproc__log(MPROC_LOG_WARNING,
-               "pool %s: its supervisor (pid %d) %s; it is replaced, and its workers with it",
-               core->name ? core->name : "", (int)pid, end);
+                 "too many died within a minute, the first one %s", end);
+    mproc__log(MPROC_LOG_WARNING, "pool %s: its supervisor %s; it is replaced, and its workers with it",
+               core->name ? core->name : "", end);
     int rc = successor_start(core);
-    if (rc < 0)
+    if (rc < 0 && rc != MPROC_EDIED)
         renew_fail(core, rc, mproc_error_text(mproc_last_error()));
 }
 

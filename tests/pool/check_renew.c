@@ -203,6 +203,44 @@ START_TEST(ten_supervisors_killed_at_work_lose_nothing)
 }
 END_TEST
 
+/* Every child that comes, as soon as it is there: most of them before they have joined the pool. */
+static void *kill_newborn(void *unused)
+{
+    enum { KILLS = 10 };
+    char path[64];
+    int pid, last = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    for (int kills = 0; kills < KILLS;) {
+        FILE *children = fopen(path, "re");
+        while (children && kills < KILLS && fscanf(children, "%d", &pid) == 1)
+            if (pid > last && kill(pid, SIGKILL) == 0) {
+                last = pid;
+                kills++;
+            }
+        if (children)
+            fclose(children);
+    }
+    return unused;
+}
+
+/* shows: DEATH-1 */
+START_TEST(successors_killed_in_their_first_steps_are_replaced_as_well)
+{
+    pthread_t killer;
+    mproc_pool *pool = NULL;
+    ck_assert_int_eq(mproc_pool_create(MPROC_WITH(mproc_pool_options, .start = METHOD, .workers = 1,
+                                                  .restarts_per_minute = 1000),
+                                       &pool),
+                     0);
+    ck_assert_int_eq(pthread_create(&killer, NULL, kill_newborn, NULL), 0);
+    for (int i = 0; i < 100; i++)
+        ck_assert_int_eq(result_int(submit_again(pool, task_nap, MPROC_ARGS(i), 60)), i * i);
+    pthread_join(killer, NULL);
+    ck_assert_int_eq(result_int(submit_again(pool, task_square, MPROC_ARGS(5), 60)), 25);
+    end(&pool);
+}
+END_TEST
+
 /* shows: WORK-5 */
 START_TEST(too_many_dead_supervisors_break_the_pool_and_the_first_is_told)
 {
@@ -254,15 +292,15 @@ END_TEST
 
 typedef struct holder {
     pid_t supervisor;
-    int held;  /* pipe: written when the supervisor is held */
-    int ended; /* pipe: read to see whether the stop has returned */
+    int held;        /* pipe: written when the supervisor is held */
+    int ended;       /* pipe: read to see whether the stop has returned */
+    unsigned for_ms; /* at most */
 } holder;
 
-/* Holds the supervisor between SIGKILL and its end, where one with much memory is for long, until it is certain that the stop
- * waits. */
+/* Holds the supervisor between SIGKILL and its end, where one with much memory is for long, until the stop has returned. 0: it
+ * has not for all the time; 4: it has. */
 static int hold_dying(void *context)
 {
-    enum { WAITS_MS = 400 };
     const holder *of = context;
     int status;
     if (ptrace(PTRACE_SEIZE, of->supervisor, NULL, (void *)PTRACE_O_TRACEEXIT) < 0 ||
@@ -271,26 +309,61 @@ static int hold_dying(void *context)
         return 1;
     if (waitpid(of->supervisor, &status, __WALL) < 0 || status >> 8 != (SIGTRAP | PTRACE_EVENT_EXIT << 8))
         return 2;
-    return mproc__fd_poll(of->ended, POLLIN, mproc_after_ms(WAITS_MS)) == -ETIMEDOUT ? 0 : 3;
+    return mproc__fd_poll(of->ended, POLLIN, mproc_after_ms(of->for_ms)) == -ETIMEDOUT ? 0 : 4;
+}
+
+/* A pool whose supervisor is held so, by a child, when it is stopped. */
+static mproc_pool *pool_make_held(mproc_start start, unsigned for_ms, int ended[2], pid_t *ret_child)
+{
+    char byte;
+    int held[2];
+    mproc_pool *pool = pool_make(start, 1);
+    ck_assert(support_until(supervisor_there, NULL, 5000));
+    ck_assert(pipe(held) == 0 && pipe(ended) == 0);
+    holder of = {.supervisor = supervisor_pid(), .held = held[1], .ended = ended[0], .for_ms = for_ms};
+    *ret_child = support_fork(hold_dying, &of);
+    close(held[1]);
+    ck_assert_int_eq(read(held[0], &byte, 1), 1);
+    close(held[0]);
+    return pool;
 }
 
 START_TEST(a_killed_supervisor_that_ends_slowly_is_reaped_even_without_time)
 {
-    char byte;
-    int held[2], ended[2];
-    mproc_pool *pool = pool_make(METHOD, 1);
-    ck_assert(support_until(supervisor_there, NULL, 5000));
-    ck_assert(pipe(held) == 0 && pipe(ended) == 0);
-    holder of = {.supervisor = supervisor_pid(), .held = held[1], .ended = ended[0]};
-    pid_t child = support_fork(hold_dying, &of);
-    close(held[1]);
-    ck_assert_int_eq(read(held[0], &byte, 1), 1);
+    int ended[2];
+    pid_t child;
+    mproc_pool *pool = pool_make_held(METHOD, 400, ended, &child);
     ck_assert_int_eq(mproc_pool_stop(pool, false, MPROC_NOW, NULL), 0);
     ck_assert_int_eq(supervisor_pid(), 0);
     ck_assert_int_eq(write(ended[1], "", 1), 1);
     ck_assert_int_eq(support_reap(child, 5000), 0);
     mproc_pool_close(&pool);
-    close(held[0]);
+    close(ended[0]);
+    close(ended[1]);
+    pools_await_gone();
+}
+END_TEST
+
+static bool supervisor_ended(void *pid)
+{
+    siginfo_t info = {.si_pid = 0};
+    return waitid(P_PID, (id_t)(intptr_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+}
+
+START_TEST(one_that_does_not_end_at_all_is_left_to_a_later_call)
+{
+    int ended[2];
+    pid_t child;
+    mproc_pool *pool = pool_make_held(METHOD, 60000, ended, &child);
+    pid_t supervisor = supervisor_pid();
+    ck_assert_int_eq(mproc_pool_stop(pool, false, MPROC_NOW, NULL), 0);
+    mproc_pool_close(&pool);
+    ck_assert_int_eq(kill(supervisor, 0), 0);
+    ck_assert_int_eq(write(ended[1], "", 1), 1);
+    ck_assert_int_eq(support_reap(child, 5000), 4);
+    ck_assert(support_until(supervisor_ended, (void *)(intptr_t)supervisor, 5000));
+    mproc_pool_close(&pool);
+    ck_assert_int_lt(kill(supervisor, 0), 0);
     close(ended[0]);
     close(ended[1]);
     pools_await_gone();
@@ -311,10 +384,15 @@ static void add(TCase *all)
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_replacement_that_cannot_be_started_fails_what_is_queued, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
+    tcase_add_loop_test(all, successors_killed_in_their_first_steps_are_replaced_as_well, METHODS_FIRST,
+                        METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, too_many_dead_supervisors_break_the_pool_and_the_first_is_told, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_killed_supervisor_that_ends_slowly_is_reaped_even_without_time, METHODS_FIRST,
                         METHODS_OF_PROCESSES);
+    /* Its stop takes the whole time that the kernel is given. */
+    tcase_add_loop_test(all, one_that_does_not_end_at_all_is_left_to_a_later_call, METHODS_FIRST,
+                        METHODS_FIRST ? METHODS_FIRST : 1);
 }
 
 int main(int argc, char **argv)
