@@ -49,8 +49,8 @@ static bool core_idle(mproc__pool_core *core)
     return idle;
 }
 
-/* Nothing is left but what comes after the caller's own task, and so could never begin. One that ends between the harvest and this
- * look is not WAITING, and keeps its slot while the lock is held. */
+/* Nothing is left but what comes after the caller's own task, and so could never begin. One that ends between the harvest
+ * and this look is not WAITING, and keeps its slot while the lock is held. */
 static bool awaits_caller(mproc__pool_core *core)
 {
     const mproc__worker_shared *own = mproc__core_own_desk(core);
