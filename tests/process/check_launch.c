@@ -104,6 +104,28 @@ START_TEST(a_refusing_watcher_undoes_the_start)
 }
 END_TEST
 
+static int watcher_died(pid_t pid, int pidfd, void *context)
+{
+    (void)pid;
+    (void)pidfd;
+    (void)context;
+    return mproc__fail(MPROC_EDIED, "the watcher has died");
+}
+
+START_TEST(a_pid_is_told_of_the_child_that_died_and_not_for_its_watcher)
+{
+    int64_t pid = 0;
+    siginfo_t info;
+    mproc__launch_options options = {.start = (mproc_start)_i, .fn = returns_7, .before_go = watcher_died};
+    ck_assert_int_eq(launched(&options, &info), MPROC_EDIED);
+    ck_assert_int_eq(mproc_error_number(mproc_last_error(), MPROC_ERROR_PID, &pid), -ENOENT);
+    options.before_go = watcher_kills;
+    ck_assert_int_eq(launched(&options, &info), MPROC_EDIED);
+    ck_assert_int_eq(mproc_error_number(mproc_last_error(), MPROC_ERROR_PID, &pid), 0);
+    ck_assert_int_gt(pid, 0);
+}
+END_TEST
+
 static int failing_unpack(mproc__parcel *parcel, const void *blob, size_t blob_bytes,
                           mproc__handle **ret_handle)
 {
@@ -489,6 +511,8 @@ int main(int argc, char **argv)
     tcase_add_loop_test(child, a_child_that_dies_before_it_reads_ends_the_start_with_an_error, 0, 2);
     tcase_add_loop_test(child, a_child_that_is_killed_before_go_ends_the_start_with_an_error,
                         MPROC_START_FORK, MPROC_START_FORKSERVER);
+    tcase_add_loop_test(child, a_pid_is_told_of_the_child_that_died_and_not_for_its_watcher, MPROC_START_FORK,
+                        MPROC_START_FORKSERVER);
     tcase_add_loop_test(child, a_refusing_watcher_undoes_the_start, MPROC_START_FORK, MPROC_START_FORKSERVER);
     tcase_add_test(child, a_step_that_fails_in_the_child_is_told_to_the_parent_with_its_story);
     TCase *threads = support_case(suite, "threads");
