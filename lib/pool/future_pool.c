@@ -170,14 +170,16 @@ static bool task_goes_on(const mproc_future *future)
            !(is_queued(word.state) && task_late(future)) && !core_over(future->core);
 }
 
+/* Whether the pool is over is asked first: a death that is followed by a start that fails ends the task, then the pool. */
 static void task_look(mproc_future *future)
 {
     mproc__pool_core *core = future->core;
+    bool over = core_over(core);
     if (task_late(future))
         (void)mproc__task_forgo(&core->view.slots[future->slot].word, future->serial);
     if (mproc__task_final(task_word(future).state)) {
         mproc__slot_harvest(core, future->slot);
-    } else if (core_over(core)) {
+    } else if (over) {
         if (core->futures[future->slot] == future)
             core->futures[future->slot] = NULL;
         mproc__future_settle_lost(future);
