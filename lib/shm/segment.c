@@ -22,8 +22,8 @@
 #define ROOT_OFFSET MPROC__ROOT_OFFSET
 
 /* With 40-byte mutexes a small object is five pages: header, rows and waiters leave its root 2176 bytes, what a semaphore
- * takes. (With 120 rows it was three, and a lock was made and closed in 139-213 us instead of 150-240; its acquire and a
- * queue's put take what they took.) */
+ * takes. (With 120 rows it was three; making and closing a lock then took 139-213 us, now 150-240, both on a busy machine,
+ * whose spread is the greater.) */
 _Static_assert(sizeof(mproc__header_shared) <= 20480,
                "header and rows stay small: every object pays for them");
 _Static_assert(MPROC__ROWS < UINT8_MAX, "row + 1 fits 8 bits");
