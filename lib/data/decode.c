@@ -3,6 +3,7 @@
  * proportion to what came. */
 #include "platform/base.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,11 +99,11 @@ static bool varint_get(const uint8_t *bytes, size_t size_bytes, uint64_t *ret_nu
 
 static double real_get(const uint8_t *bytes)
 {
-    uint64_t bits = 0;
+    uint64_t bits;
     double real;
 
-    for (unsigned i = 0; i < 8; i++)
-        bits |= (uint64_t)bytes[i] << 8 * i;
+    memcpy(&bits, bytes, sizeof bits);
+    bits = le64toh(bits);
     memcpy(&real, &bits, sizeof real);
     return real;
 }

@@ -2,6 +2,7 @@
 /* Variants to bytes; variant.proto says how. */
 #include "platform/base.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,26 +81,29 @@ static uint8_t *real_put(uint8_t *to, double real)
     uint64_t bits;
 
     memcpy(&bits, &real, sizeof bits);
-    for (unsigned shift = 0; shift < 64; shift += 8)
-        *to++ = (uint8_t)(bits >> shift);
-    return to;
+    bits = htole64(bits);
+    memcpy(to, &bits, sizeof bits);
+    return to + sizeof bits;
 }
 
-static bool node_write_number(encoder *out, const Mproc__Node *node)
+/* A number, or what a list begins with, without a node: most arguments and results are these. False: another, or no room. */
+static bool number_write(encoder *out, mproc_variant value)
 {
-    uint8_t *begin = out->bytes + out->used, *at = begin + 2;
+    uint8_t *begin, *at;
 
-    if (!out->bytes || node->key.len > 0 || out->capacity - out->used < MPROC__NUMBER_BYTES + 2)
+    if (!out->bytes || out->capacity - out->used < MPROC__NUMBER_BYTES + 2)
         return false;
-    if (node->kind_case == MPROC__NODE__KIND_REAL) {
+    begin = out->bytes + out->used;
+    at = begin + 2;
+    if (value.kind == MPROC_KIND_DOUBLE) {
         *at = MPROC__REAL_TAG;
-        at = real_put(at + 1, node->real);
-    } else if (node->kind_case == MPROC__NODE__KIND_INTEGER) {
+        at = real_put(at + 1, value.real);
+    } else if (value.kind == MPROC_KIND_INT) {
         *at = MPROC__INTEGER_TAG;
-        at = varint_put(at + 1, (uint64_t)node->integer << 1 ^ (node->integer < 0 ? UINT64_MAX : 0));
-    } else if (node->kind_case == MPROC__NODE__KIND_LIST) {
+        at = varint_put(at + 1, (uint64_t)value.number << 1 ^ (value.number < 0 ? UINT64_MAX : 0));
+    } else if (value.kind == MPROC_KIND_LIST) {
         *at = MPROC__LIST_TAG;
-        at = varint_put(at + 1, node->list);
+        at = varint_put(at + 1, (uint64_t)value.number);
     } else {
         return false;
     }
@@ -122,7 +126,7 @@ static int node_write(encoder *out, const Mproc__Node *node)
     uint8_t frame[16];
     int code;
 
-    if (node_write_number(out, node) || node_write_small(out, node))
+    if (node_write_small(out, node))
         return 0;
     node_bytes = mproc__node__get_packed_size(node);
     frame_bytes = frame_make(node_bytes, frame);
@@ -139,21 +143,29 @@ static int node_write(encoder *out, const Mproc__Node *node)
 
 static int variant_write(encoder *out, mproc_variant value, const mproc_variant *key, unsigned depth);
 
-static int items_write(encoder *out, Mproc__Node *node, mproc_variant value, unsigned depth)
+/* What a list or dict holds, behind its beginning. */
+static int items_write(encoder *out, mproc_variant value, unsigned depth)
 {
     const mproc_variant *items = value.data;
     bool dict = value.kind == MPROC_KIND_DICT;
-    int code;
+    int code = 0;
 
     if (depth >= MPROC__VARIANT_DEPTH)
         return mproc__fail(MPROC_EARGUMENT, "a value is deeper than %d levels", MPROC__VARIANT_DEPTH);
-    node->kind_case = dict ? MPROC__NODE__KIND_DICT : MPROC__NODE__KIND_LIST;
-    node->list = (uint64_t)value.number;
-    code = node_write(out, node);
     for (int64_t i = 0; i < value.number && code == 0; i++)
         code = dict ? variant_write(out, items[2 * i + 1], &items[2 * i], depth + 1)
                     : variant_write(out, items[i], NULL, depth + 1);
     return code;
+}
+
+static int container_write(encoder *out, Mproc__Node *node, mproc_variant value, unsigned depth)
+{
+    int code;
+
+    node->kind_case = value.kind == MPROC_KIND_DICT ? MPROC__NODE__KIND_DICT : MPROC__NODE__KIND_LIST;
+    node->list = (uint64_t)value.number;
+    code = node_write(out, node);
+    return code < 0 ? code : items_write(out, value, depth);
 }
 
 static int cannot_cross(const mproc_variant *value)
@@ -238,7 +250,7 @@ static int bytes_write(encoder *out, Mproc__Node *node, mproc_variant value)
     return node_write(out, node);
 }
 
-static int variant_write(encoder *out, mproc_variant value, const mproc_variant *key, unsigned depth)
+static int node_make(encoder *out, mproc_variant value, const mproc_variant *key, unsigned depth)
 {
     Mproc__Node node = MPROC__NODE__INIT;
 
@@ -255,7 +267,7 @@ static int variant_write(encoder *out, mproc_variant value, const mproc_variant 
         return bytes_write(out, &node, value);
     case MPROC_KIND_LIST:
     case MPROC_KIND_DICT:
-        return items_write(out, &node, value, depth);
+        return container_write(out, &node, value, depth);
     case MPROC_KIND_HANDLE:
         return handle_write(out, &node, value);
     case MPROC_KIND_FD:
@@ -265,6 +277,13 @@ static int variant_write(encoder *out, mproc_variant value, const mproc_variant 
     default:
         return mproc__fail(MPROC_EARGUMENT, "%s", value.data ? (const char *)value.data : "an invalid value");
     }
+}
+
+static int variant_write(encoder *out, mproc_variant value, const mproc_variant *key, unsigned depth)
+{
+    if (key || !number_write(out, value))
+        return node_make(out, value, key, depth);
+    return value.kind == MPROC_KIND_LIST ? items_write(out, value, depth) : 0;
 }
 
 int mproc__variant_encoded_size(mproc_variant value, size_t *ret_size_bytes)

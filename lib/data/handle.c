@@ -2,6 +2,7 @@
 /* What all handles share: references, the last failure, and the calls that take any of them. */
 #include "platform/base.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,21 +12,28 @@
 
 #include "data/handle.h"
 
+typedef struct mproc__handle_story {
+    pthread_mutex_t lock; /* guards `last` */
+    mproc_error last;
+} handle_story;
+
 void mproc__handle_init(mproc__handle *handle, const mproc__handle_ops *ops)
 {
     handle->magic = MPROC__HANDLE_MAGIC;
     handle->type = (uint32_t)ops->type;
     handle->ops = ops;
     atomic_init(&handle->references, 1);
-    pthread_mutex_init(&handle->story_lock, NULL);
     atomic_init(&handle->story, NULL);
 }
 
 void mproc__handle_fini(mproc__handle *handle)
 {
+    handle_story *story = atomic_load_explicit(&handle->story, memory_order_acquire);
+
     handle->magic = MPROC__HANDLE_DEAD;
-    free(atomic_load(&handle->story));
-    pthread_mutex_destroy(&handle->story_lock);
+    if (story)
+        pthread_mutex_destroy(&story->lock);
+    free(story);
 }
 
 void mproc__handle_keep(mproc__handle *handle)
@@ -53,24 +61,31 @@ void mproc__handle_close(void **handle, mproc_type_id type)
     mproc__handle_release(taken);
 }
 
+static handle_story *story_make(mproc__handle *handle)
+{
+    handle_story *story = calloc(1, sizeof(*story)), *expected = NULL;
+
+    if (!story)
+        return NULL;
+    pthread_mutex_init(&story->lock, NULL);
+    if (atomic_compare_exchange_strong(&handle->story, &expected, story))
+        return story;
+    pthread_mutex_destroy(&story->lock);
+    free(story);
+    return expected;
+}
+
 int mproc__handle_story(mproc__handle *handle, int code)
 {
-    mproc_error *story = atomic_load(&handle->story), *expected = NULL;
+    handle_story *story = atomic_load(&handle->story);
 
-    if (!story) {
-        story = calloc(1, sizeof(*story));
-        if (!story)
-            return code; /* the thread's story is left */
-        if (!atomic_compare_exchange_strong(&handle->story, &expected, story)) {
-            free(story);
-            story = expected;
-        }
-    }
+    if (!story && !(story = story_make(handle)))
+        return code; /* the thread's story is left */
     /* Tried only: when it is held, another thread stores its failure at this moment (or did at a fork, in the parent), and
      * either of the two may be called the last. */
-    if (pthread_mutex_trylock(&handle->story_lock) == 0) {
-        mproc__story_copy(mproc__story(), story);
-        pthread_mutex_unlock(&handle->story_lock);
+    if (pthread_mutex_trylock(&story->lock) == 0) {
+        mproc__story_copy(mproc__story(), &story->last);
+        pthread_mutex_unlock(&story->lock);
     }
     return code;
 }
@@ -116,13 +131,13 @@ const mproc_error *mproc_error_of(const void *handle)
 {
     static _Thread_local mproc_error copy;
     mproc__handle *h = handle_cast(handle);
-    mproc_error *story = h ? atomic_load(&h->story) : NULL;
+    handle_story *story = h ? atomic_load(&h->story) : NULL;
 
     if (!story)
         return NULL;
-    pthread_mutex_lock(&h->story_lock);
-    mproc__story_copy(story, &copy);
-    pthread_mutex_unlock(&h->story_lock);
+    pthread_mutex_lock(&story->lock);
+    mproc__story_copy(&story->last, &copy);
+    pthread_mutex_unlock(&story->lock);
     return &copy;
 }
 

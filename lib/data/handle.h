@@ -6,8 +6,6 @@
 #ifndef MPROC__DATA_HANDLE_H
 #define MPROC__DATA_HANDLE_H
 
-#include <pthread.h>
-
 #include "platform/base.h"
 #include "platform/story.h"
 
@@ -39,8 +37,8 @@ struct mproc__handle {
     uint32_t type; /* mproc_type_id, a copy of ops->type */
     const mproc__handle_ops *ops;
     _Atomic uint32_t references;
-    pthread_mutex_t story_lock;   /* guards story's contents */
-    _Atomic(mproc_error *) story; /* last failure on this handle; allocated at the first, freed with it */
+    _Atomic(struct mproc__handle_story *)
+        story; /* last failure on this handle; allocated at the first, freed with it */
 };
 
 void mproc__handle_init(mproc__handle *handle, const mproc__handle_ops *ops); /* one reference */

@@ -21,24 +21,26 @@ static void future_free(mproc_future *future)
 {
     mproc__pool_core *core = future->core;
     mproc_variant_clear(&future->result);
-    mproc__reports_free(future->reports);
-    mproc__callbacks_free(future);
+    if (future->reports)
+        mproc__reports_free(future->reports);
+    if (future->cared)
+        mproc__callbacks_free(future);
     if (future->fd >= 0)
         close(future->fd);
-    if (future->own)
-        pthread_mutex_destroy(&future->own->lock);
-    free(future->own);
-    free(future->label);
-    free(future->map);
+    if (future->label)
+        free(future->label);
+    if (future->kind == &mproc__future_map)
+        free(future->map);
     mproc__handle_fini(&future->handle);
     if (!core) {
+        pthread_mutex_destroy(&future->own->lock);
+        free(future->own);
         free(future);
         return;
     }
-    if (future->incarnation ==
-        mproc__incarnation()) /* a fork child's copy of the lock may be held by nobody */
-        mproc__future_store_give(&core->store, future);
-    mproc__core_release(core);
+    bool child = future->incarnation != mproc__incarnation();
+    if (child ? mproc__future_store_forget(&core->store) : mproc__future_store_give(&core->store, future))
+        mproc__core_release(core);
 }
 
 /* Callbacks are called although nobody has the future any more: the service takes it over, and comes back here. A fork
@@ -49,7 +51,7 @@ static void future_destroy(mproc__handle *handle)
     if (future->incarnation == mproc__incarnation()) {
         if (!atomic_load(&future->settled))
             future->kind->abandon(future, atomic_load(&future->held));
-        if (mproc__service_adopts(future))
+        if (future->cared && mproc__service_adopts(future))
             return;
     }
     future_free(future);
@@ -93,13 +95,13 @@ static int future_wait_fd(mproc__handle *handle)
         rc = mproc__service_hold();
     if (rc < 0)
         return mproc__handle_story(handle, rc);
-    pthread_mutex_lock(future->home.lock);
+    pthread_mutex_lock(future->home->lock);
     bool fresh = watch && !future->served && !atomic_load(&future->settled);
     if (future->fd < 0)
         rc = future_fd_make(future);
     if (rc == 0 && fresh)
-        future->served = true;
-    pthread_mutex_unlock(future->home.lock);
+        future->served = future->cared = true;
+    pthread_mutex_unlock(future->home->lock);
     if (rc == 0 && fresh)
         mproc__service_watch(future);
     else if (watch)
@@ -121,7 +123,7 @@ static const mproc__handle_ops future_ops = {.type = MPROC_TYPE_FUTURE,
                                              .once = true};
 
 /* In zeroed memory; NULL: there was none. */
-static int future_init(mproc_future *future, const mproc__future_kind *kind, mproc__future_home home,
+static int future_init(mproc_future *future, const mproc__future_kind *kind, const mproc__future_home *home,
                        mproc_future **ret_future)
 {
     if (!future)
@@ -130,33 +132,34 @@ static int future_init(mproc_future *future, const mproc__future_kind *kind, mpr
     future->kind = kind;
     future->home = home;
     future->incarnation = mproc__incarnation();
-    future->callbacks_end = &future->callbacks;
     future->fd = -1;
     future->attempt = 1;
     *ret_future = future;
     return 0;
 }
 
-int mproc__future_make(const mproc__future_kind *kind, mproc__future_home home, mproc_future **ret_future)
+int mproc__future_make(const mproc__future_kind *kind, const mproc__future_home *home,
+                       mproc_future **ret_future)
 {
     return future_init(calloc(1, sizeof(mproc_future)), kind, home, ret_future);
 }
 
 int mproc__future_new(mproc__pool_core *core, const char *label, mproc_future **ret_future)
 {
-    const mproc__future_home home = {
-        .lock = &core->lock, .segment = core->view.segment, .done = &core->view.shared->done};
     char *copy = label ? strdup(label) : NULL;
     if (label && !copy)
         return mproc__fail(-ENOMEM, "no memory for a future");
-    int rc = future_init(mproc__future_store_take(&core->store), &mproc__future_task, home, ret_future);
+    bool first;
+    mproc_future *future = mproc__future_store_take(&core->store, &first);
+    int rc = future_init(future, &mproc__future_task, &core->home, ret_future);
     if (rc < 0) {
         free(copy);
         return rc;
     }
-    (*ret_future)->core = core;
-    (*ret_future)->label = copy;
-    mproc__core_keep(core);
+    future->core = core;
+    future->label = copy;
+    if (first)
+        mproc__core_keep(core); /* for all futures that there will be until the last of them is closed */
     return 0;
 }
 
@@ -177,8 +180,8 @@ int mproc__future_check(const mproc_future *future)
 
 void mproc__future_post(const mproc_future *future)
 {
-    mproc__eventcount_post(future->home.done,
-                           future->home.segment && mproc__segment_shared(future->home.segment));
+    mproc__eventcount_post(future->home->done,
+                           future->home->segment && mproc__segment_shared(future->home->segment));
 }
 
 void mproc__future_settle(mproc_future *future, mproc_future_state state, int code)
@@ -196,11 +199,11 @@ bool mproc__future_look(mproc_future *future)
 {
     if (atomic_load_explicit(&future->settled, memory_order_acquire))
         return true;
-    pthread_mutex_lock(future->home.lock);
+    pthread_mutex_lock(future->home->lock);
     if (!atomic_load(&future->settled))
         future->kind->look(future);
     bool settled = atomic_load(&future->settled);
-    pthread_mutex_unlock(future->home.lock);
+    pthread_mutex_unlock(future->home->lock);
     return settled;
 }
 
@@ -226,13 +229,13 @@ static bool future_spin(mproc_future *future)
 static int future_doze(const mproc_future *future, uint32_t ticket, mproc_deadline deadline)
 {
     return future->core ? mproc__core_wait(future->core, ticket, deadline)
-                        : mproc__futex_wait(&future->home.done->word, ticket, false, deadline);
+                        : mproc__futex_wait(&future->home->done->word, ticket, false, deadline);
 }
 
 static int future_sleep(mproc_future *future, bool (*over)(mproc_future *), mproc_deadline deadline)
 {
     for (;;) {
-        uint32_t ticket = mproc__eventcount_prepare(future->home.done);
+        uint32_t ticket = mproc__eventcount_prepare(future->home->done);
         if (future->core)
             mproc__slots_make_room(future->core);
         if (over(future))
@@ -248,7 +251,7 @@ static int future_sleep(mproc_future *future, bool (*over)(mproc_future *), mpro
 
 static int future_sleep_told(mproc_future *future, bool (*over)(mproc_future *), mproc_deadline deadline)
 {
-    mproc__segment *segment = future->home.segment;
+    mproc__segment *segment = future->home->segment;
     int slot = segment ? mproc__waiting_begin(segment, MPROC__WAIT_RESULT) : -1;
     int rc = future_sleep(future, over, deadline);
     if (segment)
@@ -284,7 +287,7 @@ static void why_wait(mproc_future *future, mproc_deadline deadline)
     if (deadline.ns < limit.ns)
         limit = deadline;
     for (;;) {
-        uint32_t ticket = mproc__eventcount_prepare(future->home.done);
+        uint32_t ticket = mproc__eventcount_prepare(future->home->done);
         if (mproc__future_why(future) || mproc__deadline_past(limit))
             return;
         (void)future_doze(future, ticket, limit);
@@ -324,11 +327,11 @@ int mproc_future_cancel(mproc_future *future, bool even_if_running)
     int rc = mproc__future_check(future);
     if (rc < 0)
         return rc;
-    pthread_mutex_lock(future->home.lock);
+    pthread_mutex_lock(future->home->lock);
     if (!atomic_load(&future->settled))
         future->kind->look(future);
     rc = atomic_load(&future->settled) ? -EALREADY : future->kind->cancel(future, even_if_running);
-    pthread_mutex_unlock(future->home.lock);
+    pthread_mutex_unlock(future->home->lock);
     if (rc == -EBUSY)
         return mproc__fail(-EBUSY, "it runs; cancel with even_if_running to stop it");
     if (rc != -EALREADY || (mproc__future_look(future) && future->state == MPROC_FUTURE_CANCELLED))

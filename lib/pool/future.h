@@ -46,62 +46,62 @@ struct mproc__callback {
     void *context;
 };
 
-/* Where those wait who wait for it. */
-typedef struct mproc__future_home {
-    pthread_mutex_t *lock;
-    mproc__segment *segment; /* NULL: of this process only */
-    mproc__eventcount_shared *done;
-} mproc__future_home;
-
-/* The home of one that is nobody's but this process's. */
+/* Of one that is nobody's but this process's. */
 typedef struct mproc__future_own {
+    mproc__future_home home;
     pthread_mutex_t lock;
     mproc__eventcount_shared done;
 } mproc__future_own;
 
+/* In the order in which they are met: of a task that was submitted, ended and closed without more ado, the beginning. */
 struct mproc_future {
     mproc__handle handle;
     const mproc__future_kind *kind;
-    mproc__future_home home;
+    const mproc__future_home *home;
     uint64_t incarnation;
     mproc__pool_core *core; /* NULL: not a pool's */
-    char *label;            /* owned; NULL */
+
+    _Atomic bool
+        settled; /* what is known of the end is final, but for the story of a death whose reason comes later */
+    _Atomic bool held;        /* written under the lock */
+    bool why_open;            /* under the lock: died, and the kernel has not said why */
+    bool cared;               /* under the lock: the service thread has been, or will be, told of it; stays */
+    mproc_future_state state; /* under the lock until settled, as those below that say "end" */
+    int code;                 /* end */
+    int fd;                   /* under the lock: readable from the end on; -1: nobody has asked */
+    mproc_variant result;     /* end */
+    uint32_t slot;            /* of a task that is not settled */
+    unsigned serial;
+    uint64_t number; /* counted by the pool, tasks and maps alike */
+
+    unsigned worker, life;                  /* end: who died */
+    unsigned attempt;                       /* end */
+    uint64_t progress_done, progress_total; /* end */
+    int64_t begin_by_ns;                    /* of a task; 0: any time */
+    mproc__batch *batch;            /* NULL, or where what comes of a batch goes; outlives the future */
+    char *label;                    /* owned; NULL */
+    struct mproc__reports *reports; /* end; owned; of attempts that died; NULL: none */
+
     mproc__map_job *map;    /* owned; NULL: no map */
     mproc__future_own *own; /* owned; NULL: the home is the pool's */
-    uint32_t slot;          /* of a task that is not settled */
-    unsigned serial;
-    mproc__batch *batch;  /* NULL, or where what comes of a batch goes; outlives the future */
-    int64_t begin_by_ns;  /* of a task; 0: any time */
-    uint64_t number;      /* counted by the pool, tasks and maps alike */
-    _Atomic bool settled; /* what follows is final, but for the story of a death whose reason comes later */
-    _Atomic bool held;    /* written under the lock */
-    /* under the lock until settled */
-    mproc_future_state state;
-    int code;
-    mproc_variant result;
-    struct mproc__reports *reports; /* owned; of attempts that died; NULL: none */
-    uint64_t progress_done, progress_total;
-    bool why_open;         /* under the lock: died, and the kernel has not said why */
-    unsigned worker, life; /* who died */
-    unsigned attempt;
 
     /* under the lock */
-    mproc__callback *callbacks, **callbacks_end; /* in order of adding */
+    mproc__callback *callbacks, **callbacks_end; /* in order of adding; the end of one at least */
     bool served;                                 /* the service thread will see to its end */
-    int fd;                                      /* readable from the end on; -1: nobody has asked */
 
     /* under the service's lock */
-    mproc_future *served_next;
     bool watched; /* the service has it; it frees what has become an orphan */
     bool orphan;  /* the last handle is gone */
     bool
         closing; /* it is, its callbacks run, and who closed it has not come to say so: the service holds it until then */
+    mproc_future *served_next;
 };
 
-/* Of a pool; takes a reference to the core. */
+/* Of a pool, whose core stays as long. */
 int mproc__future_new(mproc__pool_core *core, const char *label, mproc_future **ret_future);
 /* All that kinds have in common; `home` outlives the future. */
-int mproc__future_make(const mproc__future_kind *kind, mproc__future_home home, mproc_future **ret_future);
+int mproc__future_make(const mproc__future_kind *kind, const mproc__future_home *home,
+                       mproc_future **ret_future);
 /* Settled now? Looks at what it is about, and takes what came of it. */
 bool mproc__future_look(mproc_future *future);
 /* Ended now, as the calling thread sees it. */

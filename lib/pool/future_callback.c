@@ -28,8 +28,6 @@ static mproc__callback *callback_next(mproc_future *future)
     mproc__callback *callback = future->callbacks;
     if (callback) {
         future->callbacks = callback->next;
-        if (!future->callbacks)
-            future->callbacks_end = &future->callbacks;
         return callback;
     }
     future->served = false;
@@ -44,9 +42,9 @@ static mproc__callback *callback_next(mproc_future *future)
 bool mproc__callbacks_run(mproc_future *future)
 {
     for (;;) {
-        pthread_mutex_lock(future->home.lock);
+        pthread_mutex_lock(future->home->lock);
         mproc__callback *callback = callback_next(future);
-        pthread_mutex_unlock(future->home.lock);
+        pthread_mutex_unlock(future->home->lock);
         if (!callback)
             break;
         callback_call(future, callback);
@@ -74,11 +72,14 @@ static bool callback_add(mproc_future *future, mproc__callback *callback, bool *
     *ret_fresh = false;
     if (atomic_load(&future->settled) && !atomic_load(&future->held))
         return false;
-    *future->callbacks_end = callback;
+    if (future->callbacks)
+        *future->callbacks_end = callback;
+    else
+        future->callbacks = callback;
     future->callbacks_end = &callback->next;
     atomic_store(&future->held, true);
     *ret_fresh = !future->served;
-    future->served = true;
+    future->served = future->cared = true;
     return true;
 }
 
@@ -101,9 +102,9 @@ int mproc_future_on_done(mproc_future *future, mproc_future_fn *fn, void *contex
         free(callback);
         return mproc__handle_story(&future->handle, rc);
     }
-    pthread_mutex_lock(future->home.lock);
+    pthread_mutex_lock(future->home->lock);
     bool added = callback_add(future, callback, &fresh);
-    pthread_mutex_unlock(future->home.lock);
+    pthread_mutex_unlock(future->home->lock);
     if (added && fresh && future->core)
         mproc__service_watch(future);
     else if (!ended && !(added && fresh))

@@ -24,9 +24,9 @@ static void made_look(mproc_future *future)
 static mproc_future_state made_state(const mproc_future *future)
 {
     mproc_future *seen = (mproc_future *)future;
-    pthread_mutex_lock(seen->home.lock);
+    pthread_mutex_lock(seen->home->lock);
     mproc_future_state state = seen->state;
-    pthread_mutex_unlock(seen->home.lock);
+    pthread_mutex_unlock(seen->home->lock);
     return state > MPROC_FUTURE_RUNNING ? MPROC_FUTURE_RUNNING : state;
 }
 
@@ -79,8 +79,8 @@ int mproc_future_create(mproc_future **ret_future)
     if (!own)
         return mproc__fail(-ENOMEM, "no memory for a future");
     pthread_mutex_init(&own->lock, NULL);
-    const mproc__future_home home = {.lock = &own->lock, .done = &own->done};
-    int rc = mproc__future_make(&made_kind, home, ret_future);
+    own->home = (mproc__future_home){.lock = &own->lock, .done = &own->done};
+    int rc = mproc__future_make(&made_kind, &own->home, ret_future);
     if (rc < 0) {
         pthread_mutex_destroy(&own->lock);
         free(own);
@@ -102,13 +102,13 @@ static int made_enter(mproc_future *future, const char *call)
     if (rc < 0)
         return rc;
     mproc__handle_keep(&future->handle);
-    pthread_mutex_lock(future->home.lock);
+    pthread_mutex_lock(future->home->lock);
     return 0;
 }
 
 static int made_leave(mproc_future *future, int rc)
 {
-    pthread_mutex_unlock(future->home.lock);
+    pthread_mutex_unlock(future->home->lock);
     mproc__handle_release(&future->handle);
     return rc;
 }

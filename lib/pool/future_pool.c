@@ -130,13 +130,13 @@ void mproc__future_settle_lost(mproc_future *future)
 
 bool mproc__future_why(mproc_future *future)
 {
-    pthread_mutex_lock(future->home.lock);
+    pthread_mutex_lock(future->home->lock);
     if (future->why_open) {
         story_of_death(future);
         (void)mproc__handle_story(&future->handle, MPROC_EDIED);
     }
     bool known = !future->why_open;
-    pthread_mutex_unlock(future->home.lock);
+    pthread_mutex_unlock(future->home->lock);
     return known;
 }
 

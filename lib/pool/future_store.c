@@ -27,7 +27,8 @@ typedef struct free_item free_item;
 struct mproc__store_block {
     mproc__store_block *next, *before; /* of those with room */
     free_item *free;
-    size_t given; /* bytes from the beginning that were ever taken */
+    size_t given; /* bytes from the beginning that were taken since it was empty */
+    size_t used;  /* the same, ever: beyond, it is as the kernel gave it */
     size_t taken; /* items */
 };
 
@@ -75,6 +76,13 @@ static void *aligned_map(void)
     return all + before;
 }
 
+/* Nothing of it is taken: given from the beginning again, as memory is best met. */
+static void block_rewind(mproc__store_block *block)
+{
+    block->free = NULL;
+    block->given = mproc__round_up(sizeof *block, MPROC__LINE);
+}
+
 static mproc__store_block *block_new(mproc__future_store *store)
 {
     mproc__store_block *block = aligned_map();
@@ -82,7 +90,8 @@ static mproc__store_block *block_new(mproc__future_store *store)
         return NULL;
     if (store->blocks++ > 0)
         (void)madvise(block, BLOCK_BYTES, MADV_HUGEPAGE);
-    block->given = mproc__round_up(sizeof *block, MPROC__LINE);
+    block_rewind(block);
+    store->spare++;
     block_link(store, block);
     return block;
 }
@@ -105,7 +114,8 @@ void mproc__future_store_init(mproc__future_store *store, size_t item_bytes)
 {
     pthread_mutex_init(&store->lock, NULL);
     store->roomy = NULL;
-    store->blocks = 0;
+    store->blocks = store->spare = 0;
+    atomic_init(&store->taken, 0);
     store->item_bytes = mproc__round_up(item_bytes, sizeof(max_align_t));
 }
 
@@ -116,50 +126,79 @@ void mproc__future_store_end(mproc__future_store *store)
     pthread_mutex_destroy(&store->lock);
 }
 
-static void *item_take(mproc__future_store *store)
+static void *item_take(mproc__future_store *store, bool *ret_used)
 {
     mproc__store_block *block = store->roomy ? store->roomy : block_new(store);
     if (!block)
         return NULL;
     void *item = (char *)block + block->given;
+    *ret_used = block->free || block->given < block->used;
     if (block->free) {
         item = (char *)block->free + sizeof(free_item) - store->item_bytes;
         block->free = block->free->next;
     } else {
         block->given += store->item_bytes;
+        if (block->used < block->given)
+            block->used = block->given;
     }
+    store->spare -= block->taken == 0;
     block->taken++;
     if (block_full(store, block))
         block_unlink(store, block);
     return item;
 }
 
-void *mproc__future_store_take(mproc__future_store *store)
+/* Lock held: no need for a locked addition. */
+static size_t taken_add(mproc__future_store *store, int more)
 {
-    if (STORE_WATCHED)
-        return calloc(1, store->item_bytes);
+    size_t taken = atomic_load_explicit(&store->taken, memory_order_relaxed) + (size_t)more;
+    atomic_store_explicit(&store->taken, taken, memory_order_relaxed);
+    return taken;
+}
+
+void *mproc__future_store_take(mproc__future_store *store, bool *ret_first)
+{
+    bool used = false;
     pthread_mutex_lock(&store->lock);
-    void *item = item_take(store);
+    void *item = STORE_WATCHED ? calloc(1, store->item_bytes) : item_take(store, &used);
+    *ret_first = item && taken_add(store, 1) == 1;
     pthread_mutex_unlock(&store->lock);
-    if (item)
+    if (used) /* else the kernel has cleared it */
         memset(item, 0, store->item_bytes);
     return item;
 }
 
-void mproc__future_store_give(mproc__future_store *store, void *item)
+static void item_give(mproc__future_store *store, void *item)
 {
-    if (STORE_WATCHED) {
-        free(item);
-        return;
-    }
     mproc__store_block *block = (void *)((uintptr_t)item / BLOCK_BYTES * BLOCK_BYTES);
     free_item *link = link_of(store, item);
-    pthread_mutex_lock(&store->lock);
     if (block_full(store, block))
         block_link(store, block);
     link->next = block->free;
     block->free = link;
-    if (--block->taken == 0 && (block->next || block->before)) /* else the next one is likely to need it */
+    if (--block->taken > 0)
+        return;
+    if (store->spare == MPROC__STORE_SPARE) {
         block_free(store, block);
+    } else {
+        block_rewind(block);
+        store->spare++;
+    }
+}
+
+bool mproc__future_store_give(mproc__future_store *store, void *item)
+{
+    pthread_mutex_lock(&store->lock);
+    if (STORE_WATCHED)
+        free(item);
+    else
+        item_give(store, item);
+    bool last = taken_add(store, -1) == 0;
     pthread_mutex_unlock(&store->lock);
+    return last;
+}
+
+bool mproc__future_store_forget(mproc__future_store *store)
+{
+    return atomic_fetch_sub(&store->taken, 1) == 1;
 }

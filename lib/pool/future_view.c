@@ -32,7 +32,7 @@ int mproc_future_progress(const mproc_future *future, uint64_t *ret_done, uint64
     int rc = mproc__future_check(future);
     if (rc < 0)
         return rc;
-    pthread_mutex_lock(seen->home.lock); /* a slot or a map may be another's right after the end */
+    pthread_mutex_lock(seen->home->lock); /* a slot or a map may be another's right after the end */
     if (!atomic_load(&seen->settled))
         seen->kind->look(seen);
     uint64_t done = seen->progress_done, total = seen->progress_total;
@@ -42,7 +42,7 @@ int mproc_future_progress(const mproc_future *future, uint64_t *ret_done, uint64
         *ret_done = done;
     if (ret_total)
         *ret_total = total;
-    pthread_mutex_unlock(seen->home.lock);
+    pthread_mutex_unlock(seen->home->lock);
     return 0;
 }
 

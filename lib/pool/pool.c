@@ -165,6 +165,8 @@ static int core_new(const mproc_pool_options *options, const mproc__pool_limits 
     int rc = mproc__view_create(limits, &core->view);
     if (rc == 0) {
         const mproc__pool_plan_shared *plan = &core->view.shared->plan;
+        core->home = (mproc__future_home){
+            .lock = &core->lock, .segment = core->view.segment, .done = &core->view.shared->done};
         mproc__segment_on_sweep(core->view.segment, mproc__pool_on_sweep, &core->view);
         core->tasks_limit = limits->tasks < plan->slot_count ? limits->tasks : plan->slot_count;
         core->bytes_limit = limits->bytes;

@@ -42,6 +42,13 @@ typedef struct mproc__service_host {
     bool lingers;    /* under the service's lock: a need of the pool itself, until it ends */
 } mproc__service_host;
 
+/* Where those wait who wait for a future. */
+typedef struct mproc__future_home {
+    pthread_mutex_t *lock;
+    mproc__segment *segment; /* NULL: of this process only */
+    mproc__eventcount_shared *done;
+} mproc__future_home;
+
 struct mproc__pool_core {
     mproc__pool_view view;
     _Atomic uint32_t references;
@@ -64,6 +71,7 @@ struct mproc__pool_core {
     _Atomic bool ended; /* written under `lock`: nothing will run any more */
     mproc__service_host service;
     mproc__future_store store;
+    mproc__future_home home; /* of its futures */
 
     pthread_mutex_t lock; /* all that follows */
     bool finishing;       /* `finisher` stops it, or has */
@@ -75,6 +83,7 @@ struct mproc__pool_core {
     bool *busy;             /* by slot */
     uint32_t *free_slots;   /* a stack */
     uint32_t free_count, given_count, cursor;
+    uint32_t fresh_until; /* given_count: no slots are looked at to be used again before */
     uint64_t next_number;
     uint64_t queued_bytes; /* of arguments in blocks */
     const char *full_of;   /* what there was no room for, after a -EAGAIN of mproc__slots_put */

@@ -12,12 +12,10 @@
 
 /* ---- taken when the task's slot is harvested ---- */
 
-void mproc__reports_take(mproc_future *future, uint32_t slot, mproc__task_word word)
+static void reports_take(mproc_future *future, uint32_t slot, mproc__task_word word)
 {
     mproc__reports found = {.count = 0};
     mproc__pool_view *view = &future->core->view;
-    if (!mproc__extra_of(view, slot))
-        return;
     found.count = mproc__extra_deaths(view, slot, word, found.deaths);
     if (word.state != MPROC__TASK_DONE)
         (void)mproc__checkpoint_load(view, slot, &found.checkpoint);
@@ -28,6 +26,12 @@ void mproc__reports_take(mproc_future *future, uint32_t slot, mproc__task_word w
         *future->reports = found;
     else
         mproc_variant_clear(&found.checkpoint);
+}
+
+void mproc__reports_take(mproc_future *future, uint32_t slot, mproc__task_word word)
+{
+    if (MPROC__UNLIKELY(mproc__extra_of(&future->core->view, slot) != NULL))
+        reports_take(future, slot, word);
 }
 
 void mproc__reports_free(mproc__reports *reports)
@@ -133,9 +137,9 @@ int mproc_future_deaths(const mproc_future *future, mproc_variant *ret_list)
     rc = mproc_variant_copy(list, ret_list);
     if (rc < 0)
         return rc;
-    pthread_mutex_lock(future->home.lock);
+    pthread_mutex_lock(future->home->lock);
     rc = deaths_list(future, ret_list);
-    pthread_mutex_unlock(future->home.lock);
+    pthread_mutex_unlock(future->home->lock);
     if (rc < 0)
         mproc_variant_clear(ret_list);
     return rc;

@@ -11,7 +11,14 @@
 #include "pool/pool.h"
 #include "pool/reports.h"
 
-enum { HARVEST_AT_ONCE = 64 }; /* looked at by a submit that finds the pool full, before it looks at all */
+enum {
+    HARVEST_AT_ONCE = 64, /* looked at by a submit that finds the pool full, before it looks at all */
+    REUSE_AT_ONCE =
+        32, /* slots that have ended, taken before a fresh one: ahead of the next tasks, as one by one
+                             each would wait for its lines */
+    REUSE_AHEAD = 3,
+    FRESH_AT_ONCE = 16 /* taken where the oldest still runs, before others are looked at */
+};
 
 /* ---- functions ---- */
 
@@ -191,8 +198,48 @@ static bool slots_room(mproc__pool_core *core, size_t block_bytes)
            (block_bytes == 0 || core->queued_bytes + block_bytes <= core->bytes_limit);
 }
 
+/* What the worker wrote last, and the next task will. */
+static void slot_prefetch(const mproc__pool_core *core, uint32_t slot)
+{
+    if (slot >= core->given_count)
+        return;
+    const mproc__task_shared *task = &core->view.slots[slot];
+    __builtin_prefetch(&task->word, 1);
+    __builtin_prefetch(&task->args.bytes, 1);
+    __builtin_prefetch(&task->result, 1);
+    if (core->futures[slot]) {
+        __builtin_prefetch(&core->futures[slot]->settled, 1);
+        __builtin_prefetch(&core->futures[slot]->reports, 1);
+    }
+}
+
+/* A burst whose first tasks have ended goes on in their slots, whose lines and pages are at hand, here and where the workers
+ * are; its results are taken on the way. Slots are looked at in the order in which they were given. Where one has not
+ * ended those behind it hardly have: an eighth of all is passed over until the next time round, so that the cursor comes
+ * away from the end, where fresh ones are added, faster than that goes on. */
+static void slots_reuse(mproc__pool_core *core)
+{
+    if (core->given_count < core->fresh_until)
+        return;
+    for (uint32_t ahead = 1; ahead < REUSE_AHEAD; ahead++)
+        slot_prefetch(core, core->cursor + ahead);
+    for (uint32_t i = 0; i < REUSE_AT_ONCE && i < core->given_count; i++) {
+        core->cursor = core->cursor + 1 < core->given_count ? core->cursor + 1 : 0;
+        slot_prefetch(core, core->cursor + REUSE_AHEAD);
+        mproc__slot_harvest(core, core->cursor);
+        if (core->busy[core->cursor])
+            break;
+    }
+    if (core->free_count > 0)
+        return;
+    core->fresh_until = core->given_count + FRESH_AT_ONCE;
+    core->cursor = (core->cursor + core->given_count / 8) % (core->given_count + 1);
+}
+
 static int slot_take(mproc__pool_core *core, uint32_t *ret_slot)
 {
+    if (core->free_count == 0)
+        slots_reuse(core);
     if (core->free_count > 0) {
         *ret_slot = core->free_slots[--core->free_count];
         return 0;

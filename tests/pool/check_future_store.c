@@ -7,7 +7,7 @@
 #include "pool/future_store.h"
 #include "support/support.h"
 
-enum { ITEM_BYTES = 300, MANY = 30000 /* some ten megabytes */ };
+enum { ITEM_BYTES = 300, MANY = 100000 /* some thirty megabytes */ };
 
 static mproc__future_store store;
 
@@ -30,8 +30,10 @@ static void take(unsigned char **items, size_t count)
 {
     static const unsigned char zeros[ITEM_BYTES];
     size_t good = 0;
+    bool first;
     for (size_t i = 0; i < count; i++) {
-        items[i] = mproc__future_store_take(&store);
+        items[i] = mproc__future_store_take(&store, &first);
+        ck_assert(first == (i == 0));
         if (!items[i])
             break;
         good += memcmp(items[i], zeros, ITEM_BYTES) == 0 && (uintptr_t)items[i] % _Alignof(max_align_t) == 0;
@@ -80,11 +82,12 @@ START_TEST(memory_goes_back_when_it_is_not_needed)
     static unsigned char *items[MANY];
     take(items, MANY);
 #ifndef __SANITIZE_ADDRESS__ /* there, it is malloc's */
-    ck_assert_uint_gt(store.blocks, 3);
+    ck_assert_uint_gt(store.blocks, MPROC__STORE_SPARE + 1);
 #endif
     for (size_t i = 0; i < MANY; i++)
-        mproc__future_store_give(&store, items[i]);
-    ck_assert_uint_le(store.blocks, 1);
+        ck_assert(mproc__future_store_give(&store, items[i]) == (i + 1 == MANY));
+    ck_assert_uint_le(store.blocks, MPROC__STORE_SPARE);
+    ck_assert_uint_eq(store.blocks, store.spare);
 }
 END_TEST
 

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pool/pool.h"
 #include "pool/pool_common.h"
 
 /* shows: EXEC-12 POOL-03 */
@@ -75,6 +76,26 @@ START_TEST(more_tasks_than_fit_pass_through_unread)
         ck_assert_int_eq(result_int(futures[i]), (int64_t)i * i);
     pool_end(&pool);
     free(futures);
+}
+END_TEST
+
+/* Of ended tasks that nobody has asked for; a few fresh ones are taken where one has been seen running. */
+START_TEST(slots_of_ended_tasks_are_used_again_before_others)
+{
+    enum { TASKS = 1000, FEW = 9 * 16 };
+    static mproc_future *futures[2 * TASKS];
+    mproc_pool *pool = pool_small(METHOD, 0, 0);
+    for (int i = 0; i < TASKS; i++)
+        futures[i] = submit(pool, task_square, MPROC_ARGS(i));
+    ck_assert_int_eq(mproc_future_wait(futures[TASKS - 1], mproc_after_ms(support_ms(10000))), 0);
+    int given = (int)pool->core->given_count;
+    ck_assert_int_le(given, TASKS);
+    for (int i = 0; i < given / 2; i++)
+        futures[TASKS + i] = submit(pool, task_square, MPROC_ARGS(i));
+    ck_assert_int_le((int)pool->core->given_count, given + FEW);
+    for (int i = 0; i < TASKS + given / 2; i++)
+        ck_assert_int_eq(result_int(futures[i]), (int64_t)(i % TASKS) * (i % TASKS));
+    pool_end(&pool);
 }
 END_TEST
 
@@ -196,6 +217,7 @@ static void add(TCase *all)
     tcase_add_loop_test(all, ten_thousand_tasks_give_their_results_in_order, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, a_full_pool_lets_submit_wait, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, more_tasks_than_fit_pass_through_unread, METHODS_FIRST, METHODS);
+    tcase_add_loop_test(all, slots_of_ended_tasks_are_used_again_before_others, METHODS_FIRST, METHODS);
     tcase_add_loop_test(all, bytes_are_bounded_and_large_arguments_pass, METHODS_FIRST, METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, results_nobody_reads_do_not_stop_the_pool, METHODS_FIRST, METHODS_OF_PROCESSES);
     tcase_add_loop_test(all, a_result_larger_than_the_pool_fails_its_future, METHODS_FIRST,
