@@ -274,9 +274,11 @@ MPROC__FORK_TEXT static int launch_fork(const mproc__launch_options *options, un
 /* Beside other threads a copy may have to be given up and made again: patience.h. */
 static int launch_fork_until(const mproc__launch_options *options, launch *child)
 {
-    int rc = -EDEADLK;
-    for (unsigned i = 0; rc == -EDEADLK && i < MPROC__PATIENCE_TRIES; i++)
+    int rc = launch_fork(options, MPROC__PATIENCE_MS, child);
+    for (unsigned i = 1; rc == -EDEADLK && i < MPROC__PATIENCE_TRIES; i++) {
+        mproc__patience_turn();
         rc = launch_fork(options, MPROC__PATIENCE_MS << i / MPROC__PATIENCE_EACH, child);
+    }
     return rc;
 }
 

@@ -13,6 +13,15 @@
 
 static int patience_socket;
 
+/* What dlclose calls (Linux Standard Base): takes the lock, looks for an object's exit handlers, gives the lock back. */
+extern void __cxa_finalize(void *object);
+
+void mproc__patience_turn(void)
+{
+    static char nobodys;
+    __cxa_finalize(&nobodys);
+}
+
 /* What it interrupts is a wait without end, or a step that comes too late: nothing here comes back to it. */
 static void patience_over(int signal_number)
 {
