@@ -43,15 +43,19 @@ __attribute__((visibility("default"))) const char *__tsan_default_options(void)
 #if defined(MPROC__SANITIZED) && !SUPPORT_THREAD_SANITIZER
 static bool leaks_skipped;
 
-/* The leak sanitizer asks before it looks. Without a descriptor it could not, and would end the process with an exit code of
- * its own. */
+/* The leak sanitizer asks before it looks. Without some descriptors (three were too few) it could not, and would end the process
+ * with an exit code of its own, or try for ever. */
 int __lsan_is_turned_off(void);
 __attribute__((visibility("default"))) int __lsan_is_turned_off(void)
 {
-    int threads = leaks_skipped ? -1 : open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (threads >= 0)
-        close(threads);
-    return threads < 0;
+    enum { NEEDED = 8 };
+    int threads[NEEDED], count = 0;
+    while (!leaks_skipped && count < NEEDED &&
+           (threads[count] = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0)
+        count++;
+    for (int i = 0; i < count; i++)
+        close(threads[i]);
+    return count < NEEDED;
 }
 
 void support_sanitizer_skip(void)
